@@ -1,0 +1,44 @@
+"""ropediag: where, when and why a RoPE model breaks past its training length.
+
+Every public name is loaded when first used, so that ``import ropediag`` costs nothing and reading a
+capture never loads torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ropediag.capture import capture_checkpoint, capture_model
+    from ropediag.config import CaptureConfig
+    from ropediag.models.load import load_model
+    from ropediag.prediction import predict
+    from ropediag.rope import RopeSpec
+    from ropediag.store import Capture, open_capture
+
+_HOMES = {
+    "Capture": "ropediag.store",
+    "CaptureConfig": "ropediag.config",
+    "RopeSpec": "ropediag.rope",
+    "capture_checkpoint": "ropediag.capture",
+    "capture_model": "ropediag.capture",
+    "load_model": "ropediag.models.load",
+    "open_capture": "ropediag.store",
+    "predict": "ropediag.prediction",
+}
+
+__all__ = [
+    "Capture",
+    "CaptureConfig",
+    "RopeSpec",
+    "capture_checkpoint",
+    "capture_model",
+    "load_model",
+    "open_capture",
+    "predict",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ropediag' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,107 @@
+"""The first look at a capture: does it break, where, and where did theory say so?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ropediag.analysis.limit import MeasuredLimit, measure_limit
+from ropediag.limits import extrapolation_limit
+from ropediag.store import Capture
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How one group of pairs' joint logit moves, over all layers and heads.
+
+    Attributes
+    ----------
+    inside, beyond : mean over queries within and past the training length, logit
+    largest : largest change of a single head's mean, in its own in-window standard deviations over keys
+    """
+
+    inside: float
+    beyond: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class Glance:
+    """Theory and measurement side by side.
+
+    Attributes
+    ----------
+    critical_pair : first pair past the critical dimension in the layers that reach farthest
+    predicted : the extrapolation law's limit, tokens; None if training covered every pair
+    measured : from the excess loss; None if the capture has no windowed loss
+    excess : (multiple of the training length, mean excess there in nats), from ``EXCESS_AT``
+    before, past : the logit of the pairs before and past the critical one; None where no query is past
+        the training length
+    """
+
+    critical_pair: int
+    predicted: float | None
+    measured: MeasuredLimit | None
+    excess: tuple[tuple[float, float], ...]
+    before: Shift | None
+    past: Shift | None
+
+
+EXCESS_AT = (1.0, 1.25, 1.5, 2.0, 4.0, 8.0, 16.0, 64.0, 512.0)
+
+
+def glance(capture: Capture) -> Glance:
+    """Read the verdict of the loss and of the partial logits from a capture."""
+    attributes = capture.attrs
+    train_len = int(attributes["train_len"])
+    critical = capture["rope/critical_pair"].values
+    pairs = np.isfinite(capture["rope/inv_freq"].values).sum(-1)
+    widest = int(np.argmax(pairs))
+    predicted = extrapolation_limit(
+        2 * int(pairs[widest]),
+        float(attributes["base"]),
+        float(attributes["pretrain_base"]),
+        train_len,
+        int(attributes["tune_len"]),
+    )
+    measured, excess = _read_excess(capture, train_len)
+    return Glance(
+        critical_pair=int(critical[widest]),
+        predicted=predicted,
+        measured=measured,
+        excess=excess,
+        before=_shift(capture, "before", train_len),
+        past=_shift(capture, "past", train_len),
+    )
+
+
+def _read_excess(
+    capture: Capture, train_len: int
+) -> tuple[MeasuredLimit | None, tuple[tuple[float, float], ...]]:
+    if "nll_windowed" not in capture.loss:
+        return None, ()
+    excess = (capture["loss/nll"] - capture["loss/nll_windowed"]).values
+    measured = measure_limit(excess, train_len)
+    half, length = measured.span // 2, excess.shape[1]
+    places = [(multiple, int(multiple * train_len)) for multiple in EXCESS_AT]
+    found = tuple(
+        (multiple, float(np.nanmean(excess[:, place - half : place + half])))
+        for multiple, place in places
+        if half < place <= length - half
+    )
+    return measured, found
+
+
+def _shift(capture: Capture, side: str, train_len: int) -> Shift | None:
+    mean, std = capture[f"partial/{side}_mean"], capture[f"partial/{side}_std"]
+    beyond = mean.position_bin.values >= train_len
+    if not beyond.any() or beyond.all():
+        return None
+    inside_mean = mean[..., ~beyond].mean("position_bin")
+    change = abs(mean[..., beyond].mean("position_bin") - inside_mean) / std[..., ~beyond].mean(
+        "position_bin"
+    )
+    return Shift(
+        inside=float(inside_mean.mean()),
+        beyond=float(mean[..., beyond].mean()),
+        largest=float(change.mean("sequence").max()),
+    )

@@ -1,0 +1,189 @@
+"""What a capture will need: seconds, memory and disk, from a short pilot and the sizes of its arrays."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ropediag.capture.layer import measure_layer
+from ropediag.capture.moments import SCRATCH
+from ropediag.capture.plan import NORM_BINS, POSITION_BINS, CapturePlan
+from ropediag.models.loss import decode, nll_by_position, nll_windowed
+from ropediag.models.tap import AttentionCall, tap_attention
+from ropediag.schema import VARIABLES, lag_edges, position_edges
+
+PILOT_TOKENS = 4096
+PILOT_WORK = 2e10  # parameters times tokens: large models get a shorter pilot
+COMPRESSED = 0.85  # size of a captured float array on disk over its size in memory, gzip 1 with shuffle
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one capture will need.
+
+    Attributes
+    ----------
+    seconds : wall time
+    memory : bytes over the loaded model at the peak, on the device of the model
+    disk : bytes of the finished file
+    """
+
+    seconds: float
+    memory: int
+    disk: int
+
+
+def estimate_capture(
+    model: Any, input_ids: Int[Tensor, "sequence position"], plan: CapturePlan, window: int | None
+) -> Estimate:
+    """Estimate a capture by running two short prefixes of it.
+
+    Parameters
+    ----------
+    input_ids : the capture's token ids
+    window : training length for the windowed loss, None where it is not measured
+    """
+    return Estimate(
+        seconds=_estimate_seconds(model, input_ids[0], plan, window),
+        memory=_estimate_memory(model, plan),
+        disk=_estimate_disk(plan, window),
+    )
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes free on the device."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+def _estimate_seconds(
+    model: Any, ids: Int[Tensor, " position"], plan: CapturePlan, window: int | None
+) -> float:
+    """Fit the pilot's times by what each part grows with: n^2 for attention, n log n for moments, n for the rest."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    longer = min(plan.length, max(256, min(PILOT_TOKENS, int(PILOT_WORK / parameters))))
+    shorter = max(2, longer // 4)
+    plain, tapped = [], []
+    _decode_measured(model, ids[None, :shorter], _shorten(plan, shorter))  # pays for what later passes do not
+    for length in (shorter, longer):
+        prefix, small = ids[None, :length], _shorten(plan, length)
+        plain.append(_time(lambda prefix=prefix: decode(model, prefix)))
+        tapped.append(_time(lambda prefix=prefix, small=small: _decode_measured(model, prefix, small)))
+    output = decode(model, ids[None, :longer])
+    linear = _time(lambda: nll_by_position(model, ids[None, :longer], output))
+    if window is not None:
+        linear += _time(lambda: nll_windowed(model, ids[:longer], window))
+    if longer == plan.length:
+        return plan.sequences * (tapped[1] + linear)
+    growth = plan.length / longer
+    logs = math.log2(plan.length) / math.log2(longer)
+    statistics = [max(0.0, with_tap - without) for with_tap, without in zip(tapped, plain, strict=True)]
+    return plan.sequences * (
+        _extrapolate(plain, shorter, longer, plan.length)
+        + max(0.0, statistics[1] - statistics[0]) * (longer / (longer - shorter)) * growth * logs
+        + linear * growth
+    )
+
+
+def _extrapolate(seconds: list[float], shorter: int, longer: int, length: int) -> float:
+    """Continue a n + b n^2 through two measured points."""
+    rates = seconds[0] / shorter, seconds[1] / longer
+    square = max(0.0, (rates[1] - rates[0]) / (longer - shorter))
+    return (rates[1] - square * longer) * length + square * length**2
+
+
+def _time(work: Callable[[], Any]) -> float:
+    """Wall time of one run, in seconds."""
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _decode_measured(model: Any, input_ids: Int[Tensor, "sequence position"], plan: CapturePlan) -> None:
+    def measure(call: AttentionCall):
+        if call.layer in plan.layers:
+            measure_layer(call, 0, plan)
+        return call.attend()
+
+    with tap_attention(model, measure):
+        decode(model, input_ids)
+
+
+def _shorten(plan: CapturePlan, length: int) -> CapturePlan:
+    """The same plan for a prefix of its sequences."""
+    return replace(
+        plan,
+        length=length,
+        lag_edges=lag_edges(length),
+        coarse_edges=lag_edges(length, 2),
+        position_edges=position_edges(length, POSITION_BINS),
+        norm_edges=position_edges(length, NORM_BINS),
+        rows=plan.rows * (length - 1) // (plan.length - 1),
+        samples=np.minimum(plan.samples, length - 1),
+        keep_qk=(),
+    )
+
+
+def _estimate_memory(model: Any, plan: CapturePlan) -> int:
+    """Activations of the widest moment of a layer, the capture's scratch and any length x length array."""
+    config = model.config.get_text_config()
+    parameter = next(model.parameters())
+    width = parameter.element_size()
+    hidden, heads = config.hidden_size, max(plan.rotation.query_heads)
+    head_dim = int(plan.rotation.spec.head_dim.max())
+    wide = getattr(config, "intermediate_size", None) or 4 * hidden
+    queries, keys = heads * head_dim, max(plan.rotation.kv_heads) * head_dim
+    group = max(1, heads // max(plan.rotation.kv_heads))
+    mlp = (2 * hidden + 3 * wide) * width
+    attention = (2 * hidden + 2 * queries + 4 * keys) * width
+    scratch = SCRATCH[parameter.device.type] + plan.length * head_dim * 4 * (2 * group + 2)
+    square = _square_arrays(model) * plan.length**2
+    return int(max(plan.length * mlp, plan.length * attention + scratch) + square)
+
+
+def _square_arrays(model: Any) -> int:
+    """Bytes per query-key pair that the model's own attention allocates."""
+    config = model.config.get_text_config()
+    width = next(model.parameters()).element_size()
+    if model.config._attn_implementation == "eager":
+        return 3 * config.num_attention_heads * width + width
+    windows = "sliding_attention" in (getattr(config, "layer_types", None) or ())
+    return 1 + width if windows and model.config._attn_implementation == "sdpa" else 0
+
+
+def _estimate_disk(plan: CapturePlan, window: int | None) -> int:
+    """Sizes of all variables of the file, floats compressed, integers and tokens almost for nothing."""
+    sizes = {
+        "sequence": plan.sequences,
+        "layer": len(plan.layers),
+        "query_head": len(plan.heads),
+        "kv_head": len(plan.kv_heads),
+        "pair": plan.rotation.spec.inv_freq.shape[1],
+        "lag": len(plan.lag_edges),
+        "coarse_lag": len(plan.coarse_edges),
+        "position": plan.length,
+        "position_bin": len(plan.position_edges),
+        "norm_bin": len(plan.norm_edges),
+        "row": plan.rows.shape[1],
+        "level": 7,
+        "replicate": plan.sequences * 8,
+        "sample": len(plan.samples),
+        "channel": int(plan.rotation.spec.head_dim.max()),
+        "kept": len(plan.keep_qk),
+    }
+    total = 0.0
+    for variable in VARIABLES:
+        if variable.name == "nll_windowed" and window is None:
+            continue
+        count = math.prod(sizes.get(dim, 1) for dim in variable.dims)
+        share = COMPRESSED if variable.dtype.startswith("f") else 0.25
+        total += count * (8 if variable.dtype.endswith("8") else 4) * share
+    return int(total) + 2**18

@@ -1,0 +1,124 @@
+"""Measure one layer of one sequence: from its tapped queries and keys to the arrays of the file."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ropediag.capture.moments import count_by_lag, sum_by_lag, sum_rest_by_lag
+from ropediag.capture.partial import average_bins, key_moments
+from ropediag.capture.plan import CapturePlan
+from ropediag.capture.rows import Softmax, measure_contributions, measure_rows
+from ropediag.capture.vectors import measure_vectors, unrotate
+from ropediag.errors import CaptureError
+from ropediag.models.tap import AttentionCall
+
+Arrays = dict[str, np.ndarray]
+
+
+def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arrays:
+    """Compute everything the file holds about one layer of one sequence.
+
+    Parameters
+    ----------
+    call : the layer's attention call, batch 1
+    sequence : which of the plan's sequences this is
+    plan : the capture's plan
+
+    Returns
+    -------
+    dict from variable path to array, as ``CaptureWriter.write_layer`` takes it
+
+    Raises
+    ------
+    CaptureError
+        If queries or keys hold NaN or infinity.
+    """
+    query, key = call.query[0], call.key[0]
+    for name, tensor in (("queries", query), ("keys", key)):
+        if not torch.isfinite(tensor).all():
+            raise CaptureError(
+                f"layer {call.layer}: the {name} are not finite (NaN or infinity comes in here first)."
+            )
+    group = len(query) // len(key)
+    parts: list[Arrays] = []
+    for kv_head in plan.kv_heads:
+        heads = [head for head in plan.heads if head // group == kv_head and head < len(query)]
+        if heads:
+            parts.append(_measure_group(call, query[heads], key[kv_head], heads, sequence, plan))
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    lags = min(plan.length, call.window or plan.length)
+    counts = count_by_lag(plan.length)[:, :lags]
+    stops = [*plan.lag_edges[1:], plan.length]
+    arrays["scores/pair_count"] = np.stack(
+        [counts[:, a:b].sum(1) for a, b in zip(plan.lag_edges, stops, strict=True)], axis=-1
+    )
+    return arrays
+
+
+def _measure_group(
+    call: AttentionCall, query: Tensor, key: Tensor, heads: list[int], sequence: int, plan: CapturePlan
+) -> Arrays:
+    """Measure the captured query heads that share one key head."""
+    row = plan.row_of(call.layer)
+    spec = plan.rotation.spec
+    channels = spec.channels[row, : spec.pair_count(row)]
+    lags = min(plan.length, call.window or plan.length)
+    scaled = query.float() * call.scaling
+    sums = sum_by_lag(scaled, key, channels, plan.lag_edges, lags)
+    sinks = None if call.sinks is None else call.sinks[heads]
+    rows = plan.rows[sequence]
+    softmax = Softmax(call.window, call.softcap, sinks)
+    arrays = {
+        "scores/sum": sums.total,
+        "scores/sum_square": sums.square,
+        "scores/lag_mean_min": sums.lag_mean_min,
+        "scores/lag_mean_max": sums.lag_mean_max,
+        "scores/rest_sum": sum_rest_by_lag(scaled, key, spec.rest_channels(row), plan.lag_edges, lags),
+    }
+    softmax_rows = measure_rows(scaled, key, rows, softmax, plan.lag_edges)
+    contributions = measure_contributions(scaled, key, channels, rows, plan.coarse_edges, lags)
+    arrays |= {f"rows/{name}": values for name, values in (softmax_rows | contributions).items()}
+    arrays |= _measure_partial(scaled, key, channels, int(plan.critical_pairs[row]), call.window, plan)
+    arrays |= _measure_vectors(query, key, heads, row, call.layer, plan)
+    return arrays
+
+
+def _measure_partial(
+    scaled: Tensor, key: Tensor, channels: np.ndarray, critical: int, window: int | None, plan: CapturePlan
+) -> Arrays:
+    """Split the logit at the critical pair; a layer without rotation has nothing to split."""
+    arrays: Arrays = {}
+    for side, pairs in (("before", channels[: max(critical, 0)]), ("past", channels[max(critical, 0) :])):
+        chosen = torch.tensor(pairs.flatten(), device=key.device)
+        mean, variance = key_moments(scaled, key, chosen, window)
+        arrays[f"partial/{side}_mean"] = average_bins(mean, plan.position_edges).cpu().numpy()
+        arrays[f"partial/{side}_std"] = average_bins(variance, plan.position_edges).sqrt().cpu().numpy()
+        if critical < 0:
+            for statistic in ("mean", "std"):
+                arrays[f"partial/{side}_{statistic}"].fill(np.nan)
+    return arrays
+
+
+def _measure_vectors(
+    query: Tensor, key: Tensor, heads: list[int], row: int, layer: int, plan: CapturePlan
+) -> Arrays:
+    """Lengths and mean vectors of all pairs, samples before rotation, and full vectors on request."""
+    spec = plan.rotation.spec
+    count = spec.pair_count(row)
+    geometry = (spec.inv_freq[row, :count], spec.channels[row, :count])
+    factor = float(spec.attention_factor[row])
+    samples = torch.as_tensor(plan.samples, device=query.device)
+    arrays: Arrays = {}
+    for side, x in (("query", query), ("key", key[None])):
+        for name, values in measure_vectors(x, *geometry, plan.norm_edges).items():
+            arrays[f"vectors/{side}_{name}"] = values
+        still = unrotate(x[:, samples], samples, *geometry, factor)
+        arrays[f"samples/{side}"] = still.cpu().numpy()
+    wanted = [index for index, head in enumerate(heads) if (layer, head) in plan.keep_qk]
+    if any(kept_layer == layer for kept_layer, _ in plan.keep_qk):
+        positions = torch.arange(plan.length, device=query.device)
+        kept = unrotate(query[wanted], positions, *geometry, factor).cpu().numpy()
+        shared = unrotate(key[None], positions, *geometry, factor).cpu().numpy()
+        arrays["samples/kept_query"] = kept
+        arrays["samples/kept_key"] = np.repeat(shared, len(wanted), axis=0)
+    return arrays

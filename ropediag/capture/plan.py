@@ -1,0 +1,180 @@
+"""What one capture will measure: which layers and heads, on which lags, positions and rows.
+
+Everything that is known before the first pass is decided here and written once, as the header of the
+file; a layer's measurement then depends on the plan and on its tapped tensors alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from torch import nn
+
+from ropediag.capture.rows import LEVELS, choose_rows
+from ropediag.checkpoint import Training
+from ropediag.config import CaptureConfig
+from ropediag.errors import CaptureError, ConfigError
+from ropediag.limits import critical_pair
+from ropediag.models.rotation import Rotation, measure_rotation
+from ropediag.rope import inv_freq
+from ropediag.rope_config import read_layers
+from ropediag.scaling import layer_inv_freq
+from ropediag.schema import lag_edges, position_edges
+
+POSITION_BINS = 512
+NORM_BINS = 16
+SAMPLES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class CapturePlan:
+    """All a layer's measurement needs to know beside its queries and keys.
+
+    Attributes
+    ----------
+    length, sequences : tokens per sequence, token sequences
+    layers : captured layers; rows of ``rotation`` and ``critical_pairs`` are all layers of the model
+    heads, kv_heads : captured query heads and the key heads they use, over all layers
+    rotation : the measured rotation
+    critical_pairs : (layer,) first pair whose pretraining period exceeds the training length, -1
+        where the layer does not rotate
+    lag_edges, coarse_edges, position_edges, norm_edges : lower edges of the bins
+    rows : (sequence, row) sampled queries
+    samples : (sample,) sampled positions
+    keep_qk : (layer, query head) to keep in full
+    """
+
+    length: int
+    sequences: int
+    layers: tuple[int, ...]
+    heads: tuple[int, ...]
+    kv_heads: tuple[int, ...]
+    rotation: Rotation
+    critical_pairs: Int[np.ndarray, " layer"]
+    lag_edges: list[int]
+    coarse_edges: list[int]
+    position_edges: list[int]
+    norm_edges: list[int]
+    rows: Int[np.ndarray, "sequence row"]
+    samples: Int[np.ndarray, " sample"]
+    keep_qk: tuple[tuple[int, int], ...]
+
+    def row_of(self, layer: int) -> int:
+        """Row of the rotation that describes this layer of the model."""
+        return int(np.flatnonzero(self.rotation.layers == layer)[0])
+
+
+def make_plan(model: nn.Module, config: CaptureConfig, training: Training) -> CapturePlan:
+    """Measure the model's rotation and lay out the capture.
+
+    Raises
+    ------
+    ConfigError, CaptureError
+        If a layer or head is asked for that the model does not have.
+    ModelError
+        If the model's rotation is not understood.
+    """
+    samples = _choose_samples(config.length)
+    rotation = measure_rotation(model, samples)
+    layers = _choose("layer", config.layers, tuple(int(layer) for layer in rotation.layers))
+    query_heads = max(rotation.query_heads)
+    heads = _choose("head", config.heads, tuple(range(query_heads)))
+    for layer, head in config.keep_qk:
+        if layer not in layers or head not in heads:
+            raise ConfigError(f"layer {layer}, head {head} is to be kept, but it is not captured.")
+    kv_heads = {
+        head // (queries // keys)
+        for queries, keys in zip(rotation.query_heads, rotation.kv_heads, strict=True)
+        for head in heads
+        if head < queries
+    }
+    generator = np.random.default_rng(config.seed)
+    rows = [choose_rows(config.length, config.rows, generator) for _ in range(config.sequences)]
+    fewest = min(map(len, rows))
+    return CapturePlan(
+        length=config.length,
+        sequences=config.sequences,
+        layers=layers,
+        heads=heads,
+        kv_heads=tuple(sorted(kv_heads)),
+        rotation=rotation,
+        critical_pairs=_critical_pairs(model, rotation, training),
+        lag_edges=lag_edges(config.length),
+        coarse_edges=lag_edges(config.length, 2),
+        position_edges=position_edges(config.length, POSITION_BINS),
+        norm_edges=position_edges(config.length, NORM_BINS),
+        rows=np.stack([chosen[-fewest:] for chosen in rows]),
+        samples=samples,
+        keep_qk=config.keep_qk,
+    )
+
+
+def header(plan: CapturePlan) -> dict[str, np.ndarray]:
+    """Coordinates and everything else that is known before the first pass, by name in the file."""
+    picked = [plan.row_of(layer) for layer in plan.layers]
+    spec = plan.rotation.spec
+    angles = plan.rotation.angles[picked]
+    expected = spec.inv_freq[picked][..., None] * plan.samples
+    coordinates = {
+        "sequence": np.arange(plan.sequences),
+        "layer": np.array(plan.layers),
+        "query_head": np.array(plan.heads),
+        "kv_head": np.array(plan.kv_heads),
+        "pair": np.arange(spec.inv_freq.shape[1]),
+        "lag": np.array(plan.lag_edges),
+        "coarse_lag": np.array(plan.coarse_edges),
+        "position": np.arange(plan.length),
+        "position_bin": np.array(plan.position_edges),
+        "norm_bin": np.array(plan.norm_edges),
+        "row": np.arange(plan.rows.shape[1]),
+        "level": np.array(LEVELS),
+        "sample": plan.samples,
+        "channel": np.arange(int(spec.head_dim.max())),
+    }
+    given = {
+        "rope/inv_freq": spec.inv_freq[picked],
+        "rope/channels": spec.channels[picked],
+        "rope/attention_factor": spec.attention_factor[picked],
+        "rope/head_dim": spec.head_dim[picked],
+        "rope/critical_pair": plan.critical_pairs[picked],
+        "rows/query_position": plan.rows,
+        "vectors/angle": angles,
+        "vectors/angle_error": np.angle(np.exp(1j * (angles - expected))),
+    }
+    if plan.keep_qk:
+        coordinates["kept"] = np.arange(len(plan.keep_qk))
+        given["samples/kept_layer"], given["samples/kept_head"] = np.array(plan.keep_qk).T
+    return coordinates | given
+
+
+def _choose(kind: str, wanted: tuple[int, ...] | None, existing: tuple[int, ...]) -> tuple[int, ...]:
+    if wanted is None:
+        return existing
+    missing = sorted(set(wanted) - set(existing))
+    if missing:
+        raise CaptureError(
+            f"the model has no {kind} {missing[0]}: its {kind}s with attention are {list(existing)}."
+        )
+    return tuple(sorted(wanted))
+
+
+def _choose_samples(length: int) -> Int[np.ndarray, " sample"]:
+    """Positions spread evenly by ratio, the first and the last always among them."""
+    return np.unique(np.concatenate([[0], np.geomspace(1, length - 1, SAMPLES - 1).round()]).astype(np.int64))
+
+
+def _critical_pairs(model: nn.Module, rotation: Rotation, training: Training) -> Int[np.ndarray, " layer"]:
+    """Count, for each layer, the pairs that made a full turn in pretraining."""
+    layers = read_layers(model.config.to_dict())
+    found = np.full(len(rotation.layers), -1)
+    for row, layer in enumerate(rotation.layers):
+        pairs = rotation.spec.pair_count(row)
+        if not pairs:
+            continue
+        stated = layers[layer]
+        if training.pretrain_base != training.base:
+            before = inv_freq(2 * pairs, training.pretrain_base)
+        else:
+            before, _ = layer_inv_freq(stated, scaled=False)
+        found[row] = critical_pair(before, min(training.train_len, stated.window or training.train_len))
+    return found

@@ -1,0 +1,25 @@
+"""What a capture tells while it runs; the base class is silent, the command line shows it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ropediag.capture.estimate import Estimate
+    from ropediag.capture.plan import CapturePlan
+    from ropediag.checkpoint import Training
+
+
+class Reporter:
+    """Override what you want to hear of."""
+
+    def starting(self, name: str, plan: "CapturePlan", training: "Training", estimate: "Estimate") -> None:
+        """The model is loaded and understood; this is what the capture will need."""
+
+    def layer_done(self, sequence: int, layer: int) -> None:
+        """One layer of one sequence is measured and on the disk."""
+
+    def loss_done(self, sequence: int) -> None:
+        """One sequence is complete."""
+
+    def writing(self, path: Path) -> None:
+        """All is measured; the units become one file."""

@@ -1,0 +1,165 @@
+"""Sampled queries against all their keys: extremes and quantiles of contributions, softmax, mass by lag.
+
+What has no fast exact sum over all query-key pairs is measured on some queries: for each of them every
+key it sees is visited, except for quantiles, which take evenly spaced keys of each lag bin.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+KEYS_PER_BIN = 32  # keys of one query and lag bin that enter the quantiles
+LOGITS_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """How one layer turns logits into weights.
+
+    Attributes
+    ----------
+    window : lags 0 .. window - 1 are visible; None for all
+    softcap : logits become softcap * tanh(logit / softcap); None for no cap
+    sinks : (query_head,) logits that join the denominator; None for none
+    """
+
+    window: int | None
+    softcap: float | None
+    sinks: Float[Tensor, " query_head"] | None
+
+
+def choose_rows(length: int, count: int, generator: np.random.Generator) -> Int[np.ndarray, " row"]:
+    """Choose query positions: half evenly spaced by ratio, half one at random from each equal stretch.
+
+    The last position is always among them; positions are sorted and distinct, so short sequences
+    give fewer than ``count``.
+    """
+    by_ratio = np.geomspace(1, length, count // 2 + 1).astype(int)[:-1]
+    stretches = np.linspace(0, length, count - len(by_ratio) + 1).astype(int)
+    spread = [generator.integers(a, b) for a, b in zip(stretches[:-1], stretches[1:], strict=True) if b > a]
+    return np.unique(np.clip(np.concatenate([by_ratio, spread, [length - 1]]), 0, length - 1))[-count:]
+
+
+def measure_rows(
+    query: Float[Tensor, "query_head position head_dim"],
+    key: Float[Tensor, "position head_dim"],
+    positions: Int[np.ndarray, " row"],
+    softmax: Softmax,
+    edges: list[int],
+) -> dict[str, Float[np.ndarray, "query_head row ..."]]:
+    """Softmax statistics of the sampled queries of heads that share one key head.
+
+    Parameters
+    ----------
+    query : rotated queries times the logit scaling
+    key : rotated keys
+    positions : the sampled queries
+    edges : lower edges of the lag bins
+
+    Returns
+    -------
+    dict of (query_head, row) arrays, ``mass`` (query_head, row, lag)
+    """
+    parts = torch.as_tensor(positions, device=query.device).split(max(1, LOGITS_AT_ONCE // len(key)))
+    heads = []
+    for head in range(len(query)):
+        sink = None if softmax.sinks is None else softmax.sinks[head].float()
+        summaries = []
+        for rows in parts:
+            logits = query[head, rows].float() @ key.float().T
+            if softmax.softcap is not None:
+                logits = softmax.softcap * torch.tanh(logits / softmax.softcap)
+            summaries.append(_summarize_rows(logits, rows, softmax.window, sink, edges))
+        heads.append({name: torch.cat([summary[name] for summary in summaries]) for name in summaries[0]})
+    return {name: torch.stack([head[name] for head in heads]).float().cpu().numpy() for name in heads[0]}
+
+
+def _summarize_rows(
+    logits: Float[Tensor, "row position"],
+    rows: Int[Tensor, " row"],
+    window: int | None,
+    sink: Float[Tensor, ""] | None,
+    edges: list[int],
+) -> dict[str, Tensor]:
+    length = logits.shape[-1]
+    lag = rows[:, None] - torch.arange(length, device=logits.device)
+    hidden = (lag < 0) | (lag >= (window or length))
+    logits = logits.masked_fill(hidden, -torch.inf)
+    denominator = torch.logsumexp(logits, -1)
+    if sink is not None:
+        denominator = torch.logaddexp(denominator, sink)
+    log_weights = logits - denominator[:, None]
+    weights = log_weights.exp()
+    entropy = -(weights * log_weights.masked_fill(hidden, 0)).sum(-1)
+    # Sums over lags a .. b - 1 of query t are sums over keys t - b + 1 .. t - a, so bin from prefix sums.
+    prefix = torch.nn.functional.pad(weights.double().cumsum(-1), (1, 0))
+    bounds = torch.as_tensor([*edges, length], device=logits.device)
+    upto = prefix.gather(-1, (rows[:, None] + 1 - bounds).clamp(min=0))
+    return {
+        "logsumexp": denominator,
+        "entropy": entropy,
+        "max_weight": weights.amax(-1),
+        "sink_mass": weights[:, 0],
+        "mass": upto[:, :-1] - upto[:, 1:],
+    }
+
+
+def measure_contributions(
+    query: Float[Tensor, "query_head position head_dim"],
+    key: Float[Tensor, "position head_dim"],
+    channels: Int[np.ndarray, "pair 2"],
+    positions: Int[np.ndarray, " row"],
+    edges: list[int],
+    lags: int,
+) -> dict[str, Float[np.ndarray, "query_head pair coarse_lag ..."]]:
+    """Extremes and quantiles of every pair's contribution to the logits of the sampled queries.
+
+    Returns
+    -------
+    dict : ``minimum`` and ``maximum`` (query_head, pair, bin), ``quantile`` (query_head, pair, bin,
+    level); NaN where no sampled query reaches the bin
+    """
+    heads, pairs, bins = len(query), len(channels), len(edges)
+    low, high = (np.full((heads, pairs, bins), np.nan, dtype=np.float32) for _ in range(2))
+    quantile = np.full((heads, pairs, bins, len(LEVELS)), np.nan, dtype=np.float32)
+    paired = torch.tensor(channels, device=key.device)
+    keys = key.float()[:, paired].permute(2, 1, 0).contiguous()
+    for head in range(heads):
+        vectors = query[head].float()[torch.as_tensor(positions, device=key.device)][:, paired]
+        minima, maxima, samples = _contributions_by_bin(vectors, keys, positions, edges, lags)
+        for bin_, values in samples.items():
+            low[head, :, bin_] = torch.stack(minima[bin_]).amin(0).cpu().numpy()
+            high[head, :, bin_] = torch.stack(maxima[bin_]).amax(0).cpu().numpy()
+            sampled = torch.cat(values, dim=-1).cpu().numpy()
+            quantile[head, :, bin_] = np.quantile(sampled, LEVELS, axis=-1).T
+    return {"minimum": low, "maximum": high, "quantile": quantile}
+
+
+def _contributions_by_bin(
+    vectors: Float[Tensor, "row pair 2"],
+    keys: Float[Tensor, "2 pair position"],
+    positions: Int[np.ndarray, " row"],
+    edges: list[int],
+    lags: int,
+) -> tuple[dict[int, list[Tensor]], dict[int, list[Tensor]], dict[int, list[Tensor]]]:
+    """Minima, maxima and sampled values of each lag bin, one entry for each query that reaches it."""
+    minima: dict[int, list[Tensor]] = {}
+    maxima: dict[int, list[Tensor]] = {}
+    samples: dict[int, list[Tensor]] = {}
+    for row, t in enumerate(positions.tolist()):
+        oldest = max(0, t - lags + 1)
+        seen = keys[..., oldest : t + 1]
+        values = torch.addcmul(vectors[row, :, :1] * seen[0], vectors[row, :, 1:], seen[1])
+        for bin_, (start, stop) in enumerate(zip(edges, [*edges[1:], lags], strict=True)):
+            if start > t - oldest:
+                break
+            part = values[:, max(0, t - stop + 1 - oldest) : t - start + 1 - oldest]
+            minima.setdefault(bin_, []).append(part.amin(-1))
+            maxima.setdefault(bin_, []).append(part.amax(-1))
+            step = max(1, part.shape[-1] // KEYS_PER_BIN)
+            samples.setdefault(bin_, []).append(part[:, ::step])
+    return minima, maxima, samples

@@ -1,0 +1,270 @@
+"""The capture itself: one pass of the model for each sequence, one unit on the disk for each layer.
+
+``capture_checkpoint`` starts from a ``CaptureConfig``, ``capture_model`` from a model in memory; both
+end in the same loop. A layer whose unit is on the disk is never measured again, so a run that was
+killed goes on where it stopped.
+"""
+
+import importlib.metadata
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from ropediag.capture.check import check_tap
+from ropediag.capture.estimate import Estimate, available_memory, estimate_capture
+from ropediag.capture.layer import measure_layer
+from ropediag.capture.plan import CapturePlan, header, make_plan
+from ropediag.capture.report import Reporter
+from ropediag.checkpoint import Training, read_checkpoint, resolve_training
+from ropediag.config import CaptureConfig
+from ropediag.errors import CaptureError, ConfigError
+from ropediag.models.load import LoadedModel, check_finite, fingerprint_weights, load_model
+from ropediag.models.loss import decode, nll_by_position, nll_windowed
+from ropediag.models.tap import AttentionCall, tap_attention
+from ropediag.rope_config import read_layers
+from ropediag.store import CaptureWriter
+from ropediag.text import hash_tokens, load_tokens, read_token_sequences
+
+
+def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) -> Path | None:
+    """Load a model and text, and capture.
+
+    Parameters
+    ----------
+    config : what to do
+    reporter : told about progress; None is silent
+
+    Returns
+    -------
+    Path of the finished file
+
+    Raises
+    ------
+    ConfigError, ModelError, CaptureError
+        One clear line each; nothing is left under the final name.
+    """
+    path = default_path(config) if config.out is None else config.out
+    _check_free(path, config)
+    loaded = load_model(
+        config.model,
+        revision=config.revision,
+        device=config.device,
+        dtype=config.dtype,
+        attention=config.attention,
+        allow_pickle=config.allow_pickle,
+    )
+    return _capture(loaded, _read_tokens(loaded, config), config, path, reporter or Reporter())
+
+
+def capture_model(
+    model: Any,
+    input_ids: Int[np.ndarray, "sequence position"] | Int[torch.Tensor, "sequence position"],
+    out: str | Path,
+    *,
+    tokenizer: Any | None = None,
+    name: str | None = None,
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> Path | None:
+    """Capture a model that is already in memory.
+
+    Parameters
+    ----------
+    model : a transformers decoder with a language-model head; left as it was
+    input_ids : token ids, one row a sequence
+    out : the file to write, ``*.h5``
+    tokenizer : only for the text of the tokens
+    name : what to call the model in the file; its config's name or type if None
+    options : fields of ``CaptureConfig``: rows, layers, heads, train_len, pretrain_base, keep_qk,
+        excess, store_tokens, seed, force, resume
+
+    Returns
+    -------
+    Path of the finished file
+
+    Raises
+    ------
+    ConfigError, ModelError, CaptureError
+        As ``capture_checkpoint``.
+    """
+    ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
+    name = name or getattr(model.config, "name_or_path", "") or model.config.model_type
+    config = CaptureConfig(model=name, length=ids.shape[1], sequences=len(ids), out=Path(out), **options)
+    _check_free(Path(out), config)
+    check_finite(name, model)
+    training = model.training
+    model.eval()
+    try:
+        loaded = LoadedModel(model, tokenizer, Path(name).name, None)
+        return _capture(loaded, ids, config, Path(out), reporter or Reporter())
+    finally:
+        model.train(training)
+
+
+def default_path(config: CaptureConfig) -> Path:
+    """Name the file after model and length, in the folder ``captures``."""
+    name = Path(config.model).name if config.model != "demo" else "demo"
+    return Path("captures") / f"{name}-{config.length}.h5"
+
+
+def _capture(
+    loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, path: Path, reporter: Reporter
+) -> Path | None:
+    """Check, plan, estimate, measure, write."""
+    begun = time.perf_counter()
+    model = loaded.model
+    _check_ids(ids, model)
+    training = read_training(loaded, config)
+    tensor = torch.as_tensor(ids, device=next(model.parameters()).device)
+    check_tap(model, tensor)
+    plan = make_plan(model, config, training)
+    window = training.train_len if config.excess else None
+    estimate = estimate_capture(model, tensor, plan, window)
+    reporter.starting(loaded.name, plan, training, estimate)
+    if config.dry_run:
+        return None
+    _check_room(path, estimate, tensor.device)
+    given = header(plan) | (_tokens(ids, loaded.tokenizer) if config.store_tokens else {})
+    attributes = _attributes(loaded, config, training, plan, ids)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if config.resume:
+        writer = CaptureWriter.resume(path, given, attributes)
+    else:
+        writer = CaptureWriter.create(path, given, attributes, force=config.force)
+    with writer:
+        for sequence in range(plan.sequences):
+            if not _is_done(writer, plan, sequence):
+                _capture_sequence(model, tensor[sequence], sequence, plan, window, writer, reporter)
+        reporter.writing(path)
+        return writer.finish({"seconds": time.perf_counter() - begun})
+
+
+def _is_done(writer: CaptureWriter, plan: CapturePlan, sequence: int) -> bool:
+    return writer.has_loss(sequence) and all(writer.has_layer(sequence, layer) for layer in plan.layers)
+
+
+def _capture_sequence(
+    model: Any,
+    ids: Int[torch.Tensor, " position"],
+    sequence: int,
+    plan: CapturePlan,
+    window: int | None,
+    writer: CaptureWriter,
+    reporter: Reporter,
+) -> None:
+    """One pass with the tap, then the loss from its hidden states, then the windowed loss."""
+
+    def measure(call: AttentionCall):
+        if call.layer in plan.layers and not writer.has_layer(sequence, call.layer):
+            writer.write_layer(sequence, call.layer, measure_layer(call, sequence, plan))
+        result = call.attend()
+        if call.layer in plan.layers:
+            reporter.layer_done(sequence, call.layer)
+        return result
+
+    with tap_attention(model, measure):
+        output = decode(model, ids[None])
+    loss = {"loss/nll": nll_by_position(model, ids[None], output)[0]}
+    del output
+    if window is not None:
+        loss["loss/nll_windowed"] = nll_windowed(model, ids, window)
+    writer.write_loss(sequence, loss)
+    reporter.loss_done(sequence)
+
+
+def read_training(loaded: LoadedModel, config: CaptureConfig) -> Training:
+    """Find base and length of pretraining and tuning: flags first, then ropediag.json, then the config."""
+    metadata = read_checkpoint(loaded.directory)[1] if loaded.directory else {}
+    layers = read_layers(loaded.model.config.to_dict())
+    rotating = next(layer for layer in layers if layer.rotary_dim)
+    return resolve_training(
+        {"train_len": config.train_len, "pretrain_base": config.pretrain_base}, metadata, rotating
+    )
+
+
+def _read_tokens(loaded: LoadedModel, config: CaptureConfig) -> np.ndarray:
+    if config.tokens is not None:
+        return load_tokens(config.tokens, config.length, config.sequences)
+    if loaded.tokenizer is None:
+        raise ConfigError(
+            f"{config.model} has no tokenizer. Pass token ids with --tokens ids.npy instead of text."
+        )
+    return read_token_sequences(
+        config.text or None, loaded.tokenizer, config.length, config.sequences, config.seed
+    )
+
+
+def _check_ids(ids: np.ndarray, model: Any) -> None:
+    vocabulary = model.config.get_text_config().vocab_size
+    if ids.min() < 0 or ids.max() >= vocabulary:
+        raise ConfigError(
+            f"token ids must lie in 0 .. {vocabulary - 1}, the model's vocabulary: got {ids.min()} .. {ids.max()}."
+        )
+
+
+def _check_free(path: Path, config: CaptureConfig) -> None:
+    """Refuse an output that exists before a model is loaded for it."""
+    if path.exists() and not (config.force or config.resume or config.dry_run):
+        raise CaptureError(f"{path} exists. Choose another name with --out, or replace it with --force.")
+
+
+def _check_room(path: Path, estimate: Estimate, device: torch.device) -> None:
+    """Refuse a capture that the disk or the memory cannot hold."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    free, wanted = shutil.disk_usage(folder).free, 3 * estimate.disk  # units of the layers, then the file
+    if wanted > free:
+        raise CaptureError(
+            f"too little room in {folder}: the capture needs about {wanted / 2**20:,.0f} MiB while it runs, "
+            f"{free / 2**20:,.0f} MiB are free."
+        )
+    memory = available_memory(device)
+    if estimate.memory > memory:
+        raise CaptureError(
+            f"the capture needs about {estimate.memory / 2**30:.1f} GiB of memory beside the model, "
+            f"{memory / 2**30:.1f} GiB are free. Use a smaller --len, or, where the model's attention is eager "
+            "(it allocates length x length), another --attn."
+        )
+
+
+def _tokens(ids: np.ndarray, tokenizer: Any | None) -> dict[str, np.ndarray]:
+    """The token ids, and the text of each that occurs if there is a tokenizer."""
+    found: dict[str, np.ndarray] = {"tokens/input_ids": ids}
+    if tokenizer is not None:
+        occurring = np.unique(ids)
+        pieces = [tokenizer.decode([int(token)]).replace("\0", "\\0") for token in occurring]
+        found |= {"token": occurring, "tokens/piece": np.array(pieces, dtype=object)}
+    return found
+
+
+def _attributes(
+    loaded: LoadedModel, config: CaptureConfig, training: Training, plan: CapturePlan, ids: np.ndarray
+) -> dict[str, str | int | float]:
+    parameter = next(loaded.model.parameters())
+    return {
+        "kind": "capture",
+        "ropediag_version": importlib.metadata.version("ropediag"),
+        "torch_version": str(torch.__version__),
+        "transformers_version": importlib.metadata.version("transformers"),
+        "model": loaded.name,
+        "architecture": loaded.model.config.model_type,
+        "weight_fingerprint": fingerprint_weights(loaded.model),
+        "config": config.recipe(),
+        "device": torch.cuda.get_device_name(parameter.device) if parameter.is_cuda else "cpu",
+        "dtype": str(parameter.dtype).removeprefix("torch."),
+        "attention": loaded.model.config._attn_implementation,
+        "seed": config.seed,
+        "length": config.length,
+        "text_hash": hash_tokens(ids),
+        "layout": plan.rotation.spec.layout,
+        "base": training.base,
+        "pretrain_base": training.pretrain_base,
+        "train_len": training.train_len,
+        "tune_len": training.tune_len,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

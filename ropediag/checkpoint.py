@@ -1,0 +1,112 @@
+"""What a checkpoint folder states about its training, and which source states it.
+
+``ropediag.json`` beside a checkpoint holds ``base``, ``pretrain_base``, ``train_len`` and ``tune_len``,
+which no config.json can tell apart. Here flags, that file and the config are merged; each number
+keeps the name of its source. Lengths are tokens.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ropediag.errors import ConfigError
+from ropediag.rope_config import LayerRope
+
+METADATA = "ropediag.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The four numbers the laws need, and where each came from, by name."""
+
+    base: float
+    pretrain_base: float
+    train_len: int
+    tune_len: int
+    sources: Mapping[str, str]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read config.json and, if there, ``ropediag.json`` beside it.
+
+    Parameters
+    ----------
+    path : a checkpoint directory or a config file of any name
+
+    Returns
+    -------
+    The config, and the metadata, which is empty without the file
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing, unreadable or not a JSON object.
+    """
+    config = _read_json(path / "config.json" if path.is_dir() else path)
+    metadata = (path if path.is_dir() else path.parent) / METADATA
+    return config, _read_json(metadata) if metadata.is_file() else {}
+
+
+def resolve_training(
+    flags: Mapping[str, float | None], metadata: Mapping[str, Any], layer: LayerRope
+) -> Training:
+    """Take each number from the first source that has it: flag, metadata, config, then the default.
+
+    The base is the config's, which the model uses, unless a flag overrides it. ``pretrain_base``
+    defaults to the base and ``tune_len`` to ``train_len``. ``max_position_embeddings`` is never taken
+    for the training length.
+
+    Raises
+    ------
+    ConfigError
+        If nothing states the training length, or a value is not a number.
+    """
+    known: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, fallback, fallback_source in (
+        ("base", layer.base, "config.json"),
+        ("pretrain_base", None, "same as base"),
+        ("train_len", layer.original_len, "original_max_position_embeddings"),
+        ("tune_len", None, "same as train_len"),
+    ):
+        default = {"pretrain_base": known.get("base"), "tune_len": known.get("train_len")}.get(name, fallback)
+        stated = None if name == "base" else metadata.get(name)
+        found = (("flag", flags.get(name)), (METADATA, stated), (fallback_source, default))
+        source, value = next(((source, value) for source, value in found if value is not None), ("", None))
+        if value is None:
+            raise ConfigError(_explain_missing_length(layer))
+        known[name], sources[name] = _check_number(name, value, source), source
+    return Training(sources=sources, **known)
+
+
+def _check_number(name: str, value: Any, source: str) -> float | int:
+    whole = name.endswith("_len")
+    if isinstance(value, bool) or not isinstance(value, int | float) or (whole and value != int(value)):
+        kind = "a whole number of tokens" if whole else "a number"
+        raise ConfigError(f"{name} must be {kind}: got {value!r} from {source}. Mend it there.")
+    return int(value) if whole else float(value)
+
+
+def _explain_missing_length(layer: LayerRope) -> str:
+    found = "no --train-len, no ropediag.json, no original_max_position_embeddings"
+    if layer.max_len:
+        found += f" (max_position_embeddings, {layer.max_len}, is not the training length)"
+    return (
+        f"the training length is not known: {found}. Pass --train-len, the tokens a sequence in pretraining."
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}. Pass a checkpoint directory or its config.json."
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}. Pass the config.json of a checkpoint.") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a JSON object: got a {type(content).__name__}. Mend the file.")
+    return content

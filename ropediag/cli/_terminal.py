@@ -1,0 +1,126 @@
+"""What capture and demo show on a terminal: what will be needed, progress, and the first look."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ropediag.capture.report import Reporter
+
+if TYPE_CHECKING:
+    from ropediag.capture.estimate import Estimate
+    from ropediag.capture.plan import CapturePlan
+    from ropediag.checkpoint import Training
+
+
+class TerminalReporter(Reporter):
+    """A progress bar on a terminal, plain lines otherwise."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._done = self._total = 0
+
+    def starting(self, name: str, plan: "CapturePlan", training: "Training", estimate: "Estimate") -> None:
+        sources = training.sources
+        self.console.print(
+            f"{name}: {len(plan.layers)} layers x {len(plan.heads)} heads x {plan.rotation.spec.inv_freq.shape[1]} "
+            f"pairs, {plan.sequences} x {plan.length:,} tokens; base {training.base:g}, training length "
+            f"{training.train_len:,} (from {sources['train_len']}), pretraining base {training.pretrain_base:g} "
+            f"(from {sources['pretrain_base']})"
+        )
+        self.console.print(
+            f"needs about {format_seconds(estimate.seconds)}, {estimate.memory / 2**20:,.0f} MiB of memory beside "
+            f"the model, {estimate.disk / 2**20:,.1f} MiB on disk"
+        )
+        self._total = plan.sequences * (len(plan.layers) + 1)
+
+    def layer_done(self, sequence: int, layer: int) -> None:
+        self._step(f"sequence {sequence}, layer {layer}")
+
+    def loss_done(self, sequence: int) -> None:
+        self._step(f"sequence {sequence}, loss")
+
+    def writing(self, path: Path) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _step(self, what: str) -> None:
+        self._done += 1
+        if not self.console.is_terminal:
+            self.console.print(f"{self._done} of {self._total}: {what}")
+            return
+        if self._progress is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            self._progress = Progress(
+                *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console
+            )
+            self._progress.start()
+            self._progress.add_task(what, total=self._total)
+        self._progress.update(self._progress.task_ids[0], completed=self._done, description=what)
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration the way one says it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def print_glance(console: Console, path: Path) -> None:
+    """Say where the model breaks, where theory says it must, and what to do next."""
+    from ropediag.analysis.glance import glance
+    from ropediag.store import open_capture
+
+    with open_capture(path) as capture:
+        found = glance(capture)
+        attributes = capture.attrs
+    length, train_len = int(attributes["length"]), int(attributes["train_len"])
+    predicted = found.predicted
+    console.print()
+    console.print(
+        f"[bold]{attributes['model']}[/bold] at {length:,} tokens, {length / train_len:g} x its training length"
+    )
+    law = f"limit {predicted:,.0f} tokens" if predicted else "no limit: training covered every pair"
+    console.print(
+        f"  theory    critical pair {found.critical_pair} (dimension {2 * found.critical_pair}); {law}"
+    )
+    console.print(f"  measured  {_measured_line(found, length)}")
+    if found.excess:
+        values = ", ".join(f"{value:+.2f} at {multiple:g} x" for multiple, value in found.excess)
+        console.print(f"  excess    nats by multiple of the training length: {values}")
+    for name, shift in (("before", found.before), ("past", found.past)):
+        if shift is not None:
+            console.print(
+                f"  pairs {name} the critical one: mean logit {shift.inside:+.2f} within the training length, "
+                f"{shift.beyond:+.2f} beyond it; largest move of a head {shift.largest:.1f} std"
+            )
+
+
+def _measured_line(found, length: int) -> str:
+    measured, predicted = found.measured, found.predicted
+    if measured is None:
+        return "no windowed loss in this capture, so no excess"
+    if measured.position is None:
+        return f"the excess loss stays below +{measured.threshold:g} nats at the end, {length:,} tokens"
+    interval = f" (95 % interval {measured.low:,} to {measured.high:,})" if measured.low is not None else ""
+    ratio = f", {measured.position / predicted:.2f} x the predicted limit" if predicted else ""
+    return (
+        f"more context does harm from position {measured.position:,}{interval}: excess loss above "
+        f"+{measured.threshold:g} nats from there on{ratio}"
+    )

@@ -1,0 +1,140 @@
+"""``ropediag predict``: what the laws say of a checkpoint, a config.json or a set of numbers."""
+
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ropediag.prediction import Prediction, TargetAnswer
+
+PathArgument = Annotated[
+    Path | None, typer.Argument(metavar="PATH", help="Checkpoint directory or config.json.")
+]
+
+
+def command(
+    path: PathArgument = None,
+    base: Annotated[float | None, typer.Option(help="rope_theta of the model as it is, or would be.")] = None,
+    pretrain_base: Annotated[
+        float | None, typer.Option(help="rope_theta of pretraining; --base if not given.")
+    ] = None,
+    train_len: Annotated[int | None, typer.Option(help="Tokens per sequence in pretraining.")] = None,
+    tune_len: Annotated[
+        int | None, typer.Option(help="Tokens per sequence in tuning; --train-len if not given.")
+    ] = None,
+    rotary_dim: Annotated[int | None, typer.Option(help="Rotated dimensions of a head.")] = None,
+    target_len: Annotated[int | None, typer.Option(help="Length to reach, tokens.")] = None,
+    turns: Annotated[float, typer.Option(help="Share of a turn that counts as trained.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+) -> None:
+    """Predict where a model breaks: which pair first, at what length, and what a longer reach needs."""
+    from ropediag.prediction import predict
+
+    prediction = predict(
+        path,
+        base=base,
+        pretrain_base=pretrain_base,
+        train_len=train_len,
+        tune_len=tune_len,
+        rotary_dim=rotary_dim,
+        target_len=target_len,
+        turns=turns,
+    )
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps(asdict(prediction), indent=2))
+    else:
+        _print_table(prediction)
+
+
+def _print_table(prediction: "Prediction") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=False)
+    table.add_column(overflow="fold")
+    rows = [*_describe_model(prediction), *_describe_laws(prediction)]
+    if prediction.target:
+        rows += _describe_target(prediction.target, prediction.retrieval_bound)
+    for name, value in rows:
+        table.add_row(name, value)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    for note in prediction.notes:
+        console.print(f"note: {note}")
+
+
+def _describe_model(prediction: "Prediction") -> list[tuple[str, str]]:
+    found = prediction.sources
+    rows = [
+        ("source", prediction.source),
+        ("base", f"{_plain(prediction.base)} ({found['base']})"),
+        ("pretraining base", f"{_plain(prediction.pretrain_base)} ({found['pretrain_base']})"),
+        ("training length", f"{prediction.train_len:,} tokens ({found['train_len']})"),
+        ("tuning length", f"{prediction.tune_len:,} tokens ({found['tune_len']})"),
+        ("head", f"{prediction.rotary_dim} of {prediction.head_dim} dimensions rotate, {prediction.layout}"),
+    ]
+    if prediction.rule != "default":
+        rows.append(("scaling rule", prediction.rule))
+    if prediction.turns != 1:
+        rows.append(("a pair is trained after", f"{prediction.turns:g} turns"))
+    return rows
+
+
+def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
+    critical, size = prediction.critical_dimension, prediction.rotary_dim
+    limit = "no bound" if prediction.limit is None else _tokens(prediction.limit)
+    retrieval = prediction.retrieval_bound
+    rows = [
+        ("critical dimension", f"{critical} of {size} (pairs 0 to {critical // 2 - 1} were trained)"),
+        ("critical base", f"{_plain(prediction.critical_base)} at this tuning length"),
+        ("limit", limit),
+        ("  because", prediction.law),
+        ("retrieval bound", "none found" if retrieval is None else f"{retrieval:,} tokens (first B_m < 0)"),
+    ]
+    first = prediction.first_untrained
+    if first:
+        rows += [
+            ("breaks first", f"pair {first.pair}, channels {first.channels[0]} and {first.channels[1]}"),
+            ("  its period", f"{_tokens(first.period)}, {_tokens(first.pretrain_period)} in pretraining"),
+            ("  its coverage", f"{first.coverage:.3f} of a turn seen in training"),
+        ]
+    return rows
+
+
+def _describe_target(target: "TargetAnswer", retrieval_bound: int | None) -> list[tuple[str, str]]:
+    reached = "the law allows it" if target.reached else f"{target.unseen_pairs} pairs meet unseen angles"
+    rows = [(f"to reach {target.length:,}", reached)]
+    if target.base is not None and target.cautious_base is not None:
+        at = f"at {target.tune_len:,} tokens, plain RoPE"
+        rows += [
+            ("  least base" if target.reached else "  tune with base above", f"{ceil(target.base):,} {at}"),
+            ("  to be cautious", f"{ceil(target.cautious_base):,} (without the law's ceiling)"),
+        ]
+    if not target.reached:
+        rows.append(("  or tune at", f"{target.length:,} tokens, with any base"))
+    if retrieval_bound is not None and retrieval_bound < target.length:
+        rows.append(("  retrieval", f"in doubt from {retrieval_bound:,} tokens on, even if the loss holds"))
+    if target.retrieval_base is None:
+        rows.append(("  for B_m >= 0", "no base found"))
+    else:
+        everywhere = f", always from {_rough(target.retrieval_base_all)}" if target.retrieval_base_all else ""
+        rows.append(("  for B_m >= 0", f"base about {_rough(target.retrieval_base)}{everywhere}"))
+    return rows
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.0f}" if number >= 1000 else f"{number:,.6g}"
+
+
+def _rough(number: float) -> str:
+    return f"{number:.1e}".replace("e+0", "e").replace("e+", "e")
+
+
+def _tokens(number: float) -> str:
+    return f"{number:,.0f} tokens"

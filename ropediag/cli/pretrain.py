@@ -1,0 +1,51 @@
+"""``ropediag pretrain``: make a small model from text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    out: Annotated[Path, typer.Option(help="Folder to write the checkpoint to.")],
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(help="UTF-8 file or folder to train on; may be repeated. Default: Python's library."),
+    ] = None,
+    length: Annotated[int, typer.Option(help="Training length, tokens (bytes).")] = 128,
+    base: Annotated[float, typer.Option(help="RoPE base.")] = 10_000.0,
+    layers: Annotated[int, typer.Option(help="Layers.")] = 4,
+    width: Annotated[int, typer.Option(help="Channels of the residual stream.")] = 128,
+    heads: Annotated[int, typer.Option(help="Heads, of 64 channels each.")] = 2,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 5_000,
+    batch: Annotated[int, typer.Option(help="Windows a step.")] = 16,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 3e-3,
+    recall_share: Annotated[float, typer.Option(help="Share of windows with key-value lines.")] = 0.12,
+    seed: Annotated[int, typer.Option(help="Seed of the weights and the windows.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds files.")] = False,
+) -> None:
+    """Make a small Llama-type model from text, with its training length and base on record.
+
+    The defaults make the bundled model: minutes on two CPU cores.
+    """
+    from ropediag.tune.config import PretrainConfig
+
+    config = PretrainConfig(
+        out=out,
+        text=tuple(text or ()),
+        length=length,
+        base=base,
+        layers=layers,
+        width=width,
+        heads=heads,
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        recall_share=recall_share,
+        seed=seed,
+        force=force,
+    )
+    from ropediag.tune.pretrain import pretrain_model  # after the checks: loading torch takes seconds
+
+    folder = pretrain_model(config, say=typer.echo)
+    typer.echo(f"wrote {folder}; next: ropediag capture --model {folder}")

@@ -1,0 +1,117 @@
+"""What a capture is asked to do, checked on construction, before any model loads."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ropediag.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class CaptureConfig:
+    """One capture of one model.
+
+    Attributes
+    ----------
+    model : checkpoint directory, hub id, or ``demo`` for the bundled model
+    length : tokens per sequence, at least 2
+    out : the file to write; None for ``captures/NAME-LENGTH.h5``
+    revision : branch, tag or commit on the hub
+    text : text files or folders; none for the bundled held-out text
+    tokens : a ``.npy`` file of token ids, instead of text
+    sequences : how many token sequences
+    layers, heads : which layers and query heads; None for all
+    device, dtype, attention : as for ``load_model``
+    rows : how many queries of each sequence are sampled for what has no exact sum
+    seed : seed of the choice of text and of sampled queries
+    train_len, pretrain_base : length and base of pretraining, where the checkpoint does not say
+    keep_qk : (layer, query head) whose queries and keys are kept at every position
+    store_tokens : write the token ids and their text
+    excess : also measure the loss with at most ``train_len`` tokens of context
+    force : replace an existing capture
+    resume : go on with a capture that was interrupted
+    dry_run : only say what the capture would need
+    allow_pickle : read pickled weights
+    """
+
+    model: str
+    length: int
+    out: Path | None = None
+    revision: str | None = None
+    text: tuple[Path, ...] = ()
+    tokens: Path | None = None
+    sequences: int = 1
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str | None = None
+    rows: int = 64
+    seed: int = 0
+    train_len: int | None = None
+    pretrain_base: float | None = None
+    keep_qk: tuple[tuple[int, int], ...] = ()
+    store_tokens: bool = True
+    excess: bool = True
+    force: bool = False
+    resume: bool = False
+    dry_run: bool = False
+    allow_pickle: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least, meaning in (
+            ("length", 2, "tokens per sequence; a lag needs two"),
+            ("sequences", 1, "token sequences"),
+            ("rows", 1, "sampled queries of each sequence"),
+            ("seed", 0, "the seed"),
+            ("train_len", 2, "tokens per sequence in pretraining"),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least} ({meaning}): got {value}.")
+        if self.pretrain_base is not None and not self.pretrain_base > 1:
+            raise ConfigError(f"pretrain_base must be above 1: got {self.pretrain_base}.")
+        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
+            raise ConfigError(f"dtype must be auto, float32, bfloat16 or float16: got {self.dtype}.")
+        if self.text and self.tokens is not None:
+            raise ConfigError("give text or tokens, not both: each alone says what the model reads.")
+        if self.force and self.resume:
+            raise ConfigError("give force (begin anew) or resume (go on), not both.")
+        if self.out is not None and self.out.suffix != ".h5":
+            raise ConfigError(f"the file to write must be named *.h5: got {self.out}.")
+
+    def recipe(self) -> str:
+        """The fields that decide the numbers, as JSON; two captures with equal recipes measure the same."""
+        fields = asdict(self)
+        for name in ("out", "force", "resume", "dry_run", "device", "allow_pickle"):
+            fields.pop(name)
+        return json.dumps(fields, default=str, sort_keys=True)
+
+
+def parse_indices(text: str) -> tuple[int, ...]:
+    """Read ``0,2,5-7`` as (0, 2, 5, 6, 7).
+
+    Raises
+    ------
+    ConfigError
+        If a part is neither a whole number nor a range of two.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise ConfigError(f"expected indices such as 0,2,5-7: got {text!r}.")
+        found.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(found))
+
+
+def parse_keep_qk(entries: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Read ``LAYERS:HEADS`` entries, each index list like ``0,2,5-7``, as (layer, query head) pairs."""
+    kept: set[tuple[int, int]] = set()
+    for entry in entries:
+        layers, colon, heads = entry.partition(":")
+        if not colon:
+            raise ConfigError(f"expected LAYERS:HEADS such as 0-3:1 for the vectors to keep: got {entry!r}.")
+        kept.update((layer, head) for layer in parse_indices(layers) for head in parse_indices(heads))
+    return tuple(sorted(kept))

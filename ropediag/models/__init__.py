@@ -1,0 +1,1 @@
+"""Models: loading, the attention tap, the measured rotation, the loss by position."""

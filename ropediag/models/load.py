@@ -1,0 +1,203 @@
+"""Load a decoder from a local directory or the hub, and refuse what would give wrong numbers.
+
+Weights come from safetensors unless pickle is asked for; no code of the checkpoint runs. A checkpoint
+whose weights do not fit its config, or hold NaN, is refused here, before anything is measured.
+"""
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ropediag.errors import ModelError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A decoder ready to run: in evaluation mode, on its device.
+
+    Attributes
+    ----------
+    model : the transformers model, with its language-model head
+    tokenizer : the checkpoint's tokenizer, None if it has none
+    name : what to call it in files and messages
+    directory : the local checkpoint directory, None for a hub model
+    """
+
+    model: Any
+    tokenizer: Any | None
+    name: str
+    directory: Path | None
+
+
+def load_model(
+    source: str,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str | None = None,
+    allow_pickle: bool = False,
+) -> LoadedModel:
+    """Load weights and tokenizer.
+
+    Parameters
+    ----------
+    source : local checkpoint directory, hub id, or ``demo`` for the bundled model
+    revision : branch, tag or commit on the hub
+    device : ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
+    dtype : ``auto`` (as in the checkpoint), ``float32``, ``bfloat16`` or ``float16``
+    attention : transformers' ``attn_implementation``; None leaves the model its default
+    allow_pickle : also read ``pytorch_model.bin``, which can run code of its author
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or its weights are missing, unfit, pickled or not finite.
+    """
+    directory = _local_directory(source, allow_pickle)
+    target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    location = str(directory) if directory else source
+    shared = {"revision": revision, "trust_remote_code": False}
+    model, report = _read_weights(
+        location,
+        dtype="auto" if dtype == "auto" else DTYPES[dtype],
+        use_safetensors=not allow_pickle or None,
+        **({"attn_implementation": attention} if attention else {}),
+        **shared,
+    )
+    _check_weights(source, model, report)
+    model = _move(model, target)
+    return LoadedModel(model.eval(), _read_tokenizer(location, **shared), _short_name(source), directory)
+
+
+def _local_directory(source: str, allow_pickle: bool) -> Path | None:
+    """Find the checkpoint directory, None for a hub id; say what is wrong with a directory."""
+    if source == "demo":
+        from ropediag.assets import demo_model
+
+        return demo_model()
+    path = Path(source).expanduser()
+    if not path.exists():
+        if source.count("/") == 1 and not source.startswith((".", "/", "~")):
+            return None
+        raise ModelError(
+            f"no model at {source}. Give a checkpoint directory (with config.json and *.safetensors), a hub id "
+            "such as org/name, or demo for the bundled model."
+        )
+    if not path.is_dir():
+        raise ModelError(f"{source} is a file. Give the checkpoint directory that holds config.json.")
+    if not (path / "config.json").is_file():
+        raise ModelError(f"{source} holds no config.json, so it is no Hugging Face checkpoint directory.")
+    if not any(path.glob("*.safetensors")):
+        if not any(path.glob("*.bin")):
+            raise ModelError(f"{source} holds no weights: no *.safetensors beside its config.json.")
+        if not allow_pickle:
+            raise ModelError(
+                f"{source} holds its weights as pickle (*.bin), which can run code of its author. Convert them to "
+                "safetensors, or pass --allow-pickle if you trust where they come from."
+            )
+    return path
+
+
+def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _quiet_transformers():
+            return AutoModelForCausalLM.from_pretrained(location, output_loading_info=True, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(f"cannot load {location}: {first.strip()}") from error
+    except Exception as error:  # safetensors and huggingface_hub raise types of their own
+        if type(error).__module__.split(".")[0] in {
+            "safetensors",
+            "safetensors_rust",
+            "huggingface_hub",
+            "httpx",
+        }:
+            raise ModelError(f"cannot load {location}: {str(error).splitlines()[0]}") from error
+        raise
+
+
+def _check_weights(source: str, model: nn.Module, report: dict[str, Any]) -> None:
+    """Refuse weights that are missing, of the wrong shape or not finite."""
+    mismatched = sorted(key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"])
+    for trouble, keys in (("misses", sorted(report["missing_keys"])), ("has other shapes for", mismatched)):
+        if keys:
+            shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+            raise ModelError(
+                f"the weights of {source} do not fit its config: the checkpoint {trouble} {shown}."
+            )
+    check_finite(source, model)
+
+
+def check_finite(source: str, model: nn.Module) -> None:
+    """Refuse weights that hold NaN or infinity, naming the first.
+
+    Raises
+    ------
+    ModelError
+    """
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise ModelError(f"the weights of {source} are not finite: NaN or infinity first in {name}.")
+
+
+def _move(model: Any, device: str) -> Any:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"cannot use device {device}: {str(error).splitlines()[0]}") from error
+
+
+def _read_tokenizer(location: str, **options: Any) -> Any | None:
+    """Load the tokenizer; None where the checkpoint has none that loads."""
+    from transformers import AutoTokenizer
+
+    try:
+        with _quiet_transformers():
+            return AutoTokenizer.from_pretrained(location, **options)
+    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError):
+        return None
+
+
+def _short_name(source: str) -> str:
+    return Path(source).expanduser().resolve().name if Path(source).exists() else source.split("/")[-1]
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep progress bars and load reports off the screen: what matters is raised as an error."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        transformers_logging.enable_progress_bar()
+
+
+def fingerprint_weights(model: nn.Module, samples: int = 1024) -> str:
+    """Hash names, shapes, types and evenly spaced values of all parameters: the same model, the same hash."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        flat = parameter.detach().flatten()
+        step = max(1, flat.numel() // samples)
+        digest.update(flat[::step].double().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""Loss by position, with the full context and with at most the training length's.
+
+The language-model head is applied to slices of positions, so logits of size length x vocabulary are
+never in memory, and through the model's own forward, so logit scales and soft caps are its own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ropediag.errors import CaptureError
+
+LOGITS_AT_ONCE = 2**21  # values of one slice of logits: 8 MiB in float32, in which the loss is computed
+
+
+def decode(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Any:
+    """Run the decoder without its head, without a cache; the model's own output object."""
+    with torch.no_grad():
+        return model.base_model(input_ids=input_ids, use_cache=False)
+
+
+def nll_by_position(
+    model: Any, input_ids: Int[Tensor, "sequence position"], output: Any
+) -> Float[np.ndarray, "sequence position"]:
+    """Negative log-likelihood of each token given all before it.
+
+    Parameters
+    ----------
+    model : the language model
+    input_ids : (sequence, position)
+    output : what ``decode`` returned for them
+
+    Returns
+    -------
+    (sequence, position) float32, nats; NaN at position 0, which nothing predicts
+
+    Raises
+    ------
+    CaptureError
+        If a logit is NaN.
+    """
+    sequences, length = input_ids.shape
+    nll = np.full((sequences, length), np.nan, dtype=np.float32)
+    step = max(1, LOGITS_AT_ONCE // (sequences * model.config.get_text_config().vocab_size))
+    with _head_only(model, output) as head:
+        for start in range(0, length - 1, step):
+            stop = min(start + step, length - 1)
+            logits = head(slice(start, stop)).float()
+            losses = nn.functional.cross_entropy(
+                logits.flatten(0, 1), input_ids[:, start + 1 : stop + 1].flatten(), reduction="none"
+            )
+            if torch.isnan(losses).any():
+                raise CaptureError(f"the model's logits are NaN between positions {start} and {stop}.")
+            nll[:, start + 1 : stop + 1] = losses.view(sequences, -1).cpu().numpy()
+    return nll
+
+
+def nll_windowed(
+    model: Any, input_ids: Int[Tensor, " position"], train_len: int, tokens_at_once: int = 16384
+) -> Float[np.ndarray, " position"]:
+    """Negative log-likelihood of each token given fewer than ``train_len`` tokens before it.
+
+    Windows of ``train_len`` tokens, stride half of it; each token's loss comes from the first window that
+    holds it, so it is predicted from train_len/2 to train_len - 1 tokens, or from all there are.
+
+    Returns
+    -------
+    (position,) float32, nats; NaN at position 0
+    """
+    length = len(input_ids)
+    window = min(train_len, length)
+    stride = max(1, window // 2)
+    starts = list(range(0, length - window, stride)) + [length - window]
+    nll = np.full(length, np.nan, dtype=np.float32)
+    batch = max(1, tokens_at_once // window)
+    filled = 0
+    for first in range(0, len(starts), batch):
+        chosen = starts[first : first + batch]
+        ids = torch.stack([input_ids[start : start + window] for start in chosen])
+        losses = nll_by_position(model, ids, decode(model, ids))
+        for start, row in zip(chosen, losses, strict=True):
+            nll[filled : start + window] = row[filled - start :]
+            filled = start + window
+    return nll
+
+
+@contextmanager
+def _head_only(model: Any, output: Any) -> Iterator[Any]:
+    """Give a function from a slice of positions to logits, as the model's own forward computes them.
+
+    The decoder under the head is replaced by one that returns the hidden states already computed.
+    """
+    decoder = model.base_model
+    hidden = output.last_hidden_state
+    forward = decoder.forward
+
+    def head(positions: slice) -> Tensor:
+        decoder.forward = lambda *args, **options: type(output)(last_hidden_state=hidden[:, positions])
+        with torch.no_grad():
+            return model(input_ids=None, inputs_embeds=hidden[:, positions], use_cache=False).logits
+
+    try:
+        yield head
+    finally:
+        if "forward" in vars(decoder):
+            del decoder.forward
+        if decoder.forward != forward:
+            decoder.forward = forward

@@ -1,0 +1,242 @@
+"""What a model's rotary embedding really does, measured on the model itself.
+
+If every token attends to itself alone, hidden states do not depend on positions. Two short passes
+over the same tokens, one with all positions 0 and one with the positions of interest, then differ in
+nothing but the rotation of queries and keys, in every layer. Comparing the two gives the pairing of
+the channels, which layer turns at which frequencies, and the angle applied, in the model's own data
+type and without knowing its architecture.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ropediag.errors import ModelError
+from ropediag.models.tap import AttentionCall, attention_modules, tap_attention
+from ropediag.rope import RopeSpec, pair_channels
+
+TOLERANCE = (
+    0.05  # relative residual of the right pairing: 1e-6 in float32, 6e-3 in bfloat16; of a wrong one: ~1
+)
+_PROBES = (1, 2, 3, 5, 9, 17, 40, 100, 333, 1000)  # positions on which pairings are told apart
+
+
+@dataclass(frozen=True, eq=False)
+class Rotation:
+    """The measured rotation of every attention layer.
+
+    Attributes
+    ----------
+    spec : RopeSpec, one row for each attention layer, in order
+    layers : (layer,) index of each row's layer in the model
+    query_heads, kv_heads : heads of queries and of keys in each layer
+    angles : (layer, pair, sample) radians in (-pi, pi], as applied; NaN where there is no such pair
+    residual : (layer,) relative distance between the tapped vectors and the spec's prediction of them
+    """
+
+    spec: RopeSpec
+    layers: Int[np.ndarray, " layer"]
+    query_heads: tuple[int, ...]
+    kv_heads: tuple[int, ...]
+    angles: Float[np.ndarray, "layer pair sample"]
+    residual: Float[np.ndarray, " layer"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """One way a layer may rotate: which channels pair up, how fast they turn."""
+
+    layout: str
+    inv_freq: np.ndarray
+    channels: np.ndarray
+    attention_factor: float
+
+
+def measure_rotation(model: nn.Module, samples: Int[np.ndarray, " sample"]) -> Rotation:
+    """Measure pairing, frequencies and applied angles of every attention layer.
+
+    Parameters
+    ----------
+    model : a transformers decoder
+    samples : (sample,) positions at which the angles are wanted. Include the last position of the
+        capture: some scaling rules choose their frequencies by the largest position of a pass.
+
+    Raises
+    ------
+    ModelError
+        If the model has no rotary embedding, or a layer's rotation is none that ropediag knows.
+    """
+    largest = int(samples.max())
+    positions = np.concatenate([[p for p in _PROBES if p <= largest] or [largest], samples])
+    still = _tap_rotated(model, np.zeros_like(positions))
+    turned = _tap_rotated(model, positions)
+    frequencies = _frequency_tables(model)  # after the pass: dynamic rules have settled by now
+    if not frequencies:
+        raise ModelError(
+            f"{model.config.model_type} has no rotary position embedding: no module of it holds an inv_freq "
+            "table. ropediag studies RoPE models only."
+        )
+    probes = len(positions) - len(samples)
+    rows = []
+    for layer in sorted(still):
+        best, residual = _identify(still[layer], turned[layer], positions, probes, frequencies)
+        if residual > TOLERANCE:
+            raise ModelError(
+                f"{model.config.model_type}, layer {layer}: the rotation is none that ropediag knows. The nearest, "
+                f"{best.layout if best else 'no rotation'}, misses the tapped queries and keys by {residual:.0%}."
+            )
+        rows.append((layer, best, residual, _applied_angles(still[layer], turned[layer], best)))
+    if all(best is None for _, best, _, _ in rows):
+        raise ModelError(
+            f"{model.config.model_type} has an inv_freq table but rotates in no layer: nothing to study."
+        )
+    return _assemble(rows, len(samples), still)
+
+
+def _tap_rotated(model: nn.Module, positions: np.ndarray) -> dict[int, tuple[Tensor, Tensor]]:
+    """Run the decoder at the given positions, tokens blind to each other; (head, position, head_dim) each."""
+    vectors: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def keep(call: AttentionCall):
+        vectors[call.layer] = (call.query[0].double(), call.key[0].double())
+        return call.attend_to_self()
+
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(model.config.get_text_config().vocab_size, (1, len(positions)), generator=generator)
+    device = next(model.parameters()).device
+    with torch.no_grad(), tap_attention(model, keep):
+        model.base_model(
+            input_ids=ids.to(device),
+            position_ids=torch.as_tensor(positions, device=device)[None],
+            use_cache=False,
+        )
+    if not vectors:
+        raise ModelError(
+            f"{model.config.model_type} cannot be captured: {len(attention_modules(model))} attention modules "
+            "were tapped, and the forward pass called none of them."
+        )
+    return vectors
+
+
+def _frequency_tables(model: nn.Module) -> list[tuple[np.ndarray, float]]:
+    """List the distinct (inv_freq, attention factor) tables that the model's modules hold."""
+    tables: dict[bytes, tuple[np.ndarray, float]] = {}
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name.endswith("inv_freq") and "original" not in name and buffer.ndim == 1:
+                factor = getattr(module, name.replace("inv_freq", "attention_scaling"), 1.0)
+                table = buffer.double().cpu().numpy()
+                tables[table.tobytes() + np.float64(factor).tobytes()] = (table, float(factor))
+    return list(tables.values())
+
+
+def _identify(
+    still: tuple[Tensor, Tensor],
+    turned: tuple[Tensor, Tensor],
+    positions: np.ndarray,
+    probes: int,
+    frequencies: list[tuple[np.ndarray, float]],
+) -> tuple[_Candidate | None, float]:
+    """Find the candidate that takes the unrotated vectors to the rotated ones; None is no rotation."""
+    head_dim = still[0].shape[-1]
+    best: _Candidate | None = None
+    smallest = _residual(still, turned, positions, probes, None)
+    for candidate in _candidates(frequencies, head_dim):
+        residual = _residual(still, turned, positions, probes, candidate)
+        if residual < smallest:
+            best, smallest = candidate, residual
+    return best, smallest
+
+
+def _candidates(frequencies: list[tuple[np.ndarray, float]], head_dim: int) -> list[_Candidate]:
+    """All layouts at both ends of the head, for each table of frequencies that fits into it."""
+    found = []
+    for inv_freq, factor in frequencies:
+        rotary_dim = 2 * len(inv_freq)
+        for offset in sorted({0, head_dim - rotary_dim}):
+            for layout in ("half", "interleaved"):
+                if offset >= 0:
+                    channels = pair_channels(layout, rotary_dim, head_dim=head_dim, offset=offset)
+                    found.append(_Candidate(layout, inv_freq, channels, factor))
+    return found
+
+
+def _residual(
+    still: tuple[Tensor, Tensor],
+    turned: tuple[Tensor, Tensor],
+    positions: np.ndarray,
+    probes: int,
+    candidate: _Candidate | None,
+) -> float:
+    """Relative root mean square distance between the rotated vectors and the candidate's prediction."""
+    distance = norm = 0.0
+    for before, after in zip(still, turned, strict=True):
+        before, after = before[:, :probes], after[:, :probes]
+        predicted = before
+        if candidate is not None:
+            angle = np.outer(positions[:probes], candidate.inv_freq)
+            predicted = _turn(before, torch.as_tensor(angle, device=before.device), candidate.channels)
+        distance += float((after - predicted).square().sum())
+        norm += float(after.square().sum())
+    return (distance / norm) ** 0.5
+
+
+def _turn(vectors: Tensor, angle: Tensor, channels: np.ndarray) -> Tensor:
+    """Rotate (head, position, head_dim) by (position, pair) radians."""
+    first, second = torch.as_tensor(channels, device=vectors.device).unbind(-1)
+    x, y = vectors[..., first], vectors[..., second]
+    turned = vectors.clone()
+    turned[..., first] = x * angle.cos() - y * angle.sin()
+    turned[..., second] = x * angle.sin() + y * angle.cos()
+    return turned
+
+
+def _applied_angles(
+    still: tuple[Tensor, Tensor], turned: tuple[Tensor, Tensor], best: _Candidate | None
+) -> Float[np.ndarray, "pair position"] | None:
+    """Direction of sum(rotated * conj(unrotated)) over all heads: the angle that fits best."""
+    if best is None:
+        return None
+    first, second = torch.as_tensor(best.channels, device=still[0].device).unbind(-1)
+    product = sum(
+        (torch.complex(after[..., first], after[..., second]) *
+         torch.complex(before[..., first], before[..., second]).conj()).sum(0)
+        for before, after in zip(still, turned, strict=True)
+    )  # fmt: skip
+    return product.angle().T.cpu().numpy()
+
+
+def _assemble(rows: list, samples: int, tapped: dict[int, tuple[Tensor, Tensor]]) -> Rotation:
+    """Stack the layers into one spec, padded to the largest number of pairs."""
+    pairs = max(len(best.inv_freq) for _, best, _, _ in rows if best is not None)
+    inv_freq = np.full((len(rows), pairs), np.nan)
+    channels = np.full((len(rows), pairs, 2), -1, dtype=np.int64)
+    factor = np.ones(len(rows))
+    angles = np.full((len(rows), pairs, samples), np.nan)
+    for row, (_, best, _, angle) in enumerate(rows):
+        if best is None:
+            continue
+        count = len(best.inv_freq)
+        inv_freq[row, :count] = best.inv_freq
+        channels[row, :count] = best.channels
+        factor[row] = best.attention_factor
+        angles[row, :count] = angle[:, -samples:]
+    layouts = sorted({best.layout for _, best, _, _ in rows if best is not None})
+    spec = RopeSpec(
+        inv_freq=inv_freq,
+        channels=channels,
+        attention_factor=factor,
+        head_dim=np.array([tapped[layer][0].shape[-1] for layer, *_ in rows], dtype=np.int64),
+        layout="+".join(layouts),
+    )
+    return Rotation(
+        spec=spec,
+        layers=np.array([layer for layer, *_ in rows]),
+        query_heads=tuple(len(tapped[layer][0]) for layer, *_ in rows),
+        kv_heads=tuple(len(tapped[layer][1]) for layer, *_ in rows),
+        angles=angles,
+        residual=np.array([residual for _, _, residual, _ in rows]),
+    )

@@ -1,0 +1,171 @@
+"""The tap: stand between a model and its attention function, call by call.
+
+Every decoder in transformers that uses the attention registry looks its function up by name at each
+call. For the time of a ``with`` block the tap replaces that entry in place, under its own name (some
+models test the name), hands each call of the tapped model to a handler, and otherwise does what the
+original would have done with every argument it got. Capture and interventions both stand on this.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ropediag.errors import ModelError
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """One call of the attention function, as the model made it.
+
+    Attributes
+    ----------
+    module : the attention module of the layer
+    layer : int, index of the layer in the model
+    query : (batch, query_head, position, head_dim), after any norm and after the rotation
+    key : (batch, kv_head, position, head_dim), likewise
+    value : (batch, kv_head, position, value_dim)
+    mask : the attention mask, None where the function masks causally by itself
+    options : the remaining keyword arguments: scaling, sliding_window, softcap, sinks, ...
+    """
+
+    module: nn.Module
+    layer: int
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Any
+    options: dict[str, Any]
+    original: Callable[..., Any] = field(repr=False)
+
+    @property
+    def scaling(self) -> float:
+        """Factor on the logits; 1/sqrt(head_dim) where the model does not say."""
+        scaling = self.options.get("scaling")
+        return float(self.query.shape[-1] ** -0.5 if scaling is None else scaling)
+
+    @property
+    def window(self) -> int | None:
+        """Lags the layer can see: 0 .. window - 1, or all of them if None."""
+        return self.options.get("sliding_window")
+
+    @property
+    def softcap(self) -> float | None:
+        return self.options.get("softcap")
+
+    @property
+    def sinks(self) -> Tensor | None:
+        """Learned logits that join each query head's softmax, (query_head,), or None."""
+        sinks = self.options.get("s_aux")
+        return getattr(self.module, "sinks", None) if sinks is None else sinks
+
+    def attend(self) -> Any:
+        """Do what the model would have done."""
+        return self.original(self.module, self.query, self.key, self.value, self.mask, **self.options)
+
+    def attend_to_self(self) -> Any:
+        """Let each token attend to itself alone, so that nothing downstream depends on positions."""
+        group = self.query.shape[1] // self.value.shape[1]
+        return self.value.repeat_interleave(group, dim=1).transpose(1, 2).contiguous(), None
+
+
+Handler = Callable[[AttentionCall], Any]
+
+
+@contextmanager
+def tap_attention(model: nn.Module, handler: Handler) -> Iterator[None]:
+    """Send every attention call of ``model`` to ``handler`` within the block.
+
+    Parameters
+    ----------
+    model : a transformers model whose attention goes through the registry
+    handler : receives the call; returns what the attention function is to return, most often
+        ``call.attend()``
+
+    Raises
+    ------
+    ModelError
+        If none of the model's modules looks attention up in the registry.
+    """
+    layers = _number_attention_modules(model)
+    name = model.config._attn_implementation
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def tapped(module, query, key, value, attention_mask=None, *args, **options):
+            if module not in layers or args:
+                return original(module, query, key, value, attention_mask, *args, **options)
+            call = AttentionCall(module, layers[module], query, key, value, attention_mask, options, original)
+            return handler(call)
+
+        return tapped
+
+    with ExitStack() as stack:
+        if name == "eager":
+            for home in _unique(_home(module) for module in layers):
+                stack.enter_context(_replaced_function(home, "eager_attention_forward", wrap))
+        else:
+            for registry in _unique(_home(module).ALL_ATTENTION_FUNCTIONS for module in layers):
+                stack.enter_context(_replaced_entry(registry, name, wrap))
+        yield
+
+
+def attention_modules(model: nn.Module) -> list[nn.Module]:
+    """List the modules whose attention can be tapped, in the order of the layers."""
+    return list(_number_attention_modules(model))
+
+
+def _number_attention_modules(model: nn.Module) -> dict[nn.Module, int]:
+    """Map each module that attends to the index of its layer."""
+    found = [module for module in model.modules() if hasattr(module, "layer_idx") and _is_attention(module)]
+    if not found:
+        raise ModelError(
+            f"{model.config.model_type} cannot be captured: its attention does not go through transformers' "
+            "attention registry, where ropediag listens. Use a model type that does (llama, qwen3, gpt_neox, ...)."
+        )
+    return {module: int(module.layer_idx) for module in found}
+
+
+def _is_attention(module: nn.Module) -> bool:
+    """Whether the module's own forward looks the attention function up in the registry."""
+    names = inspect.unwrap(type(module).forward).__code__.co_names
+    return "ALL_ATTENTION_FUNCTIONS" in names and hasattr(_home(module), "ALL_ATTENTION_FUNCTIONS")
+
+
+def _home(module: nn.Module) -> ModuleType:
+    """Find the modeling file whose globals the module's forward reads."""
+    return sys.modules[inspect.unwrap(type(module).forward).__module__]
+
+
+def _unique(items: Iterable[Any]) -> list[Any]:
+    return list({id(item): item for item in items}.values())
+
+
+@contextmanager
+def _replaced_entry(registry: Any, name: str, wrap: Callable) -> Iterator[None]:
+    # The registry is a local mapping over a global one: leave no local entry behind where none was.
+    local = registry._local_mapping
+    before = local.get(name)
+    registry[name] = wrap(registry[name])
+    try:
+        yield
+    finally:
+        if before is None:
+            del registry[name]
+        else:
+            registry[name] = before
+
+
+@contextmanager
+def _replaced_function(home: Any, name: str, wrap: Callable) -> Iterator[None]:
+    before = getattr(home, name)
+    setattr(home, name, wrap(before))
+    try:
+        yield
+    finally:
+        setattr(home, name, before)

@@ -1,0 +1,90 @@
+"""What it takes to reach a length: the base, the tuning length, and the retrieval bound beside them.
+
+Lengths are tokens, frequencies radians per token: ``now`` those in use, ``before`` those of
+pretraining, (pair,) arrays.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ropediag import limits
+from ropediag.checkpoint import Training
+from ropediag.rope import inv_freq
+
+Frequencies = Float[np.ndarray, " pair"]
+CANDIDATES = 108  # bases tried for the retrieval bound, 24 to a decade
+
+
+@dataclass(frozen=True)
+class TargetAnswer:
+    """What it takes to reach ``length``; bases are None where no base is needed or none was found.
+
+    ``base`` is the smallest that the law's ceiled form allows when tuned at ``tune_len``, ``cautious_base``
+    that of the unceiled form; ``retrieval_base`` the smallest searched base with B_m >= 0 all the way,
+    ``retrieval_base_all`` the one from which every larger searched base has it. ``unseen_pairs`` counts
+    the untrained pairs that meet new angles at ``length`` as things stand.
+    """
+
+    length: int
+    reached: bool
+    unseen_pairs: int
+    tune_len: int
+    base: float | None
+    cautious_base: float | None
+    retrieval_base: float | None
+    retrieval_base_all: float | None
+
+
+def is_plain(frequencies: Frequencies, base: float) -> bool:
+    """Tell whether these are the unscaled frequencies of a base."""
+    return np.allclose(frequencies, inv_freq(2 * len(frequencies), base), rtol=1e-12, atol=0.0)
+
+
+def answer_target(
+    target_len: int,
+    limit: float | None,
+    now: Frequencies,
+    before: Frequencies,
+    training: Training,
+    turns: float,
+) -> TargetAnswer:
+    """Answer which base and tuning length reach ``target_len``.
+
+    The bases hold for tuning plain RoPE at ``training.tune_len``; tuning at ``target_len`` itself needs
+    none. ``limit`` is that of the model as it stands, None for no bound.
+
+    Raises
+    ------
+    ConfigError
+        If ``target_len`` is below 2.
+    """
+    train_len, tune_len, pretrain_base = training.train_len, training.tune_len, training.pretrain_base
+    seen = np.maximum(train_len * before, tune_len * now)  # radians
+    unseen = (seen < 2 * np.pi * turns) & (target_len * now > seen)
+    needed = cautious = None
+    trained = limits.critical_dimension(before, train_len, turns)
+    if target_len > tune_len and trained < len(before) * 2 and is_plain(before, pretrain_base):
+        floor = limits.critical_base(pretrain_base, train_len, tune_len, turns)
+        least = limits.base_for_length(2 * len(before), pretrain_base, train_len, target_len, turns)
+        needed = max(floor, least)
+        cautious = max(floor, limits.critical_base_for_length(pretrain_base, train_len, target_len, turns))
+    retrieval, retrieval_all = _search_retrieval_base(2 * len(now), target_len)
+    return TargetAnswer(
+        length=target_len,
+        reached=limit is None or limit >= target_len,
+        unseen_pairs=int(unseen.sum()),
+        tune_len=tune_len,
+        base=needed,
+        cautious_base=cautious,
+        retrieval_base=retrieval,
+        retrieval_base_all=retrieval_all,
+    )
+
+
+def _search_retrieval_base(rotary_dim: int, length: int) -> tuple[float | None, float | None]:
+    """Search around the power law of arXiv:2405.14591, which was fitted to heads of 128."""
+    guess = 0.0424 * length**1.628
+    candidates = np.geomspace(max(2.0, guess / 30), max(100.0, guess * 1000), CANDIDATES)
+    return limits.bm_base_range(rotary_dim, length, candidates)

@@ -1,0 +1,181 @@
+"""The file format as data: every dimension and variable, with its units and its meaning.
+
+``captures/README.md`` is generated from these tables, the writer refuses what they do not name, and
+the reader checks files against them. Changing a table is a change of format: raise ``VERSION``.
+
+Axis conventions: ``pair`` runs from the fastest rotary pair to the slowest; a lag bin and a position
+bin are named by their lower edge and reach to the next one; what a layer does not have (fewer heads,
+fewer pairs, no rotation, lags beyond its window) is NaN, in integers -1.
+"""
+
+from dataclasses import dataclass
+
+VERSION = 1
+KINDS = ("capture", "evaluation", "ablation", "study")
+REPLICATES = 8  # per sequence: the groups of query positions whose spread gives the standard errors
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One named axis; its coordinate variable, where it has one, carries ``units``."""
+
+    name: str
+    dtype: str
+    units: str
+    long_name: str
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One array of the file.
+
+    ``method`` says how it was obtained: ``exact`` (over all query-key pairs or positions), ``sampled``
+    (from some of them) or ``given`` (not a statistic). ``pooled`` marks statistics over all sequences,
+    which the store computes from per-sequence sums.
+    """
+
+    group: str
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    units: str
+    long_name: str
+    method: str
+    pooled: bool = False
+
+    @property
+    def path(self) -> str:
+        return f"{self.group}/{self.name}"
+
+
+DIMENSIONS = (
+    Dimension("sequence", "i4", "1", "index of the token sequence"),
+    Dimension("layer", "i4", "1", "index of the decoder layer in the model"),
+    Dimension("query_head", "i4", "1", "index of the query head in its layer"),
+    Dimension("kv_head", "i4", "1", "index of the key head in its layer"),
+    Dimension("pair", "i4", "1", "rotary pair, 0 turns fastest"),
+    Dimension(
+        "lag", "i8", "tokens", "lower edge of the lag bin (query position - key position), 8 per doubling"
+    ),
+    Dimension("coarse_lag", "i8", "tokens", "lower edge of the lag bin, 2 per doubling"),
+    Dimension("position", "i8", "tokens", "index of the token in its sequence"),
+    Dimension("position_bin", "i8", "tokens", "lower edge of the bin of query positions"),
+    Dimension("norm_bin", "i8", "tokens", "lower edge of the bin of positions"),
+    Dimension("row", "i4", "1", "index of the sampled query"),
+    Dimension("level", "f8", "1", "level of the quantile"),
+    Dimension("replicate", "i4", "1", "replicate: a sequence, or a group of query positions within one"),
+    Dimension("sample", "i8", "tokens", "sampled position"),
+    Dimension("channel", "i4", "1", "channel of the head"),
+    Dimension("side", "i4", "1", "0 and 1: the two channels that form a pair"),
+    Dimension("token", "i8", "1", "token id that occurs in the capture"),
+    Dimension(
+        "kept", "i4", "1", "index of the (layer, query head) whose vectors were kept at every position"
+    ),
+)
+
+_SCORE = ("layer", "query_head", "pair", "lag")
+_ROW = ("sequence", "layer", "query_head", "row")
+_COARSE = ("sequence", "layer", "query_head", "pair", "coarse_lag")
+_PARTIAL = ("sequence", "layer", "query_head", "position_bin")
+
+VARIABLES = (
+    # rope: the geometry as the model applies it
+    Variable("rope", "inv_freq", ("layer", "pair"), "f8", "rad/token", "rotation per token, from the model's own buffers; NaN where the layer has no such pair", "given"),
+    Variable("rope", "channels", ("layer", "pair", "side"), "i4", "1", "the two channels of each pair", "given"),
+    Variable("rope", "attention_factor", ("layer",), "f8", "1", "factor on cosine and sine; logits carry its square", "given"),
+    Variable("rope", "head_dim", ("layer",), "i4", "1", "channels of a query or key head, rotated or not", "given"),
+    Variable("rope", "critical_pair", ("layer",), "i4", "1", "first pair whose pretraining period exceeds the training length; -1 without RoPE or training length", "given"),
+    # tokens
+    Variable("tokens", "input_ids", ("sequence", "position"), "i8", "1", "token ids the model read", "given"),
+    Variable("tokens", "piece", ("token",), "str", "1", "text of each token id", "given"),
+    # loss by position of the token predicted; position 0 is not predicted and is NaN
+    Variable("loss", "nll", ("sequence", "position"), "f4", "nats", "negative log-likelihood of the token at this position given all before it", "exact"),
+    Variable("loss", "nll_windowed", ("sequence", "position"), "f4", "nats", "the same token's, given fewer than train_len tokens before it (windows of train_len, stride half of it)", "exact"),
+    # scores: contributions of single pairs to the logit, by lag
+    Variable("scores", "count", ("layer", "lag"), "i8", "1", "query-key pairs in the bin, over all sequences", "exact", pooled=True),
+    Variable("scores", "mean", _SCORE, "f4", "logit", "mean contribution of the pair over all query-key pairs in the bin", "exact", pooled=True),
+    Variable("scores", "std", _SCORE, "f4", "logit", "standard deviation of the contribution over all query-key pairs in the bin", "exact", pooled=True),
+    Variable("scores", "mean_se", _SCORE, "f4", "logit", "standard error of the mean, from the spread of the replicates; NaN with fewer than two", "exact", pooled=True),
+    Variable("scores", "replicate_mean", ("replicate", "layer", "query_head", "pair", "coarse_lag"), "f4", "logit", "mean contribution within one replicate", "exact", pooled=True),
+    Variable("scores", "replicate_count", ("replicate", "layer", "coarse_lag"), "i8", "1", "query-key pairs behind replicate_mean", "exact", pooled=True),
+    Variable("scores", "rest_mean", ("layer", "query_head", "lag"), "f4", "logit", "mean contribution of all channels that are not rotated", "exact", pooled=True),
+    Variable("scores", "lag_mean_min", ("sequence", *_SCORE), "f4", "logit", "smallest of the means at the single lags of the bin", "exact"),
+    Variable("scores", "lag_mean_max", ("sequence", *_SCORE), "f4", "logit", "largest of the means at the single lags of the bin", "exact"),
+    # partial: the logit split at the critical pair, by query position
+    Variable("partial", "before_mean", _PARTIAL, "f4", "logit", "sum of the pairs before the critical one: mean over visible keys, averaged over the bin's queries", "exact"),
+    Variable("partial", "before_std", _PARTIAL, "f4", "logit", "its standard deviation over visible keys, root mean square over the bin's queries", "exact"),
+    Variable("partial", "past_mean", _PARTIAL, "f4", "logit", "sum of the critical pair and all slower ones: mean over visible keys, averaged over the bin's queries", "exact"),
+    Variable("partial", "past_std", _PARTIAL, "f4", "logit", "its standard deviation over visible keys, root mean square over the bin's queries", "exact"),
+    # rows: sampled queries against all their keys
+    Variable("rows", "query_position", ("sequence", "row"), "i8", "tokens", "position of the sampled query", "given"),
+    Variable("rows", "minimum", _COARSE, "f4", "logit", "smallest contribution among the sampled queries, over all their keys in the bin", "sampled"),
+    Variable("rows", "maximum", _COARSE, "f4", "logit", "largest contribution among the sampled queries, over all their keys in the bin", "sampled"),
+    Variable("rows", "quantile", (*_COARSE, "level"), "f4", "logit", "quantiles of the contribution, over sampled queries and sampled keys of the bin", "sampled"),
+    Variable("rows", "logsumexp", _ROW, "f4", "logit", "log of the softmax denominator, attention sinks included", "sampled"),
+    Variable("rows", "entropy", _ROW, "f4", "nats", "entropy of the attention weights", "sampled"),
+    Variable("rows", "max_weight", _ROW, "f4", "1", "largest attention weight", "sampled"),
+    Variable("rows", "sink_mass", _ROW, "f4", "1", "attention weight on the first position", "sampled"),
+    Variable("rows", "mass", (*_ROW, "lag"), "f4", "1", "sum of the attention weights in the lag bin", "sampled"),
+    # vectors: queries and keys pair by pair
+    Variable("vectors", "angle", ("layer", "pair", "sample"), "f8", "rad", "rotation the model really applied at the position, in (-pi, pi]", "sampled"),
+    Variable("vectors", "angle_error", ("layer", "pair", "sample"), "f8", "rad", "angle minus position times inv_freq, in (-pi, pi]", "sampled"),
+    Variable("vectors", "query_norm", ("sequence", "layer", "query_head", "pair", "norm_bin"), "f4", "1", "root mean square of the pair's length in the query, attention factor included", "exact"),
+    Variable("vectors", "key_norm", ("sequence", "layer", "kv_head", "pair", "norm_bin"), "f4", "1", "root mean square of the pair's length in the key, attention factor included", "exact"),
+    Variable("vectors", "query_offset", ("sequence", "layer", "query_head", "pair"), "f4", "1", "length of the mean pre-rotary query over the root mean square of its length", "exact"),
+    Variable("vectors", "query_phase", ("sequence", "layer", "query_head", "pair"), "f4", "rad", "direction of the mean pre-rotary query", "exact"),
+    Variable("vectors", "key_offset", ("sequence", "layer", "kv_head", "pair"), "f4", "1", "length of the mean pre-rotary key over the root mean square of its length", "exact"),
+    Variable("vectors", "key_phase", ("sequence", "layer", "kv_head", "pair"), "f4", "rad", "direction of the mean pre-rotary key", "exact"),
+    # samples: the vectors themselves, before rotation
+    Variable("samples", "query", ("sequence", "layer", "query_head", "sample", "channel"), "f4", "1", "pre-rotary query at sampled positions", "sampled"),
+    Variable("samples", "key", ("sequence", "layer", "kv_head", "sample", "channel"), "f4", "1", "pre-rotary key at sampled positions", "sampled"),
+    Variable("samples", "kept_layer", ("kept",), "i4", "1", "layer of the kept head", "given"),
+    Variable("samples", "kept_head", ("kept",), "i4", "1", "query head that was kept", "given"),
+    Variable("samples", "kept_query", ("sequence", "kept", "position", "channel"), "f4", "1", "pre-rotary query at every position, on request", "exact"),
+    Variable("samples", "kept_key", ("sequence", "kept", "position", "channel"), "f4", "1", "pre-rotary key of the head's key head at every position, on request", "exact"),
+)  # fmt: skip
+
+ATTRIBUTES = {
+    "schema_version": "version of this format",
+    "kind": "what the file holds: " + ", ".join(KINDS),
+    "status": "complete, or partial: some (sequence, layer) units are still missing",
+    "ropediag_version": "version of ropediag that wrote the file",
+    "torch_version": "version of torch",
+    "transformers_version": "version of transformers",
+    "model": "name of the model",
+    "architecture": "model type in transformers",
+    "weight_fingerprint": "sha256 over names, shapes and a fixed sample of the values of all parameters",
+    "config": "configuration of the run, JSON",
+    "device": "device of the forward pass",
+    "dtype": "data type of the weights",
+    "attention": "attention implementation of the forward pass",
+    "seed": "seed of text and query sampling",
+    "length": "tokens per sequence",
+    "text_hash": "sha256 of the token ids",
+    "layout": "how channels form pairs: half (n, n + rotary_dim/2) or interleaved (2n, 2n + 1)",
+    "base": "rotary base of the model (rope_theta); NaN where unknown",
+    "pretrain_base": "rotary base of pretraining; NaN where unknown",
+    "train_len": "tokens per sequence in pretraining; 0 where unknown",
+    "tune_len": "tokens per sequence in the last tuning; 0 where unknown",
+    "created": "when the capture began, UTC",
+    "seconds": "wall time of the capture",
+}
+
+
+def lag_edges(length: int, per_doubling: int = 8) -> list[int]:
+    """List the lower edges of the lag bins below ``length``, the same for every length and model.
+
+    Lags up to ``per_doubling`` stand alone; from there each doubling holds ``per_doubling`` bins.
+    """
+    edges = list(range(min(per_doubling, length)))
+    start = per_doubling
+    while start < length:
+        width = start // per_doubling
+        edges.extend(edge for edge in range(start, 2 * start, width) if edge < length)
+        start *= 2
+    return edges
+
+
+def position_edges(length: int, bins: int) -> list[int]:
+    """List the lower edges of ``bins`` equal bins of positions below ``length`` (fewer if it is short)."""
+    count = min(bins, length)
+    return [index * length // count for index in range(count)]

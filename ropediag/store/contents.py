@@ -1,0 +1,121 @@
+"""What a capture holds, without reading its data: for ``ropediag info``, lists, and the reader's checks.
+
+A finished file is compared with the schema; a partial folder is summed up from its header and the
+names of its units.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ropediag.errors import FormatError
+from ropediag.store.folder import Folder, find
+from ropediag.store.inspect import open_file, read_attributes, reading
+from ropediag.store.plan import make_plan
+from ropediag.store.units import DIMENSIONS, VARIABLES
+
+_CRITICAL = "rope/critical_pair"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of a capture at a glance.
+
+    Attributes
+    ----------
+    path : the file or folder it is in
+    attributes : root attributes, ``status`` among them
+    sizes : axis name -> length
+    variables : paths of the variables it holds, in the schema's order
+    critical_pair : by layer, first pair whose pretraining period exceeds the training length; empty
+        where not recorded
+    missing_layers, missing_losses : (sequence, layer) units and sequences that are still to come
+    size : bytes on the disk
+    """
+
+    path: Path
+    attributes: dict[str, Any]
+    sizes: dict[str, int]
+    variables: tuple[str, ...]
+    critical_pair: tuple[int, ...]
+    missing_layers: tuple[tuple[int, int], ...]
+    missing_losses: tuple[int, ...]
+    size: int
+
+
+def summarize(path: Path | str) -> Summary:
+    """Sum up a capture, finished or not, in milliseconds.
+
+    Raises
+    ------
+    FormatError
+        If there is no capture, or it is not one of a known format version, or damaged.
+    """
+    place = find(path)
+    if isinstance(place, Folder):
+        plan = make_plan(place)
+        return Summary(
+            path=place.path,
+            attributes={**plan.attributes, "status": "partial"},
+            sizes={dim: len(values) for dim, values in plan.coordinates.items()},
+            variables=tuple(variable.path for variable in plan.variables),
+            critical_pair=tuple(plan.given.get(_CRITICAL, np.zeros(0, dtype=int)).tolist()),
+            missing_layers=plan.missing_layers,
+            missing_losses=plan.missing_losses,
+            size=place.size(),
+        )
+    with open_file(place, str(place)) as file:
+        attributes = read_attributes(file, str(place))
+        sizes, variables = check_contents(file, str(place))
+        with reading(str(place), _CRITICAL):
+            critical = file[_CRITICAL][...].tolist() if _CRITICAL in variables else []
+    return Summary(place, attributes, sizes, variables, tuple(critical), (), (), place.stat().st_size)
+
+
+def check_contents(file: h5py.File, name: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Compare a file with the schema.
+
+    Returns
+    -------
+    axis name -> length, and the paths of the schema's variables that the file holds
+
+    Raises
+    ------
+    FormatError
+        If a coordinate or variable is not of the schema's shape or kind.
+    """
+    with reading(name, "its structure"):
+        sizes = {}
+        for dim, dimension in DIMENSIONS.items():
+            if dim in file:
+                shape = _checked_shape(file[dim], dimension.dtype, name)
+                if len(shape) != 1:
+                    raise FormatError(f"{name}: the coordinate {dim} must be a list: got {shape}.")
+                sizes[dim] = shape[0]
+        held = []
+        for path, variable in VARIABLES.items():
+            if path not in file:
+                continue
+            shape = _checked_shape(file[path], variable.dtype, name)
+            expected = tuple(sizes.get(dim, -1) for dim in variable.dims)
+            if shape != expected:
+                raise FormatError(
+                    f"{name}: {path} must have the shape {expected} ({', '.join(variable.dims)}; -1: no such "
+                    f"coordinate): got {shape}."
+                )
+            held.append(path)
+    return sizes, tuple(held)
+
+
+def _checked_shape(item: h5py.Dataset, dtype: str, name: str) -> tuple[int, ...]:
+    if not isinstance(item, h5py.Dataset):
+        raise FormatError(f"{name}: {item.name} must be an array, not a group.")
+    stored = item.dtype
+    text = h5py.check_string_dtype(stored) is not None
+    kind = "str" if text else {"u": "i"}.get(stored.kind, stored.kind)
+    if kind != (dtype if dtype == "str" else dtype[0]):
+        raise FormatError(f"{name}: {item.name} must be of type {dtype}: got {stored}.")
+    return item.shape

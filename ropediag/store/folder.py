@@ -1,0 +1,165 @@
+"""The folder NAME.h5.partial in which a capture grows: what its files are called and what they hold.
+
+    header.h5                what was known at the start
+    layer-SSSS-LLLL.h5       one sequence through one layer (index of the layer in the model)
+    loss-SSSS.h5             one sequence
+
+Each file is whole or absent, and carries a checksum that is verified whenever it is read.
+"""
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ropediag import schema
+from ropediag.errors import CaptureError, FormatError
+from ropediag.store.hdf5 import Attributes, build_image, checksum, publish
+from ropediag.store.inspect import open_file, plain, read_attributes, reading
+
+SUFFIX = ".partial"
+_LAYER = re.compile(r"layer-(\d{4,9})-(\d{4,9})\.h5")
+_LOSS = re.compile(r"loss-(\d{4,9})\.h5")
+_TEMPORARY = re.compile(r"\..*\.tmp")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The partial folder of one capture."""
+
+    path: Path
+
+    @classmethod
+    def beside(cls, final: Path) -> "Folder":
+        """Name the folder in which the capture ``final`` grows."""
+        return cls(final.with_name(final.name + SUFFIX))
+
+    @property
+    def final(self) -> Path:
+        """The file that the capture becomes."""
+        return self.path.with_name(self.path.name.removesuffix(SUFFIX))
+
+    @property
+    def header(self) -> Path:
+        return self.path / "header.h5"
+
+    def layer(self, sequence: int, layer: int) -> Path:
+        return self.path / f"layer-{sequence:04d}-{layer:04d}.h5"
+
+    def loss(self, sequence: int) -> Path:
+        return self.path / f"loss-{sequence:04d}.h5"
+
+    def layers(self) -> set[tuple[int, int]]:
+        """List the (sequence, layer) units that are there."""
+        matches = (_LAYER.fullmatch(entry.name) for entry in self.path.iterdir())
+        return {(int(match[1]), int(match[2])) for match in matches if match}
+
+    def losses(self) -> set[int]:
+        """List the sequences whose loss is there."""
+        matches = (_LOSS.fullmatch(entry.name) for entry in self.path.iterdir())
+        return {int(match[1]) for match in matches if match}
+
+    def size(self) -> int:
+        """Add up the bytes of its files."""
+        return sum(entry.stat().st_size for entry in self.path.iterdir())
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files that a killed run left."""
+        for entry in self.path.iterdir():
+            if _TEMPORARY.fullmatch(entry.name):
+                entry.unlink()
+
+    def check_removable(self) -> None:
+        """Raise CaptureError unless it is a folder with nothing in it but a capture's own files."""
+        if self.path.is_symlink() or not self.path.is_dir():
+            raise CaptureError(
+                f"{self.path} is not the folder of a capture. Move it away or choose another name."
+            )
+        names = {entry.name for entry in self.path.iterdir()} - {self.header.name}
+        strange = [name for name in names if not any(p.fullmatch(name) for p in (_LAYER, _LOSS, _TEMPORARY))]
+        if strange:
+            raise CaptureError(
+                f"{self.path} holds {min(strange)!r}, which is not a capture's file, so it is not removed. "
+                "Move it away or choose another name."
+            )
+
+    def remove(self) -> None:
+        """Remove the folder, its header last: until then the units can still be read."""
+        self.check_removable()
+        for entry in self.path.iterdir():
+            if entry != self.header:
+                entry.unlink()
+        shutil.rmtree(self.path)
+
+
+def find(path: Path | str) -> Path | Folder:
+    """Find the capture that a path names: NAME.h5, NAME.h5.partial, or NAME.h5 that is still a folder.
+
+    Raises
+    ------
+    FormatError
+        If there is none.
+    """
+    path = Path(path)
+    if path.name.endswith(SUFFIX) and path.is_dir():
+        return Folder(path)
+    final = path.with_name(path.name.removesuffix(SUFFIX))
+    if final.is_file():
+        return final
+    if Folder.beside(final).path.is_dir():
+        return Folder.beside(final)
+    if path.is_dir():
+        raise FormatError(f"{path} is a folder, not a capture. Name one file in it.")
+    raise FormatError(f"{path}: no such capture, neither a file nor a folder {final.name}{SUFFIX}.")
+
+
+def write_unit(path: Path, arrays: Mapping[str, np.ndarray], attributes: Attributes) -> None:
+    """Write one unit: whole and on the disk when this returns, absent otherwise."""
+    publish(path, build_image(arrays, attributes))
+
+
+def read_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | int | float]]:
+    """Read one unit and verify its checksum.
+
+    Returns
+    -------
+    arrays (path -> array) and attributes, as they were written
+
+    Raises
+    ------
+    FormatError
+        If the file is not a unit of a known format version, or damaged.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    with open_file(path, str(path)) as file:
+        read_attributes(file, str(path))
+        for name in unit_names(file):
+            with reading(str(path), name):
+                dataset = file[name]
+                arrays[name] = dataset.asstr()[...] if dataset.dtype == object else dataset[...]
+        with reading(str(path), "its attributes"):
+            attributes = {key: plain(value) for key, value in file.attrs.items()}
+    expected, complete = attributes.pop("checksum", None), attributes.pop("complete", 0)
+    if complete != 1 or expected != checksum(arrays, attributes):
+        raise FormatError(
+            f"{path} is damaged: its checksum does not match. Remove this file and run the capture again "
+            "with --resume; only this part is computed anew."
+        )
+    return arrays, attributes
+
+
+def unit_names(file: h5py.File) -> list[str]:
+    """List the paths of the arrays of a unit, coordinates included."""
+    names = []
+    for key, item in file.items():
+        names += [f"{key}/{inner}" for inner in item] if isinstance(item, h5py.Group) else [key]
+    return names
+
+
+def unit_attributes(**attributes: str | int | float) -> dict[str, str | int | float]:
+    """Attributes of a unit: the given ones and the version of the format."""
+    return {"schema_version": schema.VERSION, **attributes}

@@ -1,0 +1,213 @@
+"""open_capture: a capture, finished or still growing, as labelled arrays.
+
+Reading imports neither torch nor, until a labelled array is asked for, xarray. A partial folder is
+turned into an image of its future file by the code that will write that file; what is missing is NaN.
+"""
+
+import io
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from ropediag.errors import CaptureError, ConfigError, FormatError
+from ropediag.store.consolidate import consolidate
+from ropediag.store.contents import check_contents
+from ropediag.store.folder import Folder, find
+from ropediag.store.inspect import open_file, read_attributes, reading
+from ropediag.store.plan import make_plan
+from ropediag.store.units import DIMENSIONS, GROUPS, VARIABLES
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ropediag.rope import RopeSpec
+
+
+def open_capture(path: Path | str) -> "Capture":
+    """Open NAME.h5, NAME.h5.partial, or NAME.h5 while only its folder exists.
+
+    Raises
+    ------
+    FormatError
+        If there is no such capture, it is damaged, of a newer format, or holds what is refused (links
+        to other files, foreign filters).
+    """
+    place = find(path)
+    if isinstance(place, Folder):
+        try:
+            return _open_folder(place)
+        except FormatError:
+            if place.header.exists() or not place.final.is_file():
+                raise
+            place = place.final  # the capture was finished while we looked at its folder
+    file = open_file(place, str(place))
+    try:
+        return Capture(file, place)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open_folder(folder: Folder) -> "Capture":
+    plan, image = make_plan(folder), io.BytesIO()
+    consolidate(folder, plan, image, {"status": "partial"}, compress=False)
+    file = open_file(image, str(folder.path))
+    return Capture(file, folder.path, plan.missing_layers, plan.missing_losses)
+
+
+class Capture:
+    """An open capture: ``capture["scores/mean"]``, ``capture["scores"]`` or ``capture.scores``.
+
+    Arrays are read from the file when they are used, as long as the capture is open; it closes at the
+    end of a ``with`` block or by ``close``.
+
+    Attributes
+    ----------
+    path : the file, or the folder of a capture that is not finished
+    attrs : root attributes, see ``schema.ATTRIBUTES``
+    sizes : axis name -> length
+    variables : paths of the variables it holds
+    missing_layers, missing_losses : (sequence, layer) units and sequences still to come: NaN
+    """
+
+    def __init__(
+        self,
+        file: h5py.File,
+        path: Path,
+        missing_layers: tuple[tuple[int, int], ...] = (),
+        missing_losses: tuple[int, ...] = (),
+    ) -> None:
+        self.path = path
+        self.attrs: dict[str, Any] = read_attributes(file, str(path))
+        self.sizes, self.variables = check_contents(file, str(path))
+        self.missing_layers, self.missing_losses = missing_layers, missing_losses
+        self._file = file
+
+    @property
+    def status(self) -> str:
+        """``complete`` or ``partial``."""
+        return str(self.attrs.get("status", "complete"))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """List the groups that hold a variable."""
+        return tuple(group for group in GROUPS if self._members(group))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.variables or key in self.groups
+
+    def __getitem__(self, key: str) -> Any:
+        """Give a variable as DataArray ("scores/mean") or a group as Dataset ("scores").
+
+        Raises
+        ------
+        FormatError
+            If the capture does not hold it.
+        CaptureError
+            If the capture is closed.
+        """
+        from ropediag.store.labels import to_array, to_dataset  # xarray takes a second to import
+
+        self._check(key)
+        if key in VARIABLES:
+            return to_array(self._file, key, str(self.path))
+        return to_dataset(self._file, self._members(key), str(self.path))
+
+    def __getattr__(self, name: str) -> "xr.Dataset":
+        if name.startswith("_") or name not in GROUPS:
+            raise AttributeError(f"a capture has no attribute {name!r}; its groups: {', '.join(GROUPS)}")
+        if name not in self.groups:
+            raise AttributeError(self._absent(name))
+        return self[name]
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.groups]
+
+    def values(self, path: str) -> np.ndarray:
+        """Read a variable ("rope/inv_freq") or a coordinate ("lag") whole, as a plain array.
+
+        Raises
+        ------
+        FormatError, CaptureError
+            As ``capture[path]``.
+        """
+        if path not in DIMENSIONS or path not in self.sizes:
+            self._check(path)
+        self._check_open()
+        with reading(str(self.path), path):
+            dataset = self._file[path]
+            return dataset.asstr()[...] if h5py.check_string_dtype(dataset.dtype) else dataset[...]
+
+    def spec(self) -> "RopeSpec":
+        """Give the rotary geometry of the model as it was when captured.
+
+        Raises
+        ------
+        FormatError
+            If the file holds no geometry, or one that contradicts itself.
+        """
+        from ropediag.rope import RopeSpec
+
+        base, pretrain_base = (self.attrs.get(name, math.nan) for name in ("base", "pretrain_base"))
+        try:
+            return RopeSpec(
+                inv_freq=self.values("rope/inv_freq"),
+                channels=self.values("rope/channels"),
+                attention_factor=self.values("rope/attention_factor"),
+                head_dim=self.values("rope/head_dim"),
+                layout=self.attrs.get("layout", ""),
+                base=None if math.isnan(base) else base,
+                pretrain_base=None if math.isnan(pretrain_base) else pretrain_base,
+                train_len=self.attrs.get("train_len") or None,
+                tune_len=self.attrs.get("tune_len") or None,
+            )
+        except ConfigError as error:
+            raise FormatError(f"{self.path}: the geometry in rope/ cannot be used: {error}") from error
+
+    def close(self) -> None:
+        """Close the file; arrays that were not read yet cannot be read any more."""
+        self._file.close()
+
+    def __enter__(self) -> "Capture":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        axes = ("sequence", "layer", "query_head", "pair", "lag", "position")
+        sizes = ", ".join(f"{dim} {self.sizes[dim]}" for dim in axes if dim in self.sizes)
+        missing = f", {len(self.missing_layers)} layers missing" if self.missing_layers else ""
+        lines = [
+            f"<Capture {self.path} ({self.status}{missing})",
+            f"  model: {self.attrs.get('model', 'unknown')}",
+        ]
+        lines += [f"  sizes: {sizes}"]
+        for group in self.groups:
+            names = ", ".join(path.partition("/")[2] for path in self._members(group))
+            lines.append(f"  {group}: {names}")
+        return "\n".join(lines) + ">"
+
+    def _members(self, group: str) -> tuple[str, ...]:
+        return tuple(path for path in self.variables if VARIABLES[path].group == group)
+
+    def _check(self, key: str) -> None:
+        self._check_open()
+        if key not in self:
+            raise FormatError(self._absent(key))
+
+    def _check_open(self) -> None:
+        if not self._file:
+            raise CaptureError(f"{self.path} is closed. Open it again.")
+
+    def _absent(self, key: str) -> str:
+        if key in VARIABLES or key in GROUPS:
+            held = ", ".join(self.groups)
+            return f"{self.path} holds no {key}: the capture did not record it. It holds {held}."
+        return f"the format knows no {key!r}. This capture holds: {', '.join(self.variables)}."

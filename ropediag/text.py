@@ -1,0 +1,176 @@
+"""Token sequences of a given length, from text files, from token files or from the bundled text.
+
+What comes out is always (sequence, position) int64. Sequences from a text are disjoint and start at
+seeded places, so that they can stand as replicates of one another. NumPy only; the tokenizer is
+whatever the caller has, a Hugging Face one as a rule.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ropediag.assets import held_out_text
+from ropediag.errors import ConfigError
+
+_PIECE = 65_536  # characters a call: tokenizers slow down on long strings
+
+
+def read_text(paths: Sequence[Path] | None) -> str:
+    """Read and join UTF-8 text.
+
+    Parameters
+    ----------
+    paths : sequence of files and folders, or None
+        A folder stands for every file below it that is UTF-8 text, in the order of their paths, hidden
+        files and folders left out. None is the bundled held-out text.
+
+    Raises
+    ------
+    ConfigError
+        If a path does not exist, a file that was named is not UTF-8 text, or a folder holds no text.
+    """
+    return "".join(_read_path(path) for path in ([held_out_text()] if paths is None else paths))
+
+
+def read_token_sequences(
+    paths: Sequence[Path] | None, tokenizer: Any, length: int, sequences: int, seed: int
+) -> np.ndarray:
+    """Cut disjoint token sequences from text, at seeded places.
+
+    Parameters
+    ----------
+    paths : sequence of files and folders, or None
+        As in ``read_text``.
+    tokenizer : Hugging Face tokenizer
+        No special token is added.
+    length : int, tokens, >= 1
+    sequences : int, >= 1
+    seed : int, >= 0
+        The same seed gives the same sequences; the places are uniform over all that leave them
+        disjoint.
+
+    Returns
+    -------
+    (sequence, position) int64 array, in the text's order
+
+    Raises
+    ------
+    ConfigError
+        If the text is too short for that many sequences; it says how many tokens there are.
+    """
+    _check_shape(length, sequences)
+    tokens = tokenize(read_text(paths), tokenizer)
+    spare = tokens.size - sequences * length
+    if spare < 0:
+        raise ConfigError(
+            f"the text has {tokens.size} tokens, and {sequences} x {length} = {sequences * length} were "
+            "wanted: pass more text, fewer sequences or a smaller length."
+        )
+    starts = np.sort(np.random.default_rng(seed).integers(0, spare + 1, sequences))
+    starts += length * np.arange(sequences)
+    return tokens[starts[:, None] + np.arange(length)]
+
+
+def load_tokens(path: Path, length: int, sequences: int) -> np.ndarray:
+    """Load token ids from a ``.npy`` file.
+
+    Parameters
+    ----------
+    path : Path
+        A (position,) array, cut into consecutive sequences, or a (sequence, position) array, of which
+        the first sequences and positions are taken. Any integer type; ids >= 0.
+    length : int, tokens, >= 1
+    sequences : int, >= 1
+
+    Returns
+    -------
+    (sequence, position) int64 array
+
+    Raises
+    ------
+    ConfigError
+        If the file is no array of token ids or holds too few of them.
+    """
+    _check_shape(length, sequences)
+    try:
+        ids = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(f"{path} is not a readable .npy file of token ids: {error}") from error
+    if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu" or ids.ndim not in (1, 2):
+        found = f"{ids.ndim} axes of {ids.dtype}" if isinstance(ids, np.ndarray) else type(ids).__name__
+        raise ConfigError(f"{path} must hold integers on one or two axes: got {found}.")
+    if ids.ndim == 1 and ids.size >= sequences * length:
+        ids = ids[: sequences * length].reshape(sequences, length)
+    if ids.ndim == 1 or ids.shape[0] < sequences or ids.shape[1] < length:
+        raise ConfigError(
+            f"{path} holds {' x '.join(map(str, ids.shape))} tokens, and {sequences} x {length} were wanted: "
+            "pass fewer sequences or a smaller length."
+        )
+    ids = ids[:sequences, :length]
+    if ids.min() < 0 or ids.max() > np.iinfo(np.int64).max:
+        raise ConfigError(f"{path} holds token ids from {ids.min()} to {ids.max()}: an id is at least 0.")
+    return np.ascontiguousarray(ids, dtype=np.int64)
+
+
+def hash_tokens(ids: np.ndarray) -> str:
+    """Hash token ids: SHA-256 of the shape and the ids as little-endian int64, the same on any machine."""
+    digest = hashlib.sha256(f"{ids.shape}".encode())
+    digest.update(np.ascontiguousarray(ids, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def tokenize(text: str, tokenizer: Any) -> np.ndarray:
+    """Turn text into (position,) int64 token ids, piece by piece, each piece a number of whole lines."""
+    pieces = [
+        np.asarray(tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
+        for piece in _pieces(text)
+    ]
+    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut text after the last line end within each piece; a longer line is cut where the piece ends."""
+    start = 0
+    while start < len(text):
+        end = start + _PIECE
+        if end < len(text):
+            end = text.rfind("\n", start, end) + 1 or end
+        yield text[start:end]
+        start = end
+
+
+def _read_path(path: Path) -> str:
+    if path.is_dir():
+        return _read_folder(path)
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the text {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+
+
+def _read_folder(folder: Path) -> str:
+    found = []
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if hidden or not file.is_file():
+            continue
+        content = file.read_bytes()
+        if b"\0" not in content:
+            try:
+                found.append(content.decode("utf-8"))
+            except UnicodeDecodeError:
+                continue  # no text: a folder may hold pictures and archives too
+    if not found:
+        raise ConfigError(f"the folder {folder} holds no UTF-8 text files.")
+    return "".join(found)
+
+
+def _check_shape(length: int, sequences: int) -> None:
+    for name, value in {"length": length, "sequences": sequences}.items():
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1: got {value}.")

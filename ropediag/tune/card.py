@@ -1,0 +1,89 @@
+"""The model card: what a checkpoint is, how it was made and what it reached, as Markdown."""
+
+from pathlib import Path
+
+from ropediag.tune.config import HEAD_DIM, PretrainConfig
+from ropediag.tune.metadata import CheckpointMetadata
+
+_LIBRARY_TEXT = (
+    "Python standard library files (Copyright (c) Python Software Foundation, PSF licence), the list that "
+    "ships with ropediag; one file in six is held out"
+)
+
+_CARD = """\
+---
+license: {licence}
+library_name: transformers
+pipeline_tag: text-generation
+tags: [rope, diagnostics]
+---
+
+# A small byte-level Llama for RoPE diagnostics
+
+Made by `{command}`.
+
+It exists to be measured: what it writes is of no use, but it breaks past its training length as large
+models do.
+
+| | |
+|---|---|
+| layers, width, feed-forward | {layers}, {width}, {feed_forward}; untied |
+| heads | {heads} x {head_dim} channels, all rotated |
+| parameters | {parameters:,}, float32 |
+| vocabulary | 256: a token is a byte, its id the byte's value; no special tokens |
+| training length | {length} tokens |
+| RoPE base | {base:g} |
+| text | {text} |
+| SHA-256 of the text | `{text_hash}` |
+| key-value lines | {recall:.0%} of the windows |
+| steps | {steps:,} of {batch} windows, {tokens:,} tokens |
+| optimiser | AdamW (0.9, 0.95), weight decay 0.1 (not on norms), clip 1, bfloat16 autocast |
+| learning rate | {lr:g}: 100 steps of warm-up, then a cosine to 5 % |
+| seed, threads, device | {seed}, {threads}, {device} |
+
+## Measured within the training length
+
+95 % intervals over {loss_count} windows of ropediag's held-out text and over {recall_count:,} answers.
+
+| | | |
+|---|---|---|
+| loss, second half of each window | {bits[0]:.3f} bits per byte | {bits[1]:.3f} to {bits[2]:.3f} |
+| recall, answers ranked first | {hits[0]:.1f} % | {hits[1]:.1f} to {hits[2]:.1f} % |
+
+`ropediag.json` holds all of this for programs, with the versions and the hash of the weights.
+"""
+
+
+def write_card(out: Path, config: PretrainConfig, metadata: CheckpointMetadata, parameters: int) -> Path:
+    """Write ``README.md`` into a checkpoint's folder."""
+    bits = metadata.loss["held_out_bits_per_byte"]
+    recall = metadata.loss["recall"]
+    card = _CARD.format(
+        licence="other" if config.text else "psf-2.0",
+        command=metadata.command,
+        layers=config.layers,
+        width=config.width,
+        feed_forward=config.feed_forward,
+        heads=config.heads,
+        head_dim=HEAD_DIM,
+        parameters=parameters,
+        length=config.length,
+        base=config.base,
+        text=", ".join(f"`{path}`" for path in config.text) or _LIBRARY_TEXT,
+        text_hash=metadata.text_hash,
+        recall=config.recall_share,
+        steps=config.steps,
+        batch=config.batch,
+        tokens=config.tokens,
+        lr=config.lr,
+        seed=config.seed,
+        threads=metadata.machine["threads"],
+        device=metadata.machine["device"],
+        loss_count=bits["count"],
+        recall_count=recall["count"],
+        bits=[bits[name] for name in ("value", "low", "high")],
+        hits=[100 * recall[name] for name in ("value", "low", "high")],
+    )
+    path = out / "README.md"
+    path.write_text(card, encoding="utf-8")
+    return path

@@ -1,0 +1,110 @@
+"""What a checkpoint's making says about its limits: ``ropediag.json``, beside the weights.
+
+A model's configuration states its base but not the length it was trained at, and after tuning not the
+base of its pretraining either; the laws need both. The file is written last, so a checkpoint that has
+it is whole.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from ropediag.errors import FormatError
+
+METADATA_NAME = "ropediag.json"
+WEIGHTS_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class CheckpointMetadata:
+    """The record of one training run.
+
+    Attributes
+    ----------
+    kind : str
+        ``pretrain`` or ``tune``.
+    base, tune_len : float, int (tokens)
+        Base and training length of the run that made these weights.
+    pretrain_base, train_len : float, int (tokens)
+        Base and training length of pretraining: the critical dimension follows from these two.
+    steps, tokens : int
+        Optimiser steps and the tokens they saw.
+    text_hash : str
+        SHA-256 of the training text's bytes.
+    recall_share : float
+        Share of windows with key-value lines.
+    seed : int
+    loss : dict
+        What was measured after training, each entry with its unit in its name.
+    versions, machine : dict
+        Package versions; device and threads: with the seed they fix the weights.
+    command : str
+        What to type to make the checkpoint again.
+    weights_hash : str
+        SHA-256 of ``model.safetensors``.
+    """
+
+    kind: str
+    base: float
+    tune_len: int
+    pretrain_base: float
+    train_len: int
+    steps: int
+    tokens: int
+    text_hash: str
+    recall_share: float
+    seed: int
+    loss: dict
+    versions: dict
+    machine: dict
+    command: str
+    weights_hash: str
+
+
+def write_metadata(folder: Path, metadata: CheckpointMetadata) -> Path:
+    """Write ``ropediag.json`` into a checkpoint's folder."""
+    path = folder / METADATA_NAME
+    path.write_text(json.dumps(asdict(metadata), indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def read_metadata(folder: Path) -> CheckpointMetadata | None:
+    """Read a checkpoint's record; None if it has none.
+
+    Raises
+    ------
+    FormatError
+        If the file is not JSON, or a field is missing. Fields of later versions are left out.
+    """
+    path = folder / METADATA_NAME
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(f"{path} is not readable JSON: {error}. Make the checkpoint again.") from error
+    names = [field.name for field in fields(CheckpointMetadata)]
+    missing = [name for name in names if not isinstance(record, dict) or name not in record]
+    if missing:
+        raise FormatError(f"{path} lacks {', '.join(missing)}: it is no record of a ropediag training run.")
+    return CheckpointMetadata(**{name: record[name] for name in names})
+
+
+def hash_weights(folder: Path) -> str:
+    """Hash a checkpoint's weights: SHA-256 of ``model.safetensors``."""
+    with (folder / WEIGHTS_NAME).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Name the versions that shape a training run."""
+    versions = {"python": platform.python_version()}
+    for package in ("ropediag", "torch", "transformers", "accelerate", "tokenizers", "numpy"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions

@@ -1,0 +1,198 @@
+"""Whole captures of every supported family, against all query-key pairs written out."""
+
+import numpy as np
+import pytest
+import torch
+
+import ropediag
+from ropediag.errors import CaptureError, ConfigError, ModelError
+from ropediag.models.tap import tap_attention
+from ropediag.rope import rotate
+from ropediag.rope_config import read_layers
+from ropediag.scaling import spec_from_config
+from tests.families import FAMILIES, tiny_model, tokens
+
+LENGTH, TRAIN_LEN = 150, 48
+
+
+def written_out(model, ids, layer, rotation):
+    """Every contribution (head, pair, query, key), the rest, and the eager logits before the softmax."""
+    kept = []
+
+    def keep(call):
+        if call.layer == layer:
+            kept.append(call)
+        return call.attend()
+
+    with torch.no_grad(), tap_attention(model, keep):
+        model(ids)
+    call = kept[0]
+    query, key = call.query[0].double().numpy(), call.key[0].double().numpy()
+    key = np.repeat(key, len(query) // len(key), axis=0)
+    channels = rotation["rope/channels"].values[layer]
+    channels = channels[channels[:, 0] >= 0]
+    rest = np.setdiff1d(np.arange(query.shape[-1]), channels)
+    contributions = call.scaling * np.einsum("htpc,hspc->hpts", query[:, :, channels], key[:, :, channels])
+    unrotated = call.scaling * np.einsum("htc,hsc->hts", query[..., rest], key[..., rest])
+    eager = call.scaling * np.einsum("htc,hsc->hts", query, key)
+    return contributions, unrotated, eager, call.window or ids.shape[1]
+
+
+def visible(length, window, start, stop):
+    lag = np.arange(length)[:, None] - np.arange(length)
+    return (lag >= start) & (lag < min(stop, window))
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def captured(request, tmp_path_factory):
+    model, ids = tiny_model(request.param), tokens(LENGTH)
+    path = tmp_path_factory.mktemp(request.param) / "capture.h5"
+    options = {"train_len": TRAIN_LEN, "rows": 12, "keep_qk": ((0, 1), (1, 0), (1, 2))}
+    ropediag.capture_model(model, ids, path, name=request.param, **options)
+    with ropediag.open_capture(path) as capture:
+        yield model, ids, capture
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_scores_are_exact_over_all_query_key_pairs(captured, layer):
+    model, ids, capture = captured
+    contributions, unrotated, eager, window = written_out(model, ids, layer, capture)
+    pairs = contributions.shape[1]
+    assert np.abs(contributions.sum(1) + unrotated - eager).max() < 1e-5 * np.abs(eager).max()
+    edges = [*capture["scores/mean"].lag.values, LENGTH]
+    scores = {
+        name: capture[f"scores/{name}"].sel(layer=layer).values
+        for name in ("mean", "std", "rest_mean", "count")
+    }
+    low, high = (capture[f"scores/lag_mean_{end}"].sel(layer=layer)[0].values for end in ("min", "max"))
+    for bin_, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        seen = visible(LENGTH, window, start, stop)
+        assert scores["count"][bin_] == seen.sum()
+        if not seen.any():
+            assert np.isnan(scores["mean"][..., bin_]).all()
+            continue
+        inside = contributions[..., seen]
+        scale = 2e-6 * np.abs(contributions).max()  # the file holds float32
+        np.testing.assert_allclose(scores["mean"][:, :pairs, bin_], inside.mean(-1), atol=scale)
+        np.testing.assert_allclose(scores["std"][:, :pairs, bin_], inside.std(-1), atol=scale)
+        np.testing.assert_allclose(scores["rest_mean"][:, bin_], unrotated[:, seen].mean(-1), atol=scale)
+        singles = [
+            contributions[..., visible(LENGTH, window, lag, lag + 1)].mean(-1)
+            for lag in range(start, min(stop, window))
+        ]
+        np.testing.assert_allclose(low[:, :pairs, bin_], np.min(singles, axis=0), atol=scale)
+        np.testing.assert_allclose(high[:, :pairs, bin_], np.max(singles, axis=0), atol=scale)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_partial_logits_split_at_the_critical_pair(captured, layer):
+    model, ids, capture = captured
+    contributions, _, _, window = written_out(model, ids, layer, capture)
+    critical = int(capture["rope/critical_pair"].sel(layer=layer))
+    groups = {"before": slice(0, critical), "past": slice(critical, None)}
+    for name, pairs in groups.items():
+        mean, std = (capture[f"partial/{name}_{s}"].sel(layer=layer)[0].values for s in ("mean", "std"))
+        if critical < 0:
+            assert np.isnan(mean).all()
+            continue
+        logit = contributions[:, pairs].sum(1)
+        for t in (0, 1, 40, LENGTH - 1):  # as many bins as positions here
+            seen = logit[:, t, max(0, t + 1 - window) : t + 1]
+            np.testing.assert_allclose(mean[:, t], seen.mean(-1), atol=1e-4)
+            np.testing.assert_allclose(std[:, t], seen.std(-1), atol=1e-4)
+
+
+def test_critical_pairs_follow_the_training_length_and_the_window(captured):
+    model, _, capture = captured
+    periods = spec_from_config(model.config.to_dict(), scaled=False).periods
+    windows = [layer.window for layer in read_layers(model.config.to_dict())]
+    for layer in (0, 1):
+        length = min(TRAIN_LEN, windows[layer] or TRAIN_LEN)
+        expected = int((periods[layer] <= length).sum()) if np.isfinite(periods[layer]).any() else -1
+        assert int(capture["rope/critical_pair"].sel(layer=layer)) == expected
+
+
+def test_kept_vectors_redraw_the_attention_map_without_the_model(captured):
+    model, ids, capture = captured
+    for place, (layer, head) in enumerate(((0, 1), (1, 0), (1, 2))):
+        _, _, eager, _ = written_out(model, ids, layer, capture)
+        spec = capture.spec()
+        row = {"inv_freq": spec.inv_freq[layer], "channels": spec.channels[layer],
+               "attention_factor": spec.attention_factor[layer]}  # fmt: skip
+        query = rotate(capture["samples/kept_query"][0, place].values.astype(float), np.arange(LENGTH), **row)
+        key = rotate(capture["samples/kept_key"][0, place].values.astype(float), np.arange(LENGTH), **row)
+        logits = query @ key.T
+        ratio = (logits * eager[head]).sum() / (logits**2).sum()  # the scaling of the logits
+        np.testing.assert_allclose(ratio * logits, eager[head], atol=1e-4 * np.abs(eager).max())
+
+
+def test_loss_is_the_model_s_own(captured):
+    model, ids, capture = captured
+    with torch.no_grad():
+        logits = model(ids).logits[0].float()
+    slow = torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")
+    np.testing.assert_allclose(capture["loss/nll"][0, 1:].values, slow, atol=1e-5)
+    inside = slice(1, TRAIN_LEN)
+    np.testing.assert_allclose(
+        capture["loss/nll_windowed"][0, inside].values, slow[: TRAIN_LEN - 1], atol=1e-4
+    )
+
+
+def test_sequences_are_pooled_and_the_training_state_is_kept(tmp_path):
+    model, ids = tiny_model("llama").train(), torch.cat([tokens(90, seed) for seed in range(3)])
+    path = ropediag.capture_model(
+        model, ids, tmp_path / "three.h5", train_len=32, rows=4, heads=(1, 4), layers=(1,)
+    )
+    assert model.training
+    model.eval()
+    with ropediag.open_capture(path) as capture:
+        assert capture["scores/mean"].layer.values.tolist() == [1]
+        assert capture["scores/mean"].query_head.values.tolist() == [1, 4]
+        assert capture["scores/replicate_mean"].sizes["replicate"] == 24
+        rope = ropediag.capture_model(model, ids[:1], tmp_path / "one.h5", train_len=32, rows=4)
+        with ropediag.open_capture(rope) as all_layers:
+            contributions = np.stack([written_out(model, ids[s : s + 1], 1, all_layers)[0] for s in range(3)])
+        edges = [*capture["scores/mean"].lag.values, 90]
+        for bin_, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            inside = contributions[..., visible(90, 90, start, stop)][:, [1, 4]]
+            np.testing.assert_allclose(capture["scores/mean"][0, ..., bin_], inside.mean((0, 3)), atol=1e-5)
+            np.testing.assert_allclose(capture["scores/std"][0, ..., bin_], inside.std((0, 3)), atol=1e-5)
+
+
+def test_the_same_capture_twice_is_the_same_file(tmp_path):
+    model, ids = tiny_model("llama"), tokens(80)
+    for name in ("a.h5", "b.h5"):
+        ropediag.capture_model(model, ids, tmp_path / name, train_len=32, rows=4, seed=3)
+    with ropediag.open_capture(tmp_path / "a.h5") as a, ropediag.open_capture(tmp_path / "b.h5") as b:
+        assert np.array_equal(a["scores/mean"].values, b["scores/mean"].values)
+        assert np.array_equal(a["rows/quantile"].values, b["rows/quantile"].values, equal_nan=True)
+
+
+@pytest.mark.parametrize(("options", "error", "message"), [
+    ({}, ConfigError, "training length is not known"),
+    ({"train_len": 32, "layers": (5,)}, CaptureError, "no layer 5"),
+    ({"train_len": 32, "heads": (9,)}, CaptureError, "no head 9"),
+    ({"train_len": 32, "keep_qk": ((0, 9),)}, ConfigError, "layer 0, head 9"),
+    ({"train_len": 32, "rows": 0}, ConfigError, "rows must be at least 1"),
+])  # fmt: skip
+def test_what_cannot_be_captured_is_said_in_one_line(tmp_path, options, error, message):
+    with pytest.raises(error, match=message) as raised:
+        ropediag.capture_model(tiny_model("llama"), tokens(60), tmp_path / "x.h5", **options)
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nan_is_named_with_the_layer_where_it_comes_in_first(tmp_path):
+    model = tiny_model("llama")
+    model.model.layers[1].self_attn.v_proj.register_forward_hook(
+        lambda *_: torch.full((1, 60, 16), torch.nan)
+    )
+    with pytest.raises(CaptureError, match="layer 1: its attention output is the first that is NaN"):
+        ropediag.capture_model(model, tokens(60), tmp_path / "x.h5", train_len=32)
+    model = tiny_model("llama")
+    model.model.layers[1].mlp.up_proj.weight.data[3, 3] = torch.inf
+    with pytest.raises(
+        ModelError, match=r"not finite: NaN or infinity first in model.layers.1.mlp.up_proj.weight"
+    ):
+        ropediag.capture_model(model, tokens(60), tmp_path / "x.h5", train_len=32)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,193 @@
+"""Files that are damaged or that ropediag did not write: found out, named and refused."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ropediag.errors import FormatError
+from ropediag.store import CaptureWriter, open_capture, summarize
+from tests.store.synthetic import LENGTH, make_attributes, make_header, make_layer, make_loss, write_capture
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return write_capture(tmp_path_factory.mktemp("finished") / "run.h5")
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return Path(shutil.copy(finished, tmp_path / "copy.h5"))
+
+
+@pytest.fixture
+def growing(tmp_path):
+    header = make_header()
+    with CaptureWriter.create(tmp_path / "run.h5", header, make_attributes()) as writer:
+        for place in [(0, 0), (0, 1), (0, 2), (1, 1)]:
+            writer.write_layer(*place, make_layer(header, *place))
+        writer.write_loss(0, make_loss(0))
+    return tmp_path / "run.h5"
+
+
+def test_a_flipped_byte_in_the_data_is_found_and_named(copy):
+    with h5py.File(copy) as file:
+        chunk = file["scores/mean"].id.get_chunk_info(0)
+    image = bytearray(copy.read_bytes())
+    image[chunk.byte_offset + chunk.size // 2] ^= 0x10
+    copy.write_bytes(image)
+    with open_capture(copy) as capture:
+        capture["scores/std"].load()
+        for read in (lambda: capture["scores/mean"].load(), lambda: capture.values("scores/mean")):
+            with pytest.raises(
+                FormatError, match=r"copy\.h5: scores/mean cannot be read: the file is damaged"
+            ):
+                read()
+
+
+def test_damage_anywhere_is_survived_and_nearly_always_noticed(finished, tmp_path):
+    """In a process of its own, which must not crash. Data have checksums, HDF5's own tables have none."""
+    code = """
+import sys, numpy as np
+from pathlib import Path
+from ropediag.errors import FormatError
+from ropediag.store import open_capture, summarize
+source, target = Path(sys.argv[1]), Path(sys.argv[2])
+def read():
+    summarize(target)
+    with open_capture(target) as capture:
+        return {path: capture.values(path) for path in capture.variables}
+image = source.read_bytes()
+target.write_bytes(image)
+right = read()
+random = np.random.default_rng(5)
+found = wrong = 0
+for place in [*range(0, 512, 32), *random.integers(0, len(image), 20)]:
+    damaged = bytearray(image)
+    damaged[place] ^= 1 << random.integers(8)
+    target.write_bytes(damaged)
+    try:
+        arrays = read()
+    except FormatError:
+        found += 1
+        continue
+    numbers = [path for path in arrays if arrays[path].dtype != object]
+    wrong += not all(np.array_equal(arrays[path], right[path], equal_nan=True) for path in numbers)
+for size in [0, 1, 600, len(image) // 2, len(image) - 1]:
+    target.write_bytes(image[:size])
+    try:
+        read()
+    except FormatError:
+        found += 1
+print(found, wrong)
+"""
+    command = [sys.executable, "-c", code, finished, tmp_path / "damaged.h5"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    found, wrong = map(int, result.stdout.split())
+    assert found > 15
+    assert wrong <= 2
+
+
+def edit(path, change):
+    with h5py.File(path, "r+") as file:
+        change(file)
+
+
+def replace(file, path, shape, dtype="f4"):
+    del file[path]
+    file.create_dataset(path, shape, dtype)
+
+
+def link_out(file):
+    del file["scores/std"]
+    file["scores/std"] = h5py.ExternalLink("/etc/secret.h5", "x")
+
+
+def soft_link(file):
+    file["scores/alias"] = h5py.SoftLink("/scores/mean")
+
+
+def store_outside(file):
+    file.create_dataset("scores/more", (4,), "f4", external=[("/etc/hostname", 0, 16)])
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "x", (4,))
+    file.create_virtual_dataset("scores/more", layout)
+
+
+def foreign_filter(file):
+    file.create_dataset("scores/more", (64,), "f4", chunks=(64,), compression="lzf")
+
+
+def nest(file):
+    file.create_group("scores/deeper")
+
+
+def compound(file):
+    file["scores/more"] = np.zeros(2, dtype=[("a", "f4")])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (link_out, r"/scores/std is a ExternalLink"),
+        (soft_link, r"/scores/alias is a SoftLink"),
+        (store_outside, "/scores/more lie outside"),
+        (virtual, "/scores/more lie outside"),
+        (foreign_filter, "filter 32000"),
+        (nest, "/scores/deeper does not belong"),
+        (compound, "must hold numbers or text"),
+        (lambda f: f.attrs.modify("schema_version", 2), r"format version 2.*reads up to 1.*Update"),
+        (lambda f: f.attrs.__delitem__("schema_version"), "not a ropediag file"),
+        (lambda f: f.attrs.create("model", [1, 2]), "attribute 'model' has a wrong type"),
+        (lambda f: f.attrs.create("length", "long"), "attribute 'length' has a wrong type"),
+        (lambda f: replace(f, "loss/nll", (2, 3)), "must have the shape"),
+        (lambda f: replace(f, "loss/nll", (2, LENGTH), "i4"), "must be of type f4"),
+        (lambda f: replace(f, "lag", (26, 2), "i8"), "must be a list"),
+        (lambda f: f.__delitem__("lag"), "no such coordinate"),
+    ],
+)
+def test_what_ropediag_did_not_write_is_refused(copy, change, message):
+    edit(copy, change)
+    for read in (open_capture, summarize):
+        with pytest.raises(FormatError, match=message):
+            read(copy)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "x.h5"
+    path.write_text("hello")
+    with pytest.raises(FormatError, match="is not a whole HDF5 file"):
+        open_capture(path)
+    with h5py.File(path, "w") as file:
+        file["x"] = 1.0
+    with pytest.raises(FormatError, match="is not a ropediag file"):
+        open_capture(path)
+    (tmp_path / "y.h5.partial").mkdir()
+    with pytest.raises(FormatError, match=r"header\.h5: no such file"):
+        open_capture(tmp_path / "y.h5")
+
+
+def test_a_unit_that_was_tampered_with_is_refused(growing):
+    folder = growing.with_name("run.h5.partial")
+    edit(folder / "layer-0000-0001.h5", soft_link)
+    with pytest.raises(FormatError, match=r"layer-0000-0001\.h5: /scores/alias"):
+        open_capture(growing)
+
+
+def test_geometry_that_contradicts_itself_is_refused(copy):
+    def break_channels(file):
+        file["rope/channels"][...] = 99
+
+    edit(copy, break_channels)
+    with open_capture(copy) as capture, pytest.raises(FormatError, match="geometry in rope/ cannot be used"):
+        capture.spec()

@@ -1,0 +1,170 @@
+"""Token sequences: disjoint, seeded, the same everywhere, and clear about what they cannot do."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ropediag import text
+from ropediag.assets import held_out_text
+from ropediag.errors import ConfigError
+from ropediag.text import hash_tokens, load_tokens, read_text, read_token_sequences, tokenize
+
+
+class CharacterTokenizer:
+    """One token a character, its id the code point; keeps the pieces it was given."""
+
+    def __init__(self):
+        self.pieces = []
+
+    def __call__(self, piece, add_special_tokens, verbose):
+        assert not add_special_tokens
+        self.pieces.append(piece)
+        return {"input_ids": [ord(character) for character in piece]}
+
+
+def distinct_text(characters):
+    return "".join(chr(0x4E00 + n) for n in range(characters))
+
+
+@given(
+    length=st.integers(1, 40),
+    sequences=st.integers(1, 8),
+    spare=st.integers(0, 60),
+    seed=st.integers(0, 2**32),
+)
+def test_sequences_are_disjoint_runs_of_the_text(tmp_path_factory, length, sequences, spare, seed):
+    path = tmp_path_factory.mktemp("text") / "t.txt"
+    path.write_text(distinct_text(length * sequences + spare), encoding="utf-8")
+    ids = read_token_sequences([path], CharacterTokenizer(), length, sequences, seed)
+    assert ids.shape == (sequences, length)
+    assert ids.dtype == np.int64
+    assert (np.diff(ids, axis=1) == 1).all()
+    assert np.unique(ids).size == ids.size
+
+
+def test_the_seed_alone_chooses_the_places(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_text(distinct_text(5000), encoding="utf-8")
+    draws = [read_token_sequences([path], CharacterTokenizer(), 10, 4, seed) for seed in (1, 1, 2)]
+    assert (draws[0] == draws[1]).all()
+    assert (draws[0] != draws[2]).any()
+
+
+def test_too_short_a_text_says_what_it_has_and_what_was_wanted(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_text("x" * 11)
+    with pytest.raises(ConfigError, match=r"11 tokens, and 3 x 4 = 12 were wanted"):
+        read_token_sequences([path], CharacterTokenizer(), 4, 3, 0)
+    assert read_token_sequences([path], CharacterTokenizer(), 11, 1, 0).shape == (1, 11)
+
+
+@pytest.mark.parametrize(("length", "sequences"), [(0, 1), (1, 0), (-5, 1)])
+def test_a_shape_without_tokens_is_refused(length, sequences):
+    with pytest.raises(ConfigError, match="must be at least 1"):
+        read_token_sequences(None, CharacterTokenizer(), length, sequences, 0)
+
+
+@given(st.text(alphabet="ab\né", max_size=200))
+def test_tokenizing_by_pieces_loses_nothing_and_keeps_lines_whole(whole):
+    tokenizer = CharacterTokenizer()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "_PIECE", 16)
+        ids = tokenize(whole, tokenizer)
+    assert ids.tolist() == [ord(character) for character in whole]
+    assert "".join(tokenizer.pieces) == whole
+    assert all(len(piece) <= 16 for piece in tokenizer.pieces)
+    assert all(piece.endswith("\n") or "\n" not in piece for piece in tokenizer.pieces[:-1])
+
+
+def test_a_folder_stands_for_its_text_files_in_path_order(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "b" / "two.txt").write_text("two ")
+    (tmp_path / "a.txt").write_text("one ")
+    (tmp_path / "z.py").write_text("three")
+    (tmp_path / ".git" / "config").write_text("hidden")
+    (tmp_path / "picture.bin").write_bytes(b"\x00\x01")
+    (tmp_path / "latin.txt").write_bytes(b"\xe9t\xe9")
+    assert read_text([tmp_path]) == "one two three"
+    assert read_text([tmp_path / "z.py", tmp_path / "a.txt"]) == "threeone "
+
+
+def test_text_that_cannot_be_read_is_named(tmp_path):
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes(b"ab\xe9t\xe9")
+    with pytest.raises(ConfigError, match=r"latin\.txt is not UTF-8 text: .* at byte 2"):
+        read_text([latin])
+    with pytest.raises(ConfigError, match=r"cannot read the text .*absent"):
+        read_text([tmp_path / "absent"])
+    with pytest.raises(ConfigError, match="holds no UTF-8 text files"):
+        read_text([tmp_path])
+
+
+def test_no_paths_means_the_bundled_text():
+    ids = read_token_sequences(None, CharacterTokenizer(), 500, 3, 7)
+    whole = held_out_text().read_text(encoding="utf-8")
+    assert all("".join(map(chr, row)) in whole for row in ids)
+
+
+def test_bundled_text_fills_sixteen_sequences_of_65536_bytes():
+    assert len(held_out_text().read_bytes()) >= 16 * 65_536
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "<i8", ">i4"])
+def test_token_files_are_cut_or_trimmed_to_the_wanted_shape(tmp_path, dtype):
+    flat, rows = tmp_path / "flat.npy", tmp_path / "rows.npy"
+    np.save(flat, np.arange(100).astype(dtype))
+    np.save(rows, np.arange(100).reshape(4, 25).astype(dtype))
+    assert load_tokens(flat, 10, 3).tolist() == np.arange(30).reshape(3, 10).tolist()
+    assert load_tokens(rows, 10, 3).tolist() == np.arange(100).reshape(4, 25)[:3, :10].tolist()
+    assert load_tokens(rows, 10, 3).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.arange(30.0), "must hold integers"),
+        (np.arange(24).reshape(2, 3, 4), "on one or two axes: got 3 axes"),
+        (np.arange(29), "holds 29 tokens, and 3 x 10 were wanted"),
+        (np.zeros((2, 100), int), "holds 2 x 100 tokens"),
+        (np.zeros((3, 9), int), "holds 3 x 9 tokens"),
+        (-np.ones((3, 10), int), "token ids from -1 to -1"),
+        (np.full(30, 2**63, np.uint64), "token ids from 9223372036854775808"),
+    ],
+)
+def test_token_files_that_hold_something_else_are_refused(tmp_path, array, message):
+    np.save(tmp_path / "t.npy", array)
+    with pytest.raises(ConfigError, match=message):
+        load_tokens(tmp_path / "t.npy", 10, 3)
+
+
+def test_token_files_never_run_code(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "t.npz", ids=np.arange(30))
+    for name in ("objects.npy", "absent.npy"):
+        with pytest.raises(ConfigError, match=r"is not a readable \.npy file"):
+            load_tokens(tmp_path / name, 10, 3)
+    with pytest.raises(ConfigError, match="got NpzFile"):
+        load_tokens(tmp_path / "t.npz", 10, 3)
+
+
+def test_token_hash_is_of_shape_and_values_only():
+    ids = np.array([[1, 2, 3, 4]])
+    expected = hashlib.sha256(b"(1, 4)" + b"".join(n.to_bytes(8, "little") for n in (1, 2, 3, 4)))
+    assert hash_tokens(ids) == expected.hexdigest()
+    assert hash_tokens(ids.astype(">i4")) == hash_tokens(ids)
+    assert hash_tokens(np.asfortranarray(ids)) == hash_tokens(ids)
+    assert hash_tokens(ids.reshape(2, 2)) != hash_tokens(ids)
+    assert hash_tokens(ids + 1) != hash_tokens(ids)
+
+
+def test_reading_text_loads_no_torch_and_no_tokenizers():
+    code = (
+        "import sys, ropediag.text; sys.exit(bool({'torch', 'transformers', 'tokenizers'} & {*sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
