@@ -1,11 +1,14 @@
 """What a capture is asked to do, checked on construction, before any model loads."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ropediag.errors import ConfigError
+
+MOST_INDEX = 100_000  # no model has as many layers or heads; a range is written out in memory
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,6 @@ class CaptureConfig:
     excess : also measure the loss with at most ``train_len`` tokens of context
     force : replace an existing capture
     resume : go on with a capture that was interrupted
-    dry_run : only say what the capture would need
     allow_pickle : read pickled weights
     """
 
@@ -56,7 +58,6 @@ class CaptureConfig:
     excess: bool = True
     force: bool = False
     resume: bool = False
-    dry_run: bool = False
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
@@ -70,8 +71,13 @@ class CaptureConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least} ({meaning}): got {value}.")
-        if self.pretrain_base is not None and not self.pretrain_base > 1:
-            raise ConfigError(f"pretrain_base must be above 1: got {self.pretrain_base}.")
+            if value is not None and value >= 2**63:
+                raise ConfigError(f"{name} must be below 2^63, to fit the file ({meaning}): got {value}.")
+        for name in ("layers", "heads"):
+            if getattr(self, name) == ():
+                raise ConfigError(f"{name} must name at least one, or be None for all: got none.")
+        if self.pretrain_base is not None and not 1 < self.pretrain_base < math.inf:
+            raise ConfigError(f"pretrain_base must be above 1 and finite: got {self.pretrain_base}.")
         if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
             raise ConfigError(f"dtype must be auto, float32, bfloat16 or float16: got {self.dtype}.")
         if self.text and self.tokens is not None:
@@ -84,7 +90,7 @@ class CaptureConfig:
     def recipe(self) -> str:
         """The fields that decide the numbers, as JSON; two captures with equal recipes measure the same."""
         fields = asdict(self)
-        for name in ("out", "force", "resume", "dry_run", "device", "allow_pickle"):
+        for name in ("out", "force", "resume", "device", "allow_pickle"):
             fields.pop(name)
         return json.dumps(fields, default=str, sort_keys=True)
 
@@ -95,14 +101,15 @@ def parse_indices(text: str) -> tuple[int, ...]:
     Raises
     ------
     ConfigError
-        If a part is neither a whole number nor a range of two.
+        If a part is neither a whole number nor a rising range of two, below ``MOST_INDEX``.
     """
     found: set[int] = set()
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < MOST_INDEX):
             raise ConfigError(f"expected indices such as 0,2,5-7: got {text!r}.")
-        found.update(range(int(first), int(last or first) + 1))
+        found.update(range(int(first), int(last) + 1))
     return tuple(sorted(found))
 
 

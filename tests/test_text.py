@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ropediag import text
@@ -70,6 +70,7 @@ def test_a_shape_without_tokens_is_refused(length, sequences):
 
 
 @given(st.text(alphabet="ab\né", max_size=200))
+@example("a" * 40 + "\n" + "b" * 7 + "\n\n" + "é" * 16)
 def test_tokenizing_by_pieces_loses_nothing_and_keeps_lines_whole(whole):
     tokenizer = CharacterTokenizer()
     with pytest.MonkeyPatch.context() as patch:

@@ -61,8 +61,9 @@ def measure_limit(
     if sequences > 1 and position is not None:
         chosen = np.random.default_rng(seed).integers(0, sequences, (RESAMPLES, sequences))
         drawn = [_onset(smooth[rows].mean(0), threshold, span) for rows in chosen]
-        if None not in drawn:
-            low, high = (int(value) for value in np.percentile(drawn, [2.5, 97.5], method="nearest"))
+        known = [onset for onset in drawn if onset is not None]
+        if len(known) == len(drawn):
+            low, high = (int(value) for value in np.percentile(known, [2.5, 97.5], method="nearest"))
     return MeasuredLimit(position, low, high, threshold, span)
 
 

@@ -1,15 +1,31 @@
 """The capture's own checks of a model, before anything is measured: does the tap see the truth?"""
 
 from collections import Counter
+from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from ropediag.errors import CaptureError, ModelError
-from ropediag.models.tap import AttentionCall, attention_modules, tap_attention
+from ropediag.models.load import first_statement
+from ropediag.models.tap import AttentionCall, attention_layers, tap_attention
 
 PREFIX = 64
+
+
+def attend_finite(call: AttentionCall) -> Any:
+    """Do what the model would have done, and refuse what is not finite.
+
+    Raises
+    ------
+    CaptureError
+        If the attention output holds NaN or infinity, naming the layer.
+    """
+    result = call.attend()
+    if not torch.isfinite(result[0]).all():
+        raise CaptureError(f"layer {call.layer}: its attention output is the first that is NaN or infinite.")
+    return result
 
 
 def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
@@ -18,7 +34,7 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
     Raises
     ------
     ModelError
-        If a layer attends in a way ropediag does not know.
+        If the model cannot run, or a layer attends in a way ropediag does not know.
     CaptureError
         If the tap changes the logits, misses a layer or sees one twice, or a layer's output is NaN.
     """
@@ -37,23 +53,18 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
                 f"{name}, layer {call.layer}: attention is not causal, so it sees negative lags."
             )
         calls[call.layer] += 1
-        result = call.attend()
-        if not torch.isfinite(result[0]).all():
-            raise CaptureError(
-                f"layer {call.layer}: its attention output is the first that is NaN or infinite."
-            )
-        return result
+        return attend_finite(call)
 
     with torch.no_grad():
-        plain = model(input_ids=prefix, use_cache=False).logits
+        plain = _run_plain(model, prefix)
         with tap_attention(model, count):
             tapped = model(input_ids=prefix, use_cache=False).logits
-    expected = Counter(int(module.layer_idx) for module in attention_modules(model))
+    expected = Counter(attention_layers(model))
     for layer in sorted(expected | calls):
         if calls[layer] != 1 or expected[layer] != 1:
             raise CaptureError(
-                f"{name}, layer {layer}: {expected[layer]} attention modules made {calls[layer]} calls in one pass, "
-                "where one each is what ropediag can attribute. This model cannot be captured."
+                f"{name}, layer {layer}: {expected[layer]} attention modules made {calls[layer]} calls in "
+                "one pass, where one each is what ropediag can attribute. This model cannot be captured."
             )
     if not torch.isfinite(plain).all():
         raise CaptureError(
@@ -64,3 +75,14 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
         raise CaptureError(
             f"the tap changes the logits of {name} (by up to {largest:.2g}), so it cannot be captured."
         )
+
+
+def _run_plain(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Tensor:
+    """Logits of the model by itself; a config that does not fit its architecture shows here."""
+    try:
+        return model(input_ids=input_ids, use_cache=False).logits
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise ModelError(
+            f"{model.config.model_type} fails in its own forward pass: {first_statement(error)}. Check the "
+            "sizes in its config.json."
+        ) from error

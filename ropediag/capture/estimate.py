@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ropediag.capture.check import attend_finite
 from ropediag.capture.layer import measure_layer
 from ropediag.capture.moments import SCRATCH
 from ropediag.capture.plan import NORM_BINS, POSITION_BINS, CapturePlan
@@ -65,30 +66,24 @@ def available_memory(device: torch.device) -> int:
 def _estimate_seconds(
     model: Any, ids: Int[Tensor, " position"], plan: CapturePlan, window: int | None
 ) -> float:
-    """Fit the pilot's times by what each part grows with: n^2 for attention, n log n for moments, n for the rest."""
+    """Continue two short runs: attention grows with n^2, the moments with n log n, the rest with n."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
     longer = min(plan.length, max(256, min(PILOT_TOKENS, int(PILOT_WORK / parameters))))
-    shorter = max(2, longer // 4)
-    plain, tapped = [], []
-    _decode_measured(model, ids[None, :shorter], _shorten(plan, shorter))  # pays for what later passes do not
-    for length in (shorter, longer):
-        prefix, small = ids[None, :length], _shorten(plan, length)
-        plain.append(_time(lambda prefix=prefix: decode(model, prefix)))
-        tapped.append(_time(lambda prefix=prefix, small=small: _decode_measured(model, prefix, small)))
+    shorter = max(1, longer // 4)
+    plain, measured = [], []
+    for length in (shorter, shorter, longer):  # the first run pays for what later ones do not
+        plain.append(_time(decode, model, ids[None, :length]))
+        measured.append(_time_layer(model, ids[None, :length], _shorten(plan, length)))
     output = decode(model, ids[None, :longer])
-    linear = _time(lambda: nll_by_position(model, ids[None, :longer], output))
+    linear = _time(nll_by_position, model, ids[None, :longer], output)
     if window is not None:
-        linear += _time(lambda: nll_windowed(model, ids[:longer], window))
-    if longer == plan.length:
-        return plan.sequences * (tapped[1] + linear)
+        linear += _time(nll_windowed, model, ids[:longer], window)
     growth = plan.length / longer
     logs = math.log2(plan.length) / math.log2(longer)
-    statistics = [max(0.0, with_tap - without) for with_tap, without in zip(tapped, plain, strict=True)]
-    return plan.sequences * (
-        _extrapolate(plain, shorter, longer, plan.length)
-        + max(0.0, statistics[1] - statistics[0]) * (longer / (longer - shorter)) * growth * logs
-        + linear * growth
-    )
+    slope = max(0.0, measured[2] - measured[1]) * longer / (longer - shorter)
+    layer = max(0.0, measured[2] - slope) + slope * growth * logs
+    forward = _extrapolate(plain[1:], shorter, longer, plan.length)
+    return plan.sequences * (forward + len(plan.layers) * layer + linear * growth)
 
 
 def _extrapolate(seconds: list[float], shorter: int, longer: int, length: int) -> float:
@@ -98,23 +93,29 @@ def _extrapolate(seconds: list[float], shorter: int, longer: int, length: int) -
     return (rates[1] - square * longer) * length + square * length**2
 
 
-def _time(work: Callable[[], Any]) -> float:
+def _time(work: Callable[..., Any], *arguments: Any) -> float:
     """Wall time of one run, in seconds."""
     start = time.perf_counter()
-    work()
+    work(*arguments)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def _decode_measured(model: Any, input_ids: Int[Tensor, "sequence position"], plan: CapturePlan) -> None:
+def _time_layer(model: Any, input_ids: Int[Tensor, "sequence position"], plan: CapturePlan) -> float:
+    """Wall time of measuring one of the plan's layers, in seconds."""
+    seconds = 0.0
+
     def measure(call: AttentionCall):
-        if call.layer in plan.layers:
-            measure_layer(call, 0, plan)
-        return call.attend()
+        nonlocal seconds
+        result = attend_finite(call)
+        if call.layer == plan.layers[-1]:
+            seconds = _time(measure_layer, call, 0, plan)
+        return result
 
     with tap_attention(model, measure):
         decode(model, input_ids)
+    return seconds
 
 
 def _shorten(plan: CapturePlan, length: int) -> CapturePlan:
@@ -143,7 +144,7 @@ def _estimate_memory(model: Any, plan: CapturePlan) -> int:
     queries, keys = heads * head_dim, max(plan.rotation.kv_heads) * head_dim
     group = max(1, heads // max(plan.rotation.kv_heads))
     mlp = (2 * hidden + 3 * wide) * width
-    attention = (2 * hidden + 2 * queries + 4 * keys) * width
+    attention = (2 * hidden + 3 * queries + 4 * keys) * width
     scratch = SCRATCH[parameter.device.type] + plan.length * head_dim * 4 * (2 * group + 2)
     square = _square_arrays(model) * plan.length**2
     return int(max(plan.length * mlp, plan.length * attention + scratch) + square)

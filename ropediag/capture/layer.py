@@ -44,8 +44,14 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
     for kv_head in plan.kv_heads:
         heads = [head for head in plan.heads if head // group == kv_head and head < len(query)]
         if heads:
-            parts.append(_measure_group(call, query[heads], key[kv_head], heads, sequence, plan))
+            parts.append(
+                _measure_group(call, query[heads].float() * call.scaling, key[kv_head], heads, sequence, plan)
+            )
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    heads = [head for head in plan.heads if head < len(query)]
+    keys = [head for head in plan.kv_heads if head < len(key)]
+    arrays |= _measure_vectors(query[heads], key[keys], plan.row_of(call.layer), plan)
+    arrays |= _keep_vectors(query, key, call.layer, plan)
     lags = min(plan.length, call.window or plan.length)
     counts = count_by_lag(plan.length)[:, :lags]
     stops = [*plan.lag_edges[1:], plan.length]
@@ -56,14 +62,13 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
 
 
 def _measure_group(
-    call: AttentionCall, query: Tensor, key: Tensor, heads: list[int], sequence: int, plan: CapturePlan
+    call: AttentionCall, scaled: Tensor, key: Tensor, heads: list[int], sequence: int, plan: CapturePlan
 ) -> Arrays:
-    """Measure the captured query heads that share one key head."""
+    """Measure the logits of the captured query heads that share one key head."""
     row = plan.row_of(call.layer)
     spec = plan.rotation.spec
     channels = spec.channels[row, : spec.pair_count(row)]
     lags = min(plan.length, call.window or plan.length)
-    scaled = query.float() * call.scaling
     sums = sum_by_lag(scaled, key, channels, plan.lag_edges, lags)
     sinks = None if call.sinks is None else call.sinks[heads]
     rows = plan.rows[sequence]
@@ -79,7 +84,6 @@ def _measure_group(
     contributions = measure_contributions(scaled, key, channels, rows, plan.coarse_edges, lags)
     arrays |= {f"rows/{name}": values for name, values in (softmax_rows | contributions).items()}
     arrays |= _measure_partial(scaled, key, channels, int(plan.critical_pairs[row]), call.window, plan)
-    arrays |= _measure_vectors(query, key, heads, row, call.layer, plan)
     return arrays
 
 
@@ -99,26 +103,32 @@ def _measure_partial(
     return arrays
 
 
-def _measure_vectors(
-    query: Tensor, key: Tensor, heads: list[int], row: int, layer: int, plan: CapturePlan
-) -> Arrays:
-    """Lengths and mean vectors of all pairs, samples before rotation, and full vectors on request."""
+def _measure_vectors(query: Tensor, key: Tensor, row: int, plan: CapturePlan) -> Arrays:
+    """Lengths and mean vectors of all pairs, and samples of the vectors before rotation."""
+    count = plan.rotation.spec.pair_count(row)
+    geometry = (plan.rotation.spec.inv_freq[row, :count], plan.rotation.spec.channels[row, :count])
+    samples = torch.as_tensor(plan.samples, device=query.device)
+    sides = {"query": query, "key": key}
+    measured = measure_vectors(sides, *geometry, plan.norm_edges)
+    arrays = {f"vectors/{name}": values for name, values in measured.items()}
+    return arrays | {f"samples/{side}": _unrotate(x[:, samples], samples, row, plan) for side, x in sides.items()}
+
+
+def _keep_vectors(query: Tensor, key: Tensor, layer: int, plan: CapturePlan) -> Arrays:
+    """The vectors before rotation at every position, of the heads asked for."""
+    heads = [head for kept_layer, head in plan.keep_qk if kept_layer == layer]
+    if not heads:
+        return {}
+    positions = torch.arange(plan.length, device=query.device)
+    group, row = len(query) // len(key), plan.row_of(layer)
+    return {
+        "samples/kept_query": _unrotate(query[heads], positions, row, plan),
+        "samples/kept_key": _unrotate(key[[head // group for head in heads]], positions, row, plan),
+    }
+
+
+def _unrotate(x: Tensor, positions: Tensor, row: int, plan: CapturePlan) -> np.ndarray:
     spec = plan.rotation.spec
     count = spec.pair_count(row)
-    geometry = (spec.inv_freq[row, :count], spec.channels[row, :count])
-    factor = float(spec.attention_factor[row])
-    samples = torch.as_tensor(plan.samples, device=query.device)
-    arrays: Arrays = {}
-    for side, x in (("query", query), ("key", key[None])):
-        for name, values in measure_vectors(x, *geometry, plan.norm_edges).items():
-            arrays[f"vectors/{side}_{name}"] = values
-        still = unrotate(x[:, samples], samples, *geometry, factor)
-        arrays[f"samples/{side}"] = still.cpu().numpy()
-    wanted = [index for index, head in enumerate(heads) if (layer, head) in plan.keep_qk]
-    if any(kept_layer == layer for kept_layer, _ in plan.keep_qk):
-        positions = torch.arange(plan.length, device=query.device)
-        kept = unrotate(query[wanted], positions, *geometry, factor).cpu().numpy()
-        shared = unrotate(key[None], positions, *geometry, factor).cpu().numpy()
-        arrays["samples/kept_query"] = kept
-        arrays["samples/kept_key"] = np.repeat(shared, len(wanted), axis=0)
-    return arrays
+    geometry = (spec.inv_freq[row, :count], spec.channels[row, :count], float(spec.attention_factor[row]))
+    return unrotate(x, positions, *geometry).cpu().numpy()

@@ -63,12 +63,12 @@ def sum_by_lag(
     count = torch.tensor(count_by_lag(length).sum(0)[:lags], device=query.device)
     total = np.zeros((heads, REPLICATES, pairs, len(edges)))
     square, low, high = (np.full((heads, pairs, len(edges)), fill) for fill in (0.0, np.nan, np.nan))
+    query, key = query.mT.contiguous(), key.T.contiguous()  # each channel in one piece of memory
     step = _rows_at_once(query, heads)
     for start in range(0, pairs, step):
         rows = slice(start, min(start + step, pairs))
         chosen = torch.tensor(channels[rows], device=query.device)
-        q = query[..., chosen].permute(0, 2, 3, 1).double()
-        k = key[..., chosen].permute(1, 2, 0).double()
+        q, k = query[:, chosen].double(), key[chosen].double()
         grouped = correlate(q, k, lags, MEAN_BLOCKS, REPLICATES)
         total[:, :, rows] = _bins(grouped, edges, torch.sum).permute(0, 2, 1, 3).cpu().numpy()
         means = grouped.sum(2) / count
@@ -89,11 +89,11 @@ def sum_rest_by_lag(
 ) -> Float[np.ndarray, "query_head bin"]:
     """Sum the joint contribution of the channels that are not rotated, by lag bin."""
     total = torch.zeros(len(query), lags, dtype=torch.float64, device=query.device)
+    query, key = query.mT.contiguous(), key.T.contiguous()
     step = 2 * _rows_at_once(query, len(query))
     for start in range(0, len(channels), step):
         chosen = torch.tensor(channels[start : start + step], device=query.device)
-        q = query[..., chosen].transpose(1, 2)[:, None].double()
-        k = key[..., chosen].T[None].double()
+        q, k = query[:, None, chosen].double(), key[None, chosen].double()
         total += correlate(q, k, lags, SQUARE_BLOCKS, 1)[:, 0, 0]
     return _bins(total, edges, torch.sum).cpu().numpy()
 
@@ -109,28 +109,27 @@ def correlate(
 
     Positions are cut into ``blocks``; the spectra of one block of queries and one of keys give all
     lags between the two. The blocks of queries that reach a lag are shared out evenly among the
-    groups, in order; where fewer blocks than groups reach it, some groups stay empty.
+    groups, in order; where fewer blocks than groups reach it, the last groups stay empty.
     """
     length = query.shape[-1]
-    block = -(-length // blocks)
+    block = _block_size(length, blocks)
     count = -(-length // block)
     query_spectra = _block_spectra(query, block)
     key_spectra = _block_spectra(key, block).conj_physical_()
     heads, rows = query.shape[:2]
     sums = query.new_zeros(heads, rows, groups, (count + 1) * block)
     for offset in range(min(count, -(-lags // block) + 1)):
-        spectrum = query_spectra.new_zeros(groups, heads, rows, block + 1)
+        spectrum = query_spectra.new_zeros(min(groups, count - offset), heads, rows, block + 1)
         for index in range(offset, count):
-            group = _group(index, offset, count, groups)
+            total = spectrum[_group(index, offset, count, groups)]
             for channel in range(query.shape[2]):
-                spectrum[group].addcmul_(
-                    query_spectra[:, :, channel, index], key_spectra[:, channel, index - offset]
-                )
+                total.addcmul_(query_spectra[:, :, channel, index], key_spectra[:, channel, index - offset])
         piece = torch.fft.irfft(spectrum, 2 * block).permute(1, 2, 0, 3)
-        sums[..., offset * block : (offset + 1) * block] += piece[..., :block]
+        filled = sums[:, :, : len(spectrum)]
+        filled[..., offset * block : (offset + 1) * block] += piece[..., :block]
         if offset:
-            sums[..., (offset - 1) * block : offset * block] += piece[..., block:]
-    sums = sums[..., :lags].contiguous()
+            filled[..., (offset - 1) * block : offset * block] += piece[..., block:]
+    sums = sums[..., :lags]
     _replace_longest(sums, query, key, block, count)
     return sums
 
@@ -140,7 +139,7 @@ def count_by_lag(
     length: int, blocks: int = MEAN_BLOCKS, groups: int = REPLICATES
 ) -> Int[np.ndarray, "group lag"]:
     """Count the query positions of each group at each lag, as ``correlate`` shares them out."""
-    block = -(-length // blocks)
+    block = _block_size(length, blocks)
     count = -(-length // block)
     counts = np.zeros((groups, (count + 1) * block), dtype=np.int64)
     local = np.arange(-block, block)
@@ -157,9 +156,16 @@ def count_by_lag(
     return counts
 
 
+def _block_size(length: int, blocks: int) -> int:
+    """Positions in a block: a multiple of 64 where it is larger, since such sizes have fast FFTs."""
+    size = -(-length // blocks)
+    return size if size <= 64 else -(-size // 64) * 64
+
+
 def _group(index, offset, count: int, groups: int):
     """Group of the ``index``-th block of queries, against keys ``offset`` blocks before; also for arrays."""
-    return (index - offset) * groups // (count - offset)
+    reaching = count - offset
+    return (index - offset) * np.minimum(groups, reaching) // reaching
 
 
 def _block_spectra(x: Float[Tensor, "... row channel position"], block: int) -> Tensor:
@@ -202,4 +208,4 @@ def _bins(values: Float[Tensor, "... lag"], edges: list[int], reduce) -> Float[T
 
 def _rows_at_once(query: Tensor, heads: int) -> int:
     """Pairs whose spectra and sums fit into the scratch memory: about 200 bytes a position each."""
-    return max(1, SCRATCH[query.device.type] // (200 * query.shape[-2] * heads))
+    return max(1, SCRATCH[query.device.type] // (200 * query.shape[-1] * heads))

@@ -1,15 +1,20 @@
 """Mean and spread over keys of a group of pairs' joint logit, for every query, exactly.
 
-The joint contribution of a group of pairs is q . k on their channels. Its mean over the keys a query
-sees is q . mean(k), and its mean square q' M q with M the keys' second moments: running sums over
-the keys give both without a row of logits. Keys near the query are taken one by one.
+The joint contribution of a group of pairs is q . k on their channels. Summed over the keys up to a
+query it is q . sum(k), and its squares sum to q' (sum k k') q: running sums over the keys give both
+without a row of logits. Keys in the query's own block are taken one by one. With a window, the sums
+over the keys that have left it, which are the same sums with the keys delayed by the window, are
+subtracted.
 """
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BLOCK = 128  # queries that share one running sum
+BLOCK = 64  # queries that share one running sum
+BLOCKS_AT_ONCE = 64
+
+Sums = tuple[Float[Tensor, "query_head position"], Float[Tensor, "query_head position"]]
 
 
 def key_moments(
@@ -17,7 +22,7 @@ def key_moments(
     key: Float[Tensor, "position head_dim"],
     channels: Int[Tensor, " channel"],
     window: int | None = None,
-) -> tuple[Float[Tensor, "query_head position"], Float[Tensor, "query_head position"]]:
+) -> Sums:
     """Mean and variance, over the visible keys, of the logit on ``channels``.
 
     Parameters
@@ -31,54 +36,54 @@ def key_moments(
     -------
     mean, variance : (query_head, position) float64, logit and logit squared
     """
-    heads, length, _ = query.shape
-    mean = torch.zeros(heads, length, dtype=torch.float64, device=query.device)
-    variance = torch.zeros_like(mean)
+    length = len(key)
     visible = length if window is None else min(window, length)
-    block = min(BLOCK, visible)
-    past = _RunningKeys(key, channels)
-    gone = _RunningKeys(key, channels)
-    for start in range(0, length, block):
-        stop = min(start + block, length)
-        oldest = max(0, start - visible + 1)  # the oldest key any query of the block sees
-        common = max(0, stop - visible)  # the oldest key all of them see
-        past.add_until(start)
-        gone.add_until(min(common, start))
-        q = query[:, start:stop][..., channels].double()
-        first = q @ (past.total - gone.total)
-        second = ((q @ (past.square - gone.square)) * q).sum(-1)
-        positions = torch.arange(start, stop, device=query.device)
-        for low, high in ((oldest, min(common, start)), (start, stop)):
-            near = q @ key[low:high][:, channels].double().T
-            lag = positions[:, None] - torch.arange(low, high, device=query.device)
-            near = near * ((lag >= 0) & (lag < visible))
-            first = first + near.sum(-1)
-            second = second + near.square().sum(-1)
-        count = (positions + 1).clamp(max=visible)
-        mean[:, start:stop] = first / count
-        variance[:, start:stop] = (second / count - (first / count).square()).clamp(min=0)
-    return mean, variance
+    query, key = query[..., channels], key[:, channels]
+    first, second = _sum_until_query(query, key)
+    if visible < length:
+        delayed = torch.nn.functional.pad(key[: length - visible], (0, 0, visible, 0))
+        gone_first, gone_second = _sum_until_query(query, delayed)
+        first, second = first - gone_first, second - gone_second
+    count = torch.arange(1, length + 1, device=key.device).clamp(max=visible)
+    mean = first / count
+    return mean, (second / count - mean.square()).clamp(min=0)
 
 
-class _RunningKeys:
-    """First and second moments of the keys before a position, summed as it advances."""
+def _sum_until_query(
+    query: Float[Tensor, "query_head position channel"], key: Float[Tensor, "position channel"]
+) -> Sums:
+    """Sums of q . k and of its square over all keys up to each query's own position."""
+    size = key.shape[-1]
+    total = torch.zeros(size, dtype=torch.float64, device=key.device)
+    square = torch.zeros(size, size, dtype=torch.float64, device=key.device)
+    causal = torch.ones(BLOCK, BLOCK, dtype=torch.bool, device=key.device).tril()
+    firsts, seconds = [], []
+    for start in range(0, len(key), BLOCK * BLOCKS_AT_ONCE):
+        part = slice(start, start + BLOCK * BLOCKS_AT_ONCE)
+        q, k = _blocks(query[:, part]), _blocks(key[part])
+        totals, squares = k.sum(-2), k.mT @ k
+        totals_before = totals.cumsum(0) - totals + total
+        squares_before = squares.cumsum(0) - squares + square
+        near = (q @ k.mT) * causal
+        first = (q * totals_before[:, None]).sum(-1) + near.sum(-1)
+        second = ((q @ squares_before) * q).sum(-1) + near.square().sum(-1)
+        count = len(key[part])
+        firsts.append(first.flatten(1)[:, :count])
+        seconds.append(second.flatten(1)[:, :count])
+        total, square = total + totals.sum(0), square + squares.sum(0)
+    return torch.cat(firsts, 1), torch.cat(seconds, 1)
 
-    def __init__(self, key: Float[Tensor, "position head_dim"], channels: Int[Tensor, " channel"]):
-        size = len(channels)
-        self.total = torch.zeros(size, dtype=torch.float64, device=key.device)
-        self.square = torch.zeros(size, size, dtype=torch.float64, device=key.device)
-        self._key, self._channels, self._position = key, channels, 0
 
-    def add_until(self, position: int) -> None:
-        keys = self._key[self._position : position][:, self._channels].double()
-        self.total += keys.sum(0)
-        self.square += keys.T @ keys
-        self._position = position
+def _blocks(x: Float[Tensor, "*head position channel"]) -> Float[Tensor, "*head block inside channel"]:
+    """Cut positions into blocks in float64, the last one filled up with zeros."""
+    padded = torch.nn.functional.pad(x.double(), (0, 0, 0, -x.shape[-2] % BLOCK))
+    return padded.unflatten(-2, (-1, BLOCK))
 
 
 def average_bins(
     values: Float[Tensor, "query_head position"], edges: list[int]
 ) -> Float[Tensor, "query_head position_bin"]:
-    """Average the positions of each bin."""
-    stops = [*edges[1:], values.shape[-1]]
-    return torch.stack([values[:, a:b].mean(-1) for a, b in zip(edges, stops, strict=True)], dim=-1)
+    """Average the positions of each bin, in float64."""
+    bounds = torch.tensor([*edges, values.shape[-1]], device=values.device)
+    running = torch.nn.functional.pad(values.double().cumsum(-1), (1, 0))[:, bounds]
+    return running.diff(dim=-1) / bounds.diff()

@@ -5,10 +5,10 @@ file; a layer's measurement then depends on the plan and on its tapped tensors a
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from torch import nn
 
 from ropediag.capture.rows import LEVELS, choose_rows
 from ropediag.checkpoint import Training
@@ -64,7 +64,7 @@ class CapturePlan:
         return int(np.flatnonzero(self.rotation.layers == layer)[0])
 
 
-def make_plan(model: nn.Module, config: CaptureConfig, training: Training) -> CapturePlan:
+def make_plan(model: Any, config: CaptureConfig, training: Training) -> CapturePlan:
     """Measure the model's rotation and lay out the capture.
 
     Raises
@@ -89,7 +89,10 @@ def make_plan(model: nn.Module, config: CaptureConfig, training: Training) -> Ca
         if head < queries
     }
     generator = np.random.default_rng(config.seed)
-    rows = [choose_rows(config.length, config.rows, generator) for _ in range(config.sequences)]
+    rows = [
+        choose_rows(config.length, min(config.rows, config.length), generator)
+        for _ in range(config.sequences)
+    ]
     fewest = min(map(len, rows))
     return CapturePlan(
         length=config.length,
@@ -163,7 +166,7 @@ def _choose_samples(length: int) -> Int[np.ndarray, " sample"]:
     return np.unique(np.concatenate([[0], np.geomspace(1, length - 1, SAMPLES - 1).round()]).astype(np.int64))
 
 
-def _critical_pairs(model: nn.Module, rotation: Rotation, training: Training) -> Int[np.ndarray, " layer"]:
+def _critical_pairs(model: Any, rotation: Rotation, training: Training) -> Int[np.ndarray, " layer"]:
     """Count, for each layer, the pairs that made a full turn in pretraining."""
     layers = read_layers(model.config.to_dict())
     found = np.full(len(rotation.layers), -1)

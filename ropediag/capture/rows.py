@@ -5,6 +5,7 @@ key it sees is visited, except for quantiles, which take evenly spaced keys of e
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-KEYS_PER_BIN = 32  # keys of one query and lag bin that enter the quantiles
+KEYS_PER_BIN = 16  # keys of one query and lag bin that enter the quantiles
 LOGITS_AT_ONCE = 2**20
 
 
@@ -40,7 +41,7 @@ def choose_rows(length: int, count: int, generator: np.random.Generator) -> Int[
     """
     by_ratio = np.geomspace(1, length, count // 2 + 1).astype(int)[:-1]
     stretches = np.linspace(0, length, count - len(by_ratio) + 1).astype(int)
-    spread = [generator.integers(a, b) for a, b in zip(stretches[:-1], stretches[1:], strict=True) if b > a]
+    spread = [generator.integers(a, b) for a, b in pairwise(stretches) if b > a]
     return np.unique(np.clip(np.concatenate([by_ratio, spread, [length - 1]]), 0, length - 1))[-count:]
 
 
@@ -150,10 +151,12 @@ def _contributions_by_bin(
     minima: dict[int, list[Tensor]] = {}
     maxima: dict[int, list[Tensor]] = {}
     samples: dict[int, list[Tensor]] = {}
+    buffer = torch.empty_like(keys[0])
     for row, t in enumerate(positions.tolist()):
         oldest = max(0, t - lags + 1)
         seen = keys[..., oldest : t + 1]
-        values = torch.addcmul(vectors[row, :, :1] * seen[0], vectors[row, :, 1:], seen[1])
+        values = buffer[:, : t + 1 - oldest]
+        torch.mul(vectors[row, :, :1], seen[0], out=values).addcmul_(vectors[row, :, 1:], seen[1])
         for bin_, (start, stop) in enumerate(zip(edges, [*edges[1:], lags], strict=True)):
             if start > t - oldest:
                 break
@@ -161,5 +164,5 @@ def _contributions_by_bin(
             minima.setdefault(bin_, []).append(part.amin(-1))
             maxima.setdefault(bin_, []).append(part.amax(-1))
             step = max(1, part.shape[-1] // KEYS_PER_BIN)
-            samples.setdefault(bin_, []).append(part[:, ::step])
+            samples.setdefault(bin_, []).append(part[:, ::step].clone())
     return minima, maxima, samples

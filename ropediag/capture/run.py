@@ -6,8 +6,8 @@ killed goes on where it stopped.
 """
 
 import importlib.metadata
-import shutil
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from ropediag.capture.check import check_tap
-from ropediag.capture.estimate import Estimate, available_memory, estimate_capture
+from ropediag.capture.check import attend_finite, check_tap
+from ropediag.capture.estimate import Estimate, estimate_capture
 from ropediag.capture.layer import measure_layer
+from ropediag.capture.places import check_places, check_room
 from ropediag.capture.plan import CapturePlan, header, make_plan
 from ropediag.capture.report import Reporter
 from ropediag.checkpoint import Training, read_checkpoint, resolve_training
 from ropediag.config import CaptureConfig
-from ropediag.errors import CaptureError, ConfigError
-from ropediag.models.load import LoadedModel, check_finite, fingerprint_weights, load_model
+from ropediag.errors import ConfigError
+from ropediag.models.load import LoadedModel, check_finite, fingerprint_weights, load_model, short_name
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.rope_config import read_layers
@@ -32,7 +33,7 @@ from ropediag.store import CaptureWriter
 from ropediag.text import hash_tokens, load_tokens, read_token_sequences
 
 
-def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) -> Path | None:
+def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) -> Path:
     """Load a model and text, and capture.
 
     Parameters
@@ -49,17 +50,22 @@ def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) 
     ConfigError, ModelError, CaptureError
         One clear line each; nothing is left under the final name.
     """
-    path = default_path(config) if config.out is None else config.out
-    _check_free(path, config)
-    loaded = load_model(
-        config.model,
-        revision=config.revision,
-        device=config.device,
-        dtype=config.dtype,
-        attention=config.attention,
-        allow_pickle=config.allow_pickle,
-    )
+    path = config.out or default_path(config)
+    check_places(path, config)
+    loaded = _load(config)
     return _capture(loaded, _read_tokens(loaded, config), config, path, reporter or Reporter())
+
+
+def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) -> Estimate:
+    """Say what ``capture_checkpoint`` would need, without writing anything.
+
+    Raises
+    ------
+    ConfigError, ModelError, CaptureError
+        As ``capture_checkpoint`` before its first pass.
+    """
+    loaded = _load(config)
+    return _prepare(loaded, _read_tokens(loaded, config), config, reporter or Reporter()).estimate
 
 
 def capture_model(
@@ -71,7 +77,7 @@ def capture_model(
     name: str | None = None,
     reporter: Reporter | None = None,
     **options: Any,
-) -> Path | None:
+) -> Path:
     """Capture a model that is already in memory.
 
     Parameters
@@ -96,7 +102,7 @@ def capture_model(
     ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
     name = name or getattr(model.config, "name_or_path", "") or model.config.model_type
     config = CaptureConfig(model=name, length=ids.shape[1], sequences=len(ids), out=Path(out), **options)
-    _check_free(Path(out), config)
+    check_places(Path(out), config)
     check_finite(name, model)
     training = model.training
     model.eval()
@@ -109,29 +115,55 @@ def capture_model(
 
 def default_path(config: CaptureConfig) -> Path:
     """Name the file after model and length, in the folder ``captures``."""
-    name = Path(config.model).name if config.model != "demo" else "demo"
-    return Path("captures") / f"{name}-{config.length}.h5"
+    return Path("captures") / f"{short_name(config.model)}-{config.length}.h5"
+
+
+def _load(config: CaptureConfig) -> LoadedModel:
+    return load_model(
+        config.model,
+        revision=config.revision,
+        device=config.device,
+        dtype=config.dtype,
+        attention=config.attention,
+        allow_pickle=config.allow_pickle,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A capture that has passed all its checks."""
+
+    input_ids: Int[torch.Tensor, "sequence position"]
+    training: Training
+    plan: CapturePlan
+    window: int | None
+    estimate: Estimate
+
+
+def _prepare(loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, reporter: Reporter) -> _Prepared:
+    """Check model and tokens, plan, and say what the capture will need."""
+    model = loaded.model
+    _check_ids(ids, model)
+    training = read_training(loaded, config)
+    input_ids = torch.tensor(ids, device=next(model.parameters()).device)
+    check_tap(model, input_ids)
+    plan = make_plan(model, config, training)
+    window = training.train_len if config.excess else None
+    estimate = estimate_capture(model, input_ids, plan, window)
+    reporter.starting(loaded.name, plan, training, estimate)
+    return _Prepared(input_ids, training, plan, window, estimate)
 
 
 def _capture(
     loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, path: Path, reporter: Reporter
-) -> Path | None:
-    """Check, plan, estimate, measure, write."""
+) -> Path:
+    """Prepare, measure, write."""
     begun = time.perf_counter()
-    model = loaded.model
-    _check_ids(ids, model)
-    training = read_training(loaded, config)
-    tensor = torch.as_tensor(ids, device=next(model.parameters()).device)
-    check_tap(model, tensor)
-    plan = make_plan(model, config, training)
-    window = training.train_len if config.excess else None
-    estimate = estimate_capture(model, tensor, plan, window)
-    reporter.starting(loaded.name, plan, training, estimate)
-    if config.dry_run:
-        return None
-    _check_room(path, estimate, tensor.device)
+    prepared = _prepare(loaded, ids, config, reporter)
+    plan = prepared.plan
+    check_room(path, prepared.estimate, prepared.input_ids.device)
     given = header(plan) | (_tokens(ids, loaded.tokenizer) if config.store_tokens else {})
-    attributes = _attributes(loaded, config, training, plan, ids)
+    attributes = _attributes(loaded, config, prepared.training, plan, ids)
     path.parent.mkdir(parents=True, exist_ok=True)
     if config.resume:
         writer = CaptureWriter.resume(path, given, attributes)
@@ -140,7 +172,10 @@ def _capture(
     with writer:
         for sequence in range(plan.sequences):
             if not _is_done(writer, plan, sequence):
-                _capture_sequence(model, tensor[sequence], sequence, plan, window, writer, reporter)
+                ids_of_sequence = prepared.input_ids[sequence]
+                _capture_sequence(
+                    loaded.model, ids_of_sequence, sequence, plan, prepared.window, writer, reporter
+                )
         reporter.writing(path)
         return writer.finish({"seconds": time.perf_counter() - begun})
 
@@ -161,10 +196,10 @@ def _capture_sequence(
     """One pass with the tap, then the loss from its hidden states, then the windowed loss."""
 
     def measure(call: AttentionCall):
-        if call.layer in plan.layers and not writer.has_layer(sequence, call.layer):
-            writer.write_layer(sequence, call.layer, measure_layer(call, sequence, plan))
-        result = call.attend()
+        result = attend_finite(call)
         if call.layer in plan.layers:
+            if not writer.has_layer(sequence, call.layer):
+                writer.write_layer(sequence, call.layer, measure_layer(call, sequence, plan))
             reporter.layer_done(sequence, call.layer)
         return result
 
@@ -204,31 +239,8 @@ def _check_ids(ids: np.ndarray, model: Any) -> None:
     vocabulary = model.config.get_text_config().vocab_size
     if ids.min() < 0 or ids.max() >= vocabulary:
         raise ConfigError(
-            f"token ids must lie in 0 .. {vocabulary - 1}, the model's vocabulary: got {ids.min()} .. {ids.max()}."
-        )
-
-
-def _check_free(path: Path, config: CaptureConfig) -> None:
-    """Refuse an output that exists before a model is loaded for it."""
-    if path.exists() and not (config.force or config.resume or config.dry_run):
-        raise CaptureError(f"{path} exists. Choose another name with --out, or replace it with --force.")
-
-
-def _check_room(path: Path, estimate: Estimate, device: torch.device) -> None:
-    """Refuse a capture that the disk or the memory cannot hold."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    free, wanted = shutil.disk_usage(folder).free, 3 * estimate.disk  # units of the layers, then the file
-    if wanted > free:
-        raise CaptureError(
-            f"too little room in {folder}: the capture needs about {wanted / 2**20:,.0f} MiB while it runs, "
-            f"{free / 2**20:,.0f} MiB are free."
-        )
-    memory = available_memory(device)
-    if estimate.memory > memory:
-        raise CaptureError(
-            f"the capture needs about {estimate.memory / 2**30:.1f} GiB of memory beside the model, "
-            f"{memory / 2**30:.1f} GiB are free. Use a smaller --len, or, where the model's attention is eager "
-            "(it allocates length x length), another --attn."
+            f"token ids must lie in 0 .. {vocabulary - 1}, the model's vocabulary: got {ids.min()} .. "
+            f"{ids.max()}."
         )
 
 

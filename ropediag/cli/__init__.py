@@ -35,7 +35,7 @@ def main() -> None:
     try:
         build_app()()
     except RopediagError as error:
-        print(f"ropediag: {error}", file=sys.stderr)
+        print("ropediag:", " ".join(str(error).splitlines()), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("ropediag: interrupted", file=sys.stderr)

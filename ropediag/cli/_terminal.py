@@ -25,21 +25,21 @@ class TerminalReporter(Reporter):
     """A progress bar on a terminal, plain lines otherwise."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
         self._progress: Progress | None = None
         self._done = self._total = 0
 
     def starting(self, name: str, plan: "CapturePlan", training: "Training", estimate: "Estimate") -> None:
-        sources = training.sources
+        sources, pairs = training.sources, plan.rotation.spec.inv_freq.shape[1]
         self.console.print(
-            f"{name}: {len(plan.layers)} layers x {len(plan.heads)} heads x {plan.rotation.spec.inv_freq.shape[1]} "
-            f"pairs, {plan.sequences} x {plan.length:,} tokens; base {training.base:g}, training length "
-            f"{training.train_len:,} (from {sources['train_len']}), pretraining base {training.pretrain_base:g} "
-            f"(from {sources['pretrain_base']})"
+            f"{name}: {len(plan.layers)} layers x {len(plan.heads)} heads x {pairs} pairs, "
+            f"{plan.sequences} x {plan.length:,} tokens; base {training.base:g}, "
+            f"training length {training.train_len:,} (from {sources['train_len']}), "
+            f"pretraining base {training.pretrain_base:g} (from {sources['pretrain_base']})"
         )
         self.console.print(
-            f"needs about {format_seconds(estimate.seconds)}, {estimate.memory / 2**20:,.0f} MiB of memory beside "
-            f"the model, {estimate.disk / 2**20:,.1f} MiB on disk"
+            f"needs about {format_seconds(estimate.seconds)}, {estimate.memory / 2**20:,.0f} MiB of memory "
+            f"beside the model, {estimate.disk / 2**20:,.1f} MiB on disk"
         )
         self._total = plan.sequences * (len(plan.layers) + 1)
 
@@ -94,7 +94,8 @@ def print_glance(console: Console, path: Path) -> None:
     predicted = found.predicted
     console.print()
     console.print(
-        f"[bold]{attributes['model']}[/bold] at {length:,} tokens, {length / train_len:g} x its training length"
+        f"{attributes['model']} at {length:,} tokens, {length / train_len:g} x its training length",
+        style="bold",
     )
     law = f"limit {predicted:,.0f} tokens" if predicted else "no limit: training covered every pair"
     console.print(
@@ -107,8 +108,8 @@ def print_glance(console: Console, path: Path) -> None:
     for name, shift in (("before", found.before), ("past", found.past)):
         if shift is not None:
             console.print(
-                f"  pairs {name} the critical one: mean logit {shift.inside:+.2f} within the training length, "
-                f"{shift.beyond:+.2f} beyond it; largest move of a head {shift.largest:.1f} std"
+                f"  pairs {name} the critical one: mean logit {shift.inside:+.2f} within the training "
+                f"length, {shift.beyond:+.2f} beyond it; largest move of a head {shift.largest:.1f} std"
             )
 
 

@@ -50,8 +50,8 @@ def command(
         text=tuple(text or ()),
         tokens=tokens,
         sequences=sequences,
-        layers=parse_indices(layers) if layers else None,
-        heads=parse_indices(heads) if heads else None,
+        layers=parse_indices(layers) if layers is not None else None,
+        heads=parse_indices(heads) if heads is not None else None,
         device=device,
         dtype=dtype,
         attention=attn,
@@ -64,17 +64,18 @@ def command(
         excess=not no_excess,
         force=force,
         resume=resume,
-        dry_run=dry_run,
         allow_pickle=allow_pickle,
     )
-    from ropediag.capture import capture_checkpoint
+    from ropediag.capture import capture_checkpoint, estimate_checkpoint
     from ropediag.cli._terminal import TerminalReporter, print_glance
 
     reporter = TerminalReporter()
+    if dry_run:
+        estimate_checkpoint(config, reporter)
+        return
     try:
         path = capture_checkpoint(config, reporter)
     finally:
         reporter.close()
-    if path is not None:
-        print_glance(reporter.console, path)
-        reporter.console.print(f"\nwrote {path}; look inside with: ropediag info {path}")
+    print_glance(reporter.console, path)
+    reporter.console.print(f"\nwrote {path}; look inside with: ropediag info {path}")

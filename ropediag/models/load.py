@@ -66,18 +66,20 @@ def load_model(
     """
     directory = _local_directory(source, allow_pickle)
     target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    _move(torch.empty(0), target)  # a device that is not there is found before gigabytes are read
     location = str(directory) if directory else source
     shared = {"revision": revision, "trust_remote_code": False}
     model, report = _read_weights(
         location,
         dtype="auto" if dtype == "auto" else DTYPES[dtype],
         use_safetensors=not allow_pickle or None,
+        ignore_mismatched_sizes=True,  # they are named, and refused, below
         **({"attn_implementation": attention} if attention else {}),
         **shared,
     )
     _check_weights(source, model, report)
     model = _move(model, target)
-    return LoadedModel(model.eval(), _read_tokenizer(location, **shared), _short_name(source), directory)
+    return LoadedModel(model.eval(), _read_tokenizer(location, **shared), short_name(source), directory)
 
 
 def _local_directory(source: str, allow_pickle: bool) -> Path | None:
@@ -91,8 +93,8 @@ def _local_directory(source: str, allow_pickle: bool) -> Path | None:
         if source.count("/") == 1 and not source.startswith((".", "/", "~")):
             return None
         raise ModelError(
-            f"no model at {source}. Give a checkpoint directory (with config.json and *.safetensors), a hub id "
-            "such as org/name, or demo for the bundled model."
+            f"no model at {source}. Give a checkpoint directory (with config.json and *.safetensors), a hub "
+            "id such as org/name, or demo for the bundled model."
         )
     if not path.is_dir():
         raise ModelError(f"{source} is a file. Give the checkpoint directory that holds config.json.")
@@ -103,8 +105,8 @@ def _local_directory(source: str, allow_pickle: bool) -> Path | None:
             raise ModelError(f"{source} holds no weights: no *.safetensors beside its config.json.")
         if not allow_pickle:
             raise ModelError(
-                f"{source} holds its weights as pickle (*.bin), which can run code of its author. Convert them to "
-                "safetensors, or pass --allow-pickle if you trust where they come from."
+                f"{source} holds its weights as pickle (*.bin), which can run code of its author. Convert "
+                "them to safetensors, or pass --allow-pickle if you trust where they come from."
             )
     return path
 
@@ -116,8 +118,7 @@ def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
         with _quiet_transformers():
             return AutoModelForCausalLM.from_pretrained(location, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"cannot load {location}: {first.strip()}") from error
+        raise ModelError(f"cannot load {location}: {first_statement(error)}") from error
     except Exception as error:  # safetensors and huggingface_hub raise types of their own
         if type(error).__module__.split(".")[0] in {
             "safetensors",
@@ -125,8 +126,15 @@ def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
             "huggingface_hub",
             "httpx",
         }:
-            raise ModelError(f"cannot load {location}: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"cannot load {location}: {first_statement(error)}") from error
         raise
+
+
+def first_statement(error: Exception) -> str:
+    """The first line of another package's error, and the next one where the first ends in a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    count = 2 if lines and lines[0].endswith(":") else 1
+    return " ".join(lines[:count]) or type(error).__name__
 
 
 def _check_weights(source: str, model: nn.Module, report: dict[str, Any]) -> None:
@@ -157,7 +165,7 @@ def _move(model: Any, device: str) -> Any:
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"cannot use device {device}: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"cannot use device {device}: {first_statement(error)}") from error
 
 
 def _read_tokenizer(location: str, **options: Any) -> Any | None:
@@ -171,7 +179,8 @@ def _read_tokenizer(location: str, **options: Any) -> Any | None:
         return None
 
 
-def _short_name(source: str) -> str:
+def short_name(source: str) -> str:
+    """Name a checkpoint directory or hub id by its last part."""
     return Path(source).expanduser().resolve().name if Path(source).exists() else source.split("/")[-1]
 
 

@@ -75,7 +75,7 @@ def nll_windowed(
     length = len(input_ids)
     window = min(train_len, length)
     stride = max(1, window // 2)
-    starts = list(range(0, length - window, stride)) + [length - window]
+    starts = [*range(0, length - window, stride), length - window]
     nll = np.full(length, np.nan, dtype=np.float32)
     batch = max(1, tokens_at_once // window)
     filled = 0

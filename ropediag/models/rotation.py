@@ -8,6 +8,7 @@ type and without knowing its architecture.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ropediag.errors import ModelError
-from ropediag.models.tap import AttentionCall, attention_modules, tap_attention
+from ropediag.models.tap import AttentionCall, attention_layers, tap_attention
 from ropediag.rope import RopeSpec, pair_channels
 
 TOLERANCE = (
@@ -55,7 +56,7 @@ class _Candidate:
     attention_factor: float
 
 
-def measure_rotation(model: nn.Module, samples: Int[np.ndarray, " sample"]) -> Rotation:
+def measure_rotation(model: Any, samples: Int[np.ndarray, " sample"]) -> Rotation:
     """Measure pairing, frequencies and applied angles of every attention layer.
 
     Parameters
@@ -82,11 +83,17 @@ def measure_rotation(model: nn.Module, samples: Int[np.ndarray, " sample"]) -> R
     probes = len(positions) - len(samples)
     rows = []
     for layer in sorted(still):
+        if not any(vectors.any() for vectors in still[layer]):
+            raise ModelError(
+                f"{model.config.model_type}, layer {layer}: all queries and keys are zero, so there is no "
+                "rotation to measure. Weights before it are zero, or so large that a norm made zero of them."
+            )
         best, residual = _identify(still[layer], turned[layer], positions, probes, frequencies)
         if residual > TOLERANCE:
             raise ModelError(
-                f"{model.config.model_type}, layer {layer}: the rotation is none that ropediag knows. The nearest, "
-                f"{best.layout if best else 'no rotation'}, misses the tapped queries and keys by {residual:.0%}."
+                f"{model.config.model_type}, layer {layer}: the rotation is none that ropediag knows. The "
+                f"nearest, {best.layout if best else 'no rotation'}, misses the tapped queries and keys by "
+                f"{residual:.0%}."
             )
         rows.append((layer, best, residual, _applied_angles(still[layer], turned[layer], best)))
     if all(best is None for _, best, _, _ in rows):
@@ -96,7 +103,7 @@ def measure_rotation(model: nn.Module, samples: Int[np.ndarray, " sample"]) -> R
     return _assemble(rows, len(samples), still)
 
 
-def _tap_rotated(model: nn.Module, positions: np.ndarray) -> dict[int, tuple[Tensor, Tensor]]:
+def _tap_rotated(model: Any, positions: np.ndarray) -> dict[int, tuple[Tensor, Tensor]]:
     """Run the decoder at the given positions, tokens blind to each other; (head, position, head_dim) each."""
     vectors: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -115,7 +122,7 @@ def _tap_rotated(model: nn.Module, positions: np.ndarray) -> dict[int, tuple[Ten
         )
     if not vectors:
         raise ModelError(
-            f"{model.config.model_type} cannot be captured: {len(attention_modules(model))} attention modules "
+            f"{model.config.model_type} cannot be captured: {len(attention_layers(model))} attention modules "
             "were tapped, and the forward pass called none of them."
         )
     return vectors
@@ -201,12 +208,11 @@ def _applied_angles(
     if best is None:
         return None
     first, second = torch.as_tensor(best.channels, device=still[0].device).unbind(-1)
-    product = sum(
-        (torch.complex(after[..., first], after[..., second]) *
-         torch.complex(before[..., first], before[..., second]).conj()).sum(0)
-        for before, after in zip(still, turned, strict=True)
-    )  # fmt: skip
-    return product.angle().T.cpu().numpy()
+    product = torch.zeros(len(first), still[0].shape[1], dtype=torch.complex128, device=still[0].device)
+    for before, after in zip(still, turned, strict=True):
+        z = torch.complex(before[..., first], before[..., second])
+        product += (torch.complex(after[..., first], after[..., second]) * z.conj()).sum(0).T
+    return product.angle().cpu().numpy()
 
 
 def _assemble(rows: list, samples: int, tapped: dict[int, tuple[Tensor, Tensor]]) -> Rotation:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ropediag.errors import ModelError
@@ -79,7 +78,7 @@ Handler = Callable[[AttentionCall], Any]
 
 
 @contextmanager
-def tap_attention(model: nn.Module, handler: Handler) -> Iterator[None]:
+def tap_attention(model: Any, handler: Handler) -> Iterator[None]:
     """Send every attention call of ``model`` to ``handler`` within the block.
 
     Parameters
@@ -115,18 +114,19 @@ def tap_attention(model: nn.Module, handler: Handler) -> Iterator[None]:
         yield
 
 
-def attention_modules(model: nn.Module) -> list[nn.Module]:
-    """List the modules whose attention can be tapped, in the order of the layers."""
-    return list(_number_attention_modules(model))
+def attention_layers(model: Any) -> list[int]:
+    """List the layer of every module whose attention can be tapped."""
+    return list(_number_attention_modules(model).values())
 
 
-def _number_attention_modules(model: nn.Module) -> dict[nn.Module, int]:
+def _number_attention_modules(model: Any) -> dict[nn.Module, int]:
     """Map each module that attends to the index of its layer."""
     found = [module for module in model.modules() if hasattr(module, "layer_idx") and _is_attention(module)]
     if not found:
         raise ModelError(
-            f"{model.config.model_type} cannot be captured: its attention does not go through transformers' "
-            "attention registry, where ropediag listens. Use a model type that does (llama, qwen3, gpt_neox, ...)."
+            f"{model.config.model_type} cannot be captured: its attention does not go through "
+            "transformers' attention registry, where ropediag listens. Use a model type "
+            "that does (llama, qwen3, gpt_neox, ...)."
         )
     return {module: int(module.layer_idx) for module in found}
 

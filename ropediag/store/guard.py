@@ -4,6 +4,7 @@ Checks of names, attributes and identity, and the lock that keeps a second proce
 """
 
 import errno
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,10 +49,27 @@ def check_attributes(attributes: Attributes) -> dict[str, str | int | float]:
 def compare_identity(place: Path, earlier: Mapping[str, object], now: Mapping[str, object]) -> None:
     for name in IDENTITY:
         if earlier.get(name) != now.get(name):
+            compare = _compare_configs if name == "config" else _compare
+            difference = compare(earlier.get(name), now.get(name))
             raise CaptureError(
-                f"{place} was begun with another {name}: {earlier.get(name)!r} there, {now.get(name)!r} now. "
+                f"{place} was begun with another {name}: {difference}. "
                 "Repeat the earlier command, choose another name, or replace it with --force."
             )
+
+
+def _compare(earlier: object, now: object) -> str:
+    return f"{earlier!r} there, {now!r} now"
+
+
+def _compare_configs(earlier: object, now: object) -> str:
+    """Name the fields that differ; a config that is no JSON object is shown whole."""
+    try:
+        there, here = json.loads(str(earlier)), json.loads(str(now))
+        fields = sorted(there.keys() | here.keys())
+    except (ValueError, AttributeError):
+        return _compare(earlier, now)
+    differing = [name for name in fields if there.get(name) != here.get(name)]
+    return "; ".join(f"{name} {_compare(there.get(name), here.get(name))}" for name in differing)
 
 
 def compare_coordinates(

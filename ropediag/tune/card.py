@@ -50,6 +50,9 @@ models do.
 | loss, second half of each window | {bits[0]:.3f} bits per byte | {bits[1]:.3f} to {bits[2]:.3f} |
 | recall, answers ranked first | {hits[0]:.1f} % | {hits[1]:.1f} to {hits[2]:.1f} % |
 
+Recall lines set two to four keys and ask for each once; a guess among the values shown is right for one
+answer in three.
+
 `ropediag.json` holds all of this for programs, with the versions and the hash of the weights.
 """
 

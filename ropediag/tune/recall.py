@@ -21,7 +21,7 @@ import numpy as np
 from ropediag.errors import ConfigError
 
 MIN_PAIRS = 2
-MAX_PAIRS = 4  # keys in one line: with ten, a small model never gets past guessing among them
+MAX_PAIRS = 4  # keys in one line; with up to ten, a small model still guessed after 14,000 windows
 MARK = 5  # bytes of "#set " and of "#get "
 MIN_LENGTH = 2 * (MARK + 2 * MIN_PAIRS + 1)  # tokens: both lines at their shortest
 
@@ -53,7 +53,7 @@ def make_recall_windows(
 
     Parameters
     ----------
-    text : (byte,) array of byte values
+    text : (byte,) array of byte values, at least ``length`` of them
         What fills a window before, between and after the two lines.
     length : int, tokens, at least 20
     windows : int
@@ -64,8 +64,12 @@ def make_recall_windows(
     Raises
     ------
     ConfigError
-        If two pairs, their queries and the gap do not fit in ``length``.
+        If two pairs, their queries and the gap do not fit in ``length``, or the text is too short.
     """
+    if text.size < length:
+        raise ConfigError(
+            f"the text has {text.size} bytes, and recall windows of {length} are filled from it: pass more."
+        )
     made = [
         recall_window(np.random.default_rng([seed, window]), text, length, gap) for window in range(windows)
     ]
@@ -73,13 +77,13 @@ def make_recall_windows(
 
 
 def recall_window(
-    rng: np.random.Generator, text: np.ndarray, length: int, gap: int | None = None, rounds: int | None = 1
+    rng: np.random.Generator, text: np.ndarray, length: int, gap: int | None = None, repeat: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make one window: its ids and the lag of each answer, both (position,) int64.
 
     The number of pairs, the room between the lines and their place in the window are drawn uniformly
-    from what fits. ``rounds`` is how often the second line asks for every key; None draws it, half the
-    time the most that fit. An answer's lag leads to the first line, whatever the round.
+    from what fits. The second line asks for every key once, or with ``repeat`` for several rounds: half
+    the time as many as fit. An answer's lag leads to the first line, whatever the round.
     """
     room = length - MIN_LENGTH - (gap or 0)
     if room < 0:
@@ -89,7 +93,8 @@ def recall_window(
         )
     pairs = int(rng.integers(MIN_PAIRS, min(MAX_PAIRS, MIN_PAIRS + room // 4) + 1))
     shown = 2 * pairs + MARK + 1
-    if rounds is None:
+    rounds = 1
+    if repeat:
         most = (length - shown - MARK - 1 - (gap or 0)) // (2 * pairs)
         rounds = most if rng.random() < 0.5 else int(rng.integers(1, most + 1))
     keys = rng.permutation(26)[:pairs] + ord("a")

@@ -38,7 +38,7 @@ class TrainingWindows(Dataset):
     def __getitem__(self, window: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([self.seed, window])
         if rng.random() < self.recall_share:
-            ids, _ = recall_window(rng, self.text, self.length, rounds=None)
+            ids, _ = recall_window(rng, self.text, self.length, repeat=True)
         else:
             start = int(rng.integers(0, self.text.size - self.length + 1))
             ids = self.text[start : start + self.length].astype(np.int64)

@@ -62,7 +62,7 @@ def test_extremes_of_contributions_visit_every_key(lags):
             continue
         np.testing.assert_allclose(found["minimum"][..., bin_], np.min(values, axis=0), atol=1e-5)
         np.testing.assert_allclose(found["maximum"][..., bin_], np.max(values, axis=0), atol=1e-5)
-        if stop - start < 32:  # every key enters the quantiles of a narrow bin
+        if stop - start < 16:  # every key enters the quantiles of a narrow bin
             slow = np.quantile(np.array(values), LEVELS, axis=0)
             np.testing.assert_allclose(found["quantile"][..., bin_, :], np.moveaxis(slow, 0, -1), atol=1e-5)
 

@@ -1,0 +1,104 @@
+"""What a capture costs over the plain forward pass it rides on.
+
+    python benchmarks/capture_overhead.py --model demo --len 65536
+
+Each run is a process of its own, A B A B ...: A is the decoder and the loss in slices, B is the whole
+capture of the same tokens at default settings but for the windowed loss, C that windowed loss alone.
+Wall time starts once model and tokens are loaded; memory is the peak resident size minus the one
+after loading (on a GPU, the peak of the allocator minus what the model holds).
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def run_once(what: str, model_name: str, length: int, device: str, dtype: str) -> dict[str, float]:
+    """Measure one run in this process."""
+    import torch
+
+    from ropediag.capture import capture_model
+    from ropediag.models.load import load_model
+    from ropediag.models.loss import decode, nll_by_position, nll_windowed
+    from ropediag.text import read_token_sequences
+
+    loaded = load_model(model_name, device=device, dtype=dtype)
+    ids = read_token_sequences(None, loaded.tokenizer, length, 1, 0)
+    model = loaded.model
+    train_len = json.loads((loaded.directory / "ropediag.json").read_text())["train_len"]
+    tensor = torch.tensor(ids, device=model.device)
+    nll_by_position(model, tensor[:, :256], decode(model, tensor[:, :256]))  # loads kernels, fills pools
+    before = resident(model.device)
+    start = time.perf_counter()
+    if what == "plain":
+        nll_by_position(model, tensor, decode(model, tensor))
+    elif what == "capture":
+        with tempfile.TemporaryDirectory() as folder:
+            capture_model(model, ids, Path(folder) / "capture.h5", train_len=train_len, excess=False)
+    else:
+        nll_windowed(model, tensor[0], train_len)
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "bytes": peak(model.device) - before}
+
+
+def resident(device) -> int:
+    """Bytes in use now; the peak counter starts over."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5")
+    return status("VmRSS")
+
+
+def peak(device) -> int:
+    import torch
+
+    return torch.cuda.max_memory_allocated() if device.type == "cuda" else status("VmHWM")
+
+
+def status(field: str) -> int:
+    line = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--len", dest="length", type=int, default=65536)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--pairs", type=int, default=3, help="how often A and B are run, in turn")
+    parser.add_argument("--once", choices=("plain", "capture", "windowed"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.once:
+        print(json.dumps(run_once(options.once, options.model, options.length, options.device, options.dtype)))
+        return
+    runs: dict[str, list[dict[str, float]]] = {"plain": [], "capture": [], "windowed": []}
+    for turn in range(options.pairs):
+        for what in ("plain", "capture", "windowed") if turn == 0 else ("plain", "capture"):
+            command = [sys.executable, __file__, "--once", what, "--model", options.model]
+            command += ["--len", str(options.length), "--device", options.device, "--dtype", options.dtype]
+            finished = subprocess.run(command, capture_output=True, text=True, check=True)
+            runs[what].append(json.loads(finished.stdout.splitlines()[-1]))
+            print(f"{what:9} {runs[what][-1]['seconds']:8.1f} s  {runs[what][-1]['bytes'] / 2**20:8.0f} MiB", flush=True)
+    for figure in ("seconds", "bytes"):
+        ratios = [b[figure] / a[figure] for a, b in zip(runs["plain"], runs["capture"], strict=True)]
+        print(f"{figure}: capture / plain median {statistics.median(ratios):.2f} (each {[round(r, 2) for r in ratios]})")
+    share = runs["windowed"][0]["seconds"] / runs["plain"][0]["seconds"]
+    print(f"seconds: windowed loss / plain {share:.2f}")
+    print(f"{options.model}, {options.length} tokens, {options.device}, {platform.machine()}, Python {platform.python_version()}")
+
+
+if __name__ == "__main__":
+    main()

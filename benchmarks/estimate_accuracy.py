@@ -1,0 +1,63 @@
+"""How near `ropediag capture`'s announcement comes: seconds, memory and disk, estimated over measured.
+
+    python benchmarks/estimate_accuracy.py --model demo --lens 8192 32768 65536
+
+Each length runs in a process of its own. Memory is the peak resident size minus the one after loading.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def run_once(model_name: str, length: int) -> dict[str, list[float]]:
+    """Estimate and measure one capture in this process; (estimated, measured) of each figure."""
+    from capture_overhead import peak, resident
+
+    from ropediag.capture import Reporter, capture_model
+    from ropediag.models.load import load_model
+    from ropediag.text import read_token_sequences
+
+    class Listener(Reporter):
+        def starting(self, name, plan, training, estimate):
+            self.estimate, self.started = estimate, time.perf_counter()
+
+    loaded, listener = load_model(model_name), Listener()
+    ids = read_token_sequences(None, loaded.tokenizer, length, 1, 0)
+    train_len = json.loads((loaded.directory / "ropediag.json").read_text())["train_len"]
+    before = resident(loaded.model.device)
+    with tempfile.TemporaryDirectory() as folder:
+        path = capture_model(
+            loaded.model, ids, Path(folder) / "capture.h5", tokenizer=loaded.tokenizer, train_len=train_len, reporter=listener
+        )
+        seconds, size = time.perf_counter() - listener.started, path.stat().st_size
+    estimate = listener.estimate
+    return {
+        "seconds": [estimate.seconds, seconds],
+        "MiB of memory": [estimate.memory / 2**20, (peak(loaded.model.device) - before) / 2**20],
+        "MiB on disk": [estimate.disk / 2**20, size / 2**20],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--lens", type=int, nargs="+", default=[8192, 32768, 65536])
+    parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.once:
+        print(json.dumps(run_once(options.model, options.lens[0])))
+        return
+    for length in options.lens:
+        command = [sys.executable, __file__, "--once", "--model", options.model, "--lens", str(length)]
+        finished = subprocess.run(command, capture_output=True, text=True, check=True)
+        for figure, (estimated, measured) in json.loads(finished.stdout.splitlines()[-1]).items():
+            print(f"{length:7} tokens  {figure:14} estimated {estimated:8.1f}  measured {measured:8.1f}  ratio {estimated / measured:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What must hold outside the model: inputs that exist, an output that can, room on disk and in memory."""
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from ropediag.capture.estimate import Estimate, available_memory
+from ropediag.config import CaptureConfig
+from ropediag.errors import CaptureError, ConfigError
+from ropediag.store.folder import Folder
+
+
+def check_places(path: Path, config: CaptureConfig) -> None:
+    """Refuse an input that is not there and an output that cannot be, before a model is loaded for them.
+
+    Raises
+    ------
+    ConfigError, CaptureError
+    """
+    for given in (*config.text, *([config.tokens] if config.tokens else [])):
+        if not given.exists():
+            raise ConfigError(f"cannot read {given}: there is no such file or folder.")
+    for taken in (path, Folder.beside(path).path):
+        if taken.exists() and not (config.force or config.resume):
+            raise CaptureError(
+                f"{taken} exists. Choose another name with --out, replace it with --force, or go on with an "
+                "interrupted capture with --resume."
+            )
+    folder = _existing_folder(path)
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise CaptureError(f"cannot write {path}: {folder} is not a folder that can be written to.")
+
+
+def check_room(path: Path, estimate: Estimate, device: torch.device) -> None:
+    """Refuse a capture that the disk or the memory cannot hold.
+
+    Raises
+    ------
+    CaptureError
+    """
+    folder = _existing_folder(path)
+    free, wanted = shutil.disk_usage(folder).free, 3 * estimate.disk  # units of the layers, then the file
+    if wanted > free:
+        raise CaptureError(
+            f"too little room in {folder}: the capture needs about {wanted / 2**20:,.0f} MiB while it runs, "
+            f"{free / 2**20:,.0f} MiB are free."
+        )
+    memory = available_memory(device)
+    if estimate.memory > memory:
+        raise CaptureError(
+            f"the capture needs about {estimate.memory / 2**30:.1f} GiB of memory beside the model, "
+            f"{memory / 2**30:.1f} GiB are free. Use a smaller --len, or, where the model's attention is "
+            "eager (it allocates length x length), another --attn."
+        )
+
+
+def _existing_folder(path: Path) -> Path:
+    """The nearest thing above ``path`` that exists."""
+    return next(parent for parent in path.absolute().parents if parent.exists())
