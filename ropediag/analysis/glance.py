@@ -55,7 +55,7 @@ def glance(capture: Capture) -> Glance:
     train_len = int(attributes["train_len"])
     critical = capture["rope/critical_pair"].values
     pairs = np.isfinite(capture["rope/inv_freq"].values).sum(-1)
-    widest = int(np.argmax(pairs))
+    widest = int(np.argmax(critical))
     predicted = extrapolation_limit(
         2 * int(pairs[widest]),
         float(attributes["base"]),
@@ -80,6 +80,9 @@ def _read_excess(
     if "nll_windowed" not in capture.loss:
         return None, ()
     excess = (capture["loss/nll"] - capture["loss/nll_windowed"]).values
+    excess = excess[np.isfinite(excess[:, 1:]).all(1)]  # a partial capture may miss some
+    if not len(excess):
+        return None, ()
     measured = measure_limit(excess, train_len)
     half, length = measured.span // 2, excess.shape[1]
     places = [(multiple, int(multiple * train_len)) for multiple in EXCESS_AT]

@@ -24,6 +24,18 @@ def test_moving_mean_equals_the_mean_of_each_window(span):
     np.testing.assert_allclose(moving_mean(values, span), slow, rtol=1e-12)
 
 
+def test_a_spike_before_the_onset_does_not_count():
+    excess = excess_with_onset(600, noise=0.1)
+    excess[:, 60:80] += 2.0
+    assert abs(measure_limit(excess, TRAIN_LEN).position - 600) <= 32
+
+
+def test_one_odd_stretch_of_text_far_out_does_not_hide_an_early_onset():
+    excess = excess_with_onset(140, sequences=1, height=2.0)
+    excess[:, 1500:1560] = 0.0
+    assert abs(measure_limit(excess, TRAIN_LEN).position - 140) <= 32
+
+
 @pytest.mark.parametrize("onset", [150, 300, 1200])
 def test_a_planted_onset_is_found_within_the_span(onset):
     measured = measure_limit(excess_with_onset(onset), TRAIN_LEN)

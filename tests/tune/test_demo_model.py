@@ -56,7 +56,7 @@ def test_its_tokenizer_is_the_byte_tokenizer():
 
 
 def test_loss_within_the_training_length_is_at_most_1_8_bits_per_byte(demo):
-    windows = read_token_sequences(None, byte_tokenizer(), 128, 256, 11)
+    windows = read_token_sequences(None, byte_tokenizer(), 128, 1024, 11)
     assert measure_loss(demo, windows).value / np.log(2) < 1.8
 
 
