@@ -63,6 +63,19 @@ def test_a_hump_before_the_final_rise_does_not_count():
     assert abs(measure_limit(excess, TRAIN_LEN).position - 1000) <= 32
 
 
+def test_a_dip_far_out_hides_nothing_and_a_dip_near_the_onset_does():
+    """Far out is past twice the onset, where 19 in 20 must lie above."""
+    far = excess_with_onset(300, noise=0.1)
+    far[:, 1700:1730] -= 2.0
+    assert abs(measure_limit(far, TRAIN_LEN).position - 300) <= 32
+    near = excess_with_onset(300, noise=0.1)
+    near[:, 450:480] -= 2.0
+    assert abs(measure_limit(near, TRAIN_LEN).position - 480) <= 32
+    many = excess_with_onset(300, noise=0.1)
+    many[:, 1000:1200] -= 2.0
+    assert abs(measure_limit(many, TRAIN_LEN).position - 1200) <= 32
+
+
 def test_an_excess_never_above_the_threshold_has_no_limit_and_no_interval():
     measured = measure_limit(excess_with_onset(LENGTH), TRAIN_LEN)
     assert (measured.position, measured.low, measured.high) == (None, None, None)

@@ -62,11 +62,11 @@ def _make_not_finite(good: Path) -> None:
 
     _change_weights(_copy(good, "nan-attention"), swell)
 
-    def swell_on_token_7(weights):  # the same in layer 0, and only where a query and a key are of token 7
+    def swell_on_token_7(weights):  # layer 0, and only where a query and a key are both of token 7
         weights["model.embed_tokens.weight"][:, 0] = 0
         weights["model.embed_tokens.weight"][7] = torch.eye(48)[0]
-        for projection in "qk":
-            weights[f"model.layers.0.self_attn.{projection}_proj.weight"][:, 0] *= 1e25
+        query, key = (weights[f"model.layers.0.self_attn.{side}_proj.weight"] for side in "qk")
+        query[:, 0] = key[:, 0] = 1e25
 
     _change_weights(_copy(good, "late-nan"), swell_on_token_7)
 
