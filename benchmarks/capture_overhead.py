@@ -73,7 +73,9 @@ def status(field: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="demo")
     parser.add_argument("--len", dest="length", type=int, default=65536)
     parser.add_argument("--device", default="cpu")
@@ -82,7 +84,9 @@ def main() -> None:
     parser.add_argument("--once", choices=("plain", "capture", "windowed"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
-        print(json.dumps(run_once(options.once, options.model, options.length, options.device, options.dtype)))
+        print(
+            json.dumps(run_once(options.once, options.model, options.length, options.device, options.dtype))
+        )
         return
     runs: dict[str, list[dict[str, float]]] = {"plain": [], "capture": [], "windowed": []}
     for turn in range(options.pairs):
@@ -91,13 +95,20 @@ def main() -> None:
             command += ["--len", str(options.length), "--device", options.device, "--dtype", options.dtype]
             finished = subprocess.run(command, capture_output=True, text=True, check=True)
             runs[what].append(json.loads(finished.stdout.splitlines()[-1]))
-            print(f"{what:9} {runs[what][-1]['seconds']:8.1f} s  {runs[what][-1]['bytes'] / 2**20:8.0f} MiB", flush=True)
+            print(
+                f"{what:9} {runs[what][-1]['seconds']:8.1f} s  {runs[what][-1]['bytes'] / 2**20:8.0f} MiB",
+                flush=True,
+            )
     for figure in ("seconds", "bytes"):
         ratios = [b[figure] / a[figure] for a, b in zip(runs["plain"], runs["capture"], strict=True)]
-        print(f"{figure}: capture / plain median {statistics.median(ratios):.2f} (each {[round(r, 2) for r in ratios]})")
+        print(
+            f"{figure}: capture / plain median {statistics.median(ratios):.2f} (each {[round(r, 2) for r in ratios]})"
+        )
     share = runs["windowed"][0]["seconds"] / runs["plain"][0]["seconds"]
     print(f"seconds: windowed loss / plain {share:.2f}")
-    print(f"{options.model}, {options.length} tokens, {options.device}, {platform.machine()}, Python {platform.python_version()}")
+    print(
+        f"{options.model}, {options.length} tokens, {options.device}, {platform.machine()}, Python {platform.python_version()}"
+    )
 
 
 if __name__ == "__main__":

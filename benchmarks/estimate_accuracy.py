@@ -32,7 +32,12 @@ def run_once(model_name: str, length: int) -> dict[str, list[float]]:
     before = resident(loaded.model.device)
     with tempfile.TemporaryDirectory() as folder:
         path = capture_model(
-            loaded.model, ids, Path(folder) / "capture.h5", tokenizer=loaded.tokenizer, train_len=train_len, reporter=listener
+            loaded.model,
+            ids,
+            Path(folder) / "capture.h5",
+            tokenizer=loaded.tokenizer,
+            train_len=train_len,
+            reporter=listener,
         )
         seconds, size = time.perf_counter() - listener.started, path.stat().st_size
     estimate = listener.estimate
@@ -44,7 +49,9 @@ def run_once(model_name: str, length: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="demo")
     parser.add_argument("--lens", type=int, nargs="+", default=[8192, 32768, 65536])
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
@@ -56,7 +63,10 @@ def main() -> None:
         command = [sys.executable, __file__, "--once", "--model", options.model, "--lens", str(length)]
         finished = subprocess.run(command, capture_output=True, text=True, check=True)
         for figure, (estimated, measured) in json.loads(finished.stdout.splitlines()[-1]).items():
-            print(f"{length:7} tokens  {figure:14} estimated {estimated:8.1f}  measured {measured:8.1f}  ratio {estimated / measured:.2f}", flush=True)
+            print(
+                f"{length:7} tokens  {figure:14} estimated {estimated:8.1f}  measured {measured:8.1f}  ratio {estimated / measured:.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

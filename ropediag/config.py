@@ -49,7 +49,7 @@ class CaptureConfig:
     device: str = "auto"
     dtype: str = "auto"
     attention: str | None = None
-    rows: int = 64
+    rows: int = 32
     seed: int = 0
     train_len: int | None = None
     pretrain_base: float | None = None

@@ -20,7 +20,7 @@ from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.schema import VARIABLES, lag_edges, position_edges
 
-PILOT_TOKENS = 4096
+PILOT_TOKENS = 2048
 PILOT_WORK = 2e10  # parameters times tokens: large models get a shorter pilot
 COMPRESSED = 0.85  # size of a captured float array on disk over its size in memory, gzip 1 with shuffle
 
@@ -71,7 +71,7 @@ def _estimate_seconds(
     longer = min(plan.length, max(256, min(PILOT_TOKENS, int(PILOT_WORK / parameters))))
     shorter = max(1, longer // 4)
     plain, measured = [], []
-    for length in (shorter, shorter, longer):  # the first run pays for what later ones do not
+    for length in (-(-shorter // 8), shorter, longer):  # the first run pays for what later ones do not
         plain.append(_time(decode, model, ids[None, :length]))
         measured.append(_time_layer(model, ids[None, :length], _shorten(plan, length)))
     output = decode(model, ids[None, :longer])
@@ -145,7 +145,8 @@ def _estimate_memory(model: Any, plan: CapturePlan) -> int:
     group = max(1, heads // max(plan.rotation.kv_heads))
     mlp = (2 * hidden + 3 * wide) * width
     attention = (2 * hidden + 3 * queries + 4 * keys) * width
-    scratch = SCRATCH[parameter.device.type] + plan.length * head_dim * 4 * (2 * group + 2)
+    workers = min(torch.get_num_threads(), heads) if parameter.device.type == "cpu" else 1
+    scratch = workers * (SCRATCH[parameter.device.type] + plan.length * head_dim * 4 * (2 * group + 2))
     square = _square_arrays(model) * plan.length**2
     return int(max(plan.length * mlp, plan.length * attention + scratch) + square)
 

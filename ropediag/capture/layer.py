@@ -1,9 +1,12 @@
 """Measure one layer of one sequence: from its tapped queries and keys to the arrays of the file."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from ropediag.capture.cores import run_on_cores
 from ropediag.capture.moments import count_by_lag, sum_by_lag, sum_rest_by_lag
 from ropediag.capture.partial import average_bins, key_moments
 from ropediag.capture.plan import CapturePlan
@@ -39,18 +42,19 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
             raise CaptureError(
                 f"layer {call.layer}: the {name} are not finite (NaN or infinity comes in here first)."
             )
-    group = len(query) // len(key)
-    parts: list[Arrays] = []
-    for kv_head in plan.kv_heads:
-        heads = [head for head in plan.heads if head // group == kv_head and head < len(query)]
-        if heads:
-            parts.append(
-                _measure_group(call, query[heads].float() * call.scaling, key[kv_head], heads, sequence, plan)
-            )
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     heads = [head for head in plan.heads if head < len(query)]
     keys = [head for head in plan.kv_heads if head < len(key)]
-    arrays |= _measure_vectors(query[heads], key[keys], plan.row_of(call.layer), plan)
+    pieces = [
+        partial(_measure_logits, call, query[part], key[kv_head], part, sequence, plan)
+        for kv_head, part in _share_out(heads, len(query) // len(key))
+    ]
+    row = plan.row_of(call.layer)
+    sides = [
+        partial(_measure_vectors, side, x, row, plan)
+        for side, x in (("query", query[heads]), ("key", key[keys]))
+    ]
+    *parts, queries, shared = run_on_cores([*pieces, *sides], query.device)
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} | queries | shared
     arrays |= _keep_vectors(query, key, call.layer, plan)
     lags = min(plan.length, call.window or plan.length)
     counts = count_by_lag(plan.length)[:, :lags]
@@ -61,16 +65,28 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
     return arrays
 
 
-def _measure_group(
-    call: AttentionCall, scaled: Tensor, key: Tensor, heads: list[int], sequence: int, plan: CapturePlan
+def _share_out(heads: list[int], group: int) -> list[tuple[int, list[int]]]:
+    """Cut the query heads into pieces that share a key head; enough of them for all of torch's threads."""
+    by_key = {head // group: [other for other in heads if other // group == head // group] for head in heads}
+    parts = -(-torch.get_num_threads() // len(by_key))
+    return [
+        (kv_head, [int(head) for head in part])
+        for kv_head, shared in by_key.items()
+        for part in np.array_split(shared, min(parts, len(shared)))
+    ]
+
+
+def _measure_logits(
+    call: AttentionCall, query: Tensor, key: Tensor, heads: list[int], sequence: int, plan: CapturePlan
 ) -> Arrays:
-    """Measure the logits of the captured query heads that share one key head."""
+    """Measure the logits of captured query heads that share one key head."""
+    scaled = query.float() * call.scaling
     row = plan.row_of(call.layer)
     spec = plan.rotation.spec
     channels = spec.channels[row, : spec.pair_count(row)]
     lags = min(plan.length, call.window or plan.length)
     sums = sum_by_lag(scaled, key, channels, plan.lag_edges, lags)
-    sinks = None if call.sinks is None else call.sinks[heads]
+    sinks = None if call.sinks is None else call.sinks.detach()[heads]
     rows = plan.rows[sequence]
     softmax = Softmax(call.window, call.softcap, sinks)
     arrays = {
@@ -103,15 +119,14 @@ def _measure_partial(
     return arrays
 
 
-def _measure_vectors(query: Tensor, key: Tensor, row: int, plan: CapturePlan) -> Arrays:
-    """Lengths and mean vectors of all pairs, and samples of the vectors before rotation."""
+def _measure_vectors(side: str, x: Tensor, row: int, plan: CapturePlan) -> Arrays:
+    """Lengths and mean vectors of all pairs of one side, and samples of the vectors before rotation."""
     count = plan.rotation.spec.pair_count(row)
     geometry = (plan.rotation.spec.inv_freq[row, :count], plan.rotation.spec.channels[row, :count])
-    samples = torch.as_tensor(plan.samples, device=query.device)
-    sides = {"query": query, "key": key}
-    measured = measure_vectors(sides, *geometry, plan.norm_edges)
-    arrays = {f"vectors/{name}": values for name, values in measured.items()}
-    return arrays | {f"samples/{side}": _unrotate(x[:, samples], samples, row, plan) for side, x in sides.items()}
+    samples = torch.as_tensor(plan.samples, device=x.device)
+    measured = measure_vectors(x, *geometry, plan.norm_edges)
+    arrays = {f"vectors/{side}_{name}": values for name, values in measured.items()}
+    return arrays | {f"samples/{side}": _unrotate(x[:, samples], samples, row, plan)}
 
 
 def _keep_vectors(query: Tensor, key: Tensor, layer: int, plan: CapturePlan) -> Arrays:

@@ -7,8 +7,11 @@ O(length log length), in blocks of positions, so that the sums of up to eight gr
 positions come out apart: they are the replicates behind the standard errors.
 """
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,9 +21,11 @@ from torch import Tensor
 from ropediag.schema import REPLICATES
 
 MEAN_BLOCKS = 16  # blocks of positions for the means: eight replicates up to a lag of half the length
-SQUARE_BLOCKS = 4  # for the squares, where no replicates are wanted; the fastest of 1, 2, 4, 8 on a CPU
+SQUARE_BLOCKS = (
+    1  # for the squares, where no replicates are wanted; the fastest of 1, 2, 4, 8, 16 on two cores
+)
 DIRECT_LAGS = 64  # the longest lags have few terms: summed one by one, free of FFT rounding
-SCRATCH = {"cpu": 2**26, "cuda": 2**31}  # bytes
+SCRATCH = {"cpu": 2**25, "cuda": 2**31}  # bytes, of one worker
 
 
 @dataclass(frozen=True)
@@ -59,25 +64,31 @@ def sum_by_lag(
     lags : lags 0 .. lags - 1 exist; fewer than positions in a layer with a window
     """
     heads, length, _ = query.shape
-    pairs = len(channels)
+    pairs, bins = len(channels), len(edges)
     count = torch.tensor(count_by_lag(length).sum(0)[:lags], device=query.device)
-    total = np.zeros((heads, REPLICATES, pairs, len(edges)))
-    square, low, high = (np.full((heads, pairs, len(edges)), fill) for fill in (0.0, np.nan, np.nan))
+    total = np.zeros((REPLICATES, heads, pairs, bins))
+    square, low, high = (np.full((heads, pairs, bins), fill) for fill in (0.0, np.nan, np.nan))
     query, key = query.mT.contiguous(), key.T.contiguous()  # each channel in one piece of memory
+    filled = [(start, stop) for start, stop in _spans(edges, lags) if start < stop]
     step = _rows_at_once(query, heads)
     for start in range(0, pairs, step):
         rows = slice(start, min(start + step, pairs))
         chosen = torch.tensor(channels[rows], device=query.device)
         q, k = query[:, chosen].double(), key[chosen].double()
-        grouped = correlate(q, k, lags, MEAN_BLOCKS, REPLICATES)
-        total[:, :, rows] = _bins(grouped, edges, torch.sum).permute(0, 2, 1, 3).cpu().numpy()
-        means = grouped.sum(2) / count
-        filled = sum(edge < lags for edge in edges)
-        low[:, rows, :filled] = _bins(means, edges, torch.amin)[..., :filled].cpu().numpy()
-        high[:, rows, :filled] = _bins(means, edges, torch.amax)[..., :filled].cpu().numpy()
-        squares = correlate(_products(q, 2.0), _products(k, 1.0), lags, SQUARE_BLOCKS, 1)
-        square[:, rows] = _bins(squares[:, :, 0], edges, torch.sum).cpu().numpy()
-    return LagSums(total, square, low, high)
+        sums = query.new_zeros(REPLICATES, heads, len(chosen), bins, dtype=torch.float64)
+        means = query.new_empty(heads, len(chosen), lags, dtype=torch.float64)
+        for first, values in correlate(q, k, lags, MEAN_BLOCKS, REPLICATES):
+            _add_bins(sums[: len(values)], values, first, edges)
+            means[..., first : first + values.shape[-1]] = values.sum(0)
+        means /= count
+        total[:, :, rows] = sums.cpu().numpy()
+        low[:, rows, : len(filled)] = torch.stack([means[..., a:b].amin(-1) for a, b in filled], -1).cpu()
+        high[:, rows, : len(filled)] = torch.stack([means[..., a:b].amax(-1) for a, b in filled], -1).cpu()
+        sums = torch.zeros_like(sums[:1])
+        for first, values in correlate(_products(q, 2.0), _products(k, 1.0), lags, SQUARE_BLOCKS, 1):
+            _add_bins(sums, values, first, edges)
+        square[:, rows] = sums[0].cpu().numpy()
+    return LagSums(total.transpose(1, 0, 2, 3), square, low, high)
 
 
 def sum_rest_by_lag(
@@ -88,14 +99,17 @@ def sum_rest_by_lag(
     lags: int,
 ) -> Float[np.ndarray, "query_head bin"]:
     """Sum the joint contribution of the channels that are not rotated, by lag bin."""
-    total = torch.zeros(len(query), lags, dtype=torch.float64, device=query.device)
+    sums = torch.zeros(1, len(query), 1, len(edges), dtype=torch.float64, device=query.device)
+    if not len(channels):
+        return sums[0, :, 0].cpu().numpy()
     query, key = query.mT.contiguous(), key.T.contiguous()
     step = 2 * _rows_at_once(query, len(query))
     for start in range(0, len(channels), step):
         chosen = torch.tensor(channels[start : start + step], device=query.device)
         q, k = query[:, None, chosen].double(), key[None, chosen].double()
-        total += correlate(q, k, lags, SQUARE_BLOCKS, 1)[:, 0, 0]
-    return _bins(total, edges, torch.sum).cpu().numpy()
+        for first, values in correlate(q, k, lags, SQUARE_BLOCKS, 1):
+            _add_bins(sums, values, first, edges)
+    return sums[0, :, 0].cpu().numpy()
 
 
 def correlate(
@@ -104,34 +118,44 @@ def correlate(
     lags: int,
     blocks: int,
     groups: int,
-) -> Float[Tensor, "head row group lag"]:
+) -> Iterator[tuple[int, Float[Tensor, "group head row lag"]]]:
     """Sum query(t) * key(t - lag) over channels and positions t, apart for groups of positions t.
 
     Positions are cut into ``blocks``; the spectra of one block of queries and one of keys give all
     lags between the two. The blocks of queries that reach a lag are shared out evenly among the
-    groups, in order; where fewer blocks than groups reach it, the last groups stay empty.
+    groups, in order; where fewer blocks than groups reach it, the last groups are missing.
+
+    Yields
+    ------
+    first lag, sums : for one block of lags after the other, from 0 to ``lags`` - 1
     """
-    length = query.shape[-1]
+    heads, rows, channels, length = query.shape
     block = _block_size(length, blocks)
     count = -(-length // block)
+    longest = _sum_longest(query, key, lags, block, groups)
     query_spectra = _block_spectra(query, block)
     key_spectra = _block_spectra(key, block).conj_physical_()
-    heads, rows = query.shape[:2]
-    sums = query.new_zeros(heads, rows, groups, (count + 1) * block)
-    for offset in range(min(count, -(-lags // block) + 1)):
-        spectrum = query_spectra.new_zeros(min(groups, count - offset), heads, rows, block + 1)
-        for index in range(offset, count):
-            total = spectrum[_group(index, offset, count, groups)]
-            for channel in range(query.shape[2]):
-                total.addcmul_(query_spectra[:, :, channel, index], key_spectra[:, channel, index - offset])
-        piece = torch.fft.irfft(spectrum, 2 * block).permute(1, 2, 0, 3)
-        filled = sums[:, :, : len(spectrum)]
-        filled[..., offset * block : (offset + 1) * block] += piece[..., :block]
-        if offset:
-            filled[..., (offset - 1) * block : offset * block] += piece[..., block:]
-    sums = sums[..., :lags]
-    _replace_longest(sums, query, key, block, count)
-    return sums
+    waiting = None
+    for offset in range(count + 1):
+        if offset < count:
+            spectrum = query_spectra.new_zeros(min(groups, count - offset), heads, rows, block + 1)
+            for index in range(offset, count):
+                total = spectrum[_group(index, offset, count, groups)]
+                for channel in range(channels):
+                    total.addcmul_(
+                        query_spectra[:, :, channel, index], key_spectra[:, channel, index - offset]
+                    )
+            piece = torch.fft.irfft(spectrum, 2 * block)
+        if waiting is not None:
+            first = (offset - 1) * block
+            if offset < count:
+                waiting[: len(piece)] += piece[..., block:]
+            waiting = waiting[..., : lags - first]
+            _replace_longest(waiting, first, longest, length - DIRECT_LAGS)
+            yield first, waiting
+            if first + block >= lags:
+                return
+        waiting = piece[..., :block]
 
 
 @lru_cache(maxsize=4)
@@ -174,20 +198,28 @@ def _block_spectra(x: Float[Tensor, "... row channel position"], block: int) -> 
     return torch.fft.rfft(padded.unflatten(-1, (-1, block)), 2 * block)
 
 
-def _replace_longest(sums: Tensor, query: Tensor, key: Tensor, block: int, count: int) -> None:
-    """Put sums taken term by term in the place of the last lags, where FFT rounding weighs most."""
-    length, lags, groups = query.shape[-1], sums.shape[-1], sums.shape[2]
+def _sum_longest(
+    query: Tensor, key: Tensor, lags: int, block: int, groups: int
+) -> Float[Tensor, "group head row lag"]:
+    """Sum the last lags term by term: where there are few terms, FFT rounding weighs most."""
+    length, count = query.shape[-1], -(-query.shape[-1] // block)
     first = max(0, length - DIRECT_LAGS)
-    if first >= lags:
-        return
-    t, lag = np.meshgrid(np.arange(first, length), np.arange(first, lags), indexing="ij")
+    t, lag = np.meshgrid(np.arange(first, length), np.arange(first, max(lags, first)), indexing="ij")
     t, lag = t[t >= lag], lag[t >= lag]
     offset = t // block - (t - lag) // block
-    slot = _group(t // block, offset, count, groups) * (lags - first) + lag - first
+    slot = _group(t // block, offset, count, groups) * DIRECT_LAGS + lag - first
     terms = (query[..., torch.as_tensor(t)] * key[..., torch.as_tensor(t - lag)]).sum(2)
-    direct = sums.new_zeros(*sums.shape[:2], groups * (lags - first))
-    direct.index_add_(-1, torch.as_tensor(slot, device=sums.device), terms)
-    sums[..., first:] = direct.unflatten(-1, (groups, -1))
+    sums = query.new_zeros(*query.shape[:2], groups * DIRECT_LAGS)
+    sums.index_add_(-1, torch.as_tensor(slot, device=sums.device), terms)
+    return sums.unflatten(-1, (groups, DIRECT_LAGS)).movedim(2, 0)
+
+
+def _replace_longest(sums: Tensor, first: int, longest: Tensor, start: int) -> None:
+    """Put the sums taken term by term in the place of those lags of this block that are among them."""
+    start = max(0, start)
+    low, high = max(start, first), first + sums.shape[-1]
+    if low < high:
+        sums[..., low - first :] = longest[: len(sums), ..., low - start : high - start]
 
 
 def _products(x: Float[Tensor, "... 2 position"], cross: float) -> Float[Tensor, "... 3 position"]:
@@ -195,17 +227,21 @@ def _products(x: Float[Tensor, "... 2 position"], cross: float) -> Float[Tensor,
     return torch.stack([first * first, cross * first * second, second * second], dim=-2)
 
 
-def _bins(values: Float[Tensor, "... lag"], edges: list[int], reduce) -> Float[Tensor, "... bin"]:
-    """Reduce the lags of each bin; bins past the last lag are zero."""
-    lags = values.shape[-1]
-    stops = [min(stop, lags) for stop in [*edges[1:], lags]]
-    columns = [
-        reduce(values[..., start:stop], dim=-1) if start < lags else values.new_zeros(values.shape[:-1])
-        for start, stop in zip(edges, stops, strict=True)
-    ]
-    return torch.stack(columns, dim=-1)
+def _spans(edges: list[int], lags: int) -> list[tuple[int, int]]:
+    """First and last-plus-one lag of each bin, cut at the last lag."""
+    return [(start, min(stop, lags)) for start, stop in pairwise([*edges, lags])]
+
+
+def _add_bins(
+    sums: Float[Tensor, "... bin"], values: Float[Tensor, "... lag"], first: int, edges: list[int]
+) -> None:
+    """Add the lags of a block that begins at lag ``first`` to their bins."""
+    last = first + values.shape[-1]
+    for bin_ in range(max(0, bisect_right(edges, first) - 1), bisect_left(edges, last)):
+        stop = edges[bin_ + 1] if bin_ + 1 < len(edges) else last
+        sums[..., bin_] += values[..., max(edges[bin_] - first, 0) : stop - first].sum(-1)
 
 
 def _rows_at_once(query: Tensor, heads: int) -> int:
-    """Pairs whose spectra and sums fit into the scratch memory: about 200 bytes a position each."""
-    return max(1, SCRATCH[query.device.type] // (200 * query.shape[-1] * heads))
+    """Pairs whose spectra and sums fit into the scratch memory: about 130 bytes a position each."""
+    return max(1, SCRATCH[query.device.type] // (130 * query.shape[-1] * heads))

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BLOCK = 64  # queries that share one running sum
-BLOCKS_AT_ONCE = 64
+BLOCK = 32  # queries that share one running sum
+BLOCKS_AT_ONCE = 128
 
 Sums = tuple[Float[Tensor, "query_head position"], Float[Tensor, "query_head position"]]
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 KEYS_PER_BIN = 16  # keys of one query and lag bin that enter the quantiles
-LOGITS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -65,47 +64,37 @@ def measure_rows(
     -------
     dict of (query_head, row) arrays, ``mass`` (query_head, row, lag)
     """
-    parts = torch.as_tensor(positions, device=query.device).split(max(1, LOGITS_AT_ONCE // len(key)))
-    heads = []
-    for head in range(len(query)):
-        sink = None if softmax.sinks is None else softmax.sinks[head].float()
-        summaries = []
-        for rows in parts:
-            logits = query[head, rows].float() @ key.float().T
-            if softmax.softcap is not None:
-                logits = softmax.softcap * torch.tanh(logits / softmax.softcap)
-            summaries.append(_summarize_rows(logits, rows, softmax.window, sink, edges))
-        heads.append({name: torch.cat([summary[name] for summary in summaries]) for name in summaries[0]})
-    return {name: torch.stack([head[name] for head in heads]).float().cpu().numpy() for name in heads[0]}
+    results: dict[str, list[Tensor]] = {}
+    key = key.float()
+    for t in positions.tolist():
+        oldest = max(0, t + 1 - (softmax.window or t + 1))
+        logits = query[:, t].float() @ key[oldest : t + 1].T
+        for name, values in _summarize_row(logits, oldest, softmax, edges).items():
+            results.setdefault(name, []).append(values)
+    return {name: torch.stack(values, dim=1).float().cpu().numpy() for name, values in results.items()}
 
 
-def _summarize_rows(
-    logits: Float[Tensor, "row position"],
-    rows: Int[Tensor, " row"],
-    window: int | None,
-    sink: Float[Tensor, ""] | None,
-    edges: list[int],
+def _summarize_row(
+    logits: Float[Tensor, "query_head key"], oldest: int, softmax: Softmax, edges: list[int]
 ) -> dict[str, Tensor]:
-    length = logits.shape[-1]
-    lag = rows[:, None] - torch.arange(length, device=logits.device)
-    hidden = (lag < 0) | (lag >= (window or length))
-    logits = logits.masked_fill(hidden, -torch.inf)
+    """Softmax statistics of one query position; its keys stand at positions ``oldest`` .. its own."""
+    if softmax.softcap is not None:
+        logits = softmax.softcap * torch.tanh(logits / softmax.softcap)
     denominator = torch.logsumexp(logits, -1)
-    if sink is not None:
-        denominator = torch.logaddexp(denominator, sink)
+    if softmax.sinks is not None:
+        denominator = torch.logaddexp(denominator, softmax.sinks.float())
     log_weights = logits - denominator[:, None]
     weights = log_weights.exp()
-    entropy = -(weights * log_weights.masked_fill(hidden, 0)).sum(-1)
-    # Sums over lags a .. b - 1 of query t are sums over keys t - b + 1 .. t - a, so bin from prefix sums.
-    prefix = torch.nn.functional.pad(weights.double().cumsum(-1), (1, 0))
-    bounds = torch.as_tensor([*edges, length], device=logits.device)
-    upto = prefix.gather(-1, (rows[:, None] + 1 - bounds).clamp(min=0))
+    # Lags a .. b - 1 are the keys from b - 1 to a before the last one, so bins come from sums from the end.
+    running = torch.nn.functional.pad(weights.flip(-1).cumsum(-1, dtype=torch.float64), (1, 0))
+    keys = logits.shape[-1]
+    bounds = torch.tensor([*edges, keys], device=logits.device).clamp(max=keys)
     return {
         "logsumexp": denominator,
-        "entropy": entropy,
+        "entropy": -(weights * log_weights).sum(-1),
         "max_weight": weights.amax(-1),
-        "sink_mass": weights[:, 0],
-        "mass": upto[:, :-1] - upto[:, 1:],
+        "sink_mass": weights[:, 0] if oldest == 0 else torch.zeros_like(denominator),
+        "mass": running[:, bounds].diff(dim=-1),
     }
 
 
@@ -128,7 +117,7 @@ def measure_contributions(
     low, high = (np.full((heads, pairs, bins), np.nan, dtype=np.float32) for _ in range(2))
     quantile = np.full((heads, pairs, bins, len(LEVELS)), np.nan, dtype=np.float32)
     paired = torch.tensor(channels, device=key.device)
-    keys = key.float()[:, paired].permute(2, 1, 0).contiguous()
+    keys = key.float().T.contiguous()[paired.T]
     for head in range(heads):
         vectors = query[head].float()[torch.as_tensor(positions, device=key.device)][:, paired]
         minima, maxima, samples = _contributions_by_bin(vectors, keys, positions, edges, lags)

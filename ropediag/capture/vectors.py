@@ -1,5 +1,7 @@
 """Queries and keys pair by pair: lengths by position, the mean vector before rotation, samples."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -31,70 +33,45 @@ def unrotate(
 
 
 def measure_vectors(
-    sides: dict[str, Float[Tensor, "_ position head_dim"]],
+    x: Float[Tensor, "head position head_dim"],
     inv_freq: Float[np.ndarray, " pair"],
     channels: Int[np.ndarray, "pair 2"],
     edges: list[int],
-) -> dict[str, Float[np.ndarray, "_ pair *bin"]]:
+) -> dict[str, Float[np.ndarray, "head pair *bin"]]:
     """Lengths of the pairs by position, and the mean vector before rotation.
 
     Parameters
     ----------
-    sides : rotated vectors, (head, position, head_dim), by name: queries and keys
+    x : rotated queries or keys
     edges : lower edges of the position bins
 
     Returns
     -------
-    dict, for each SIDE: ``SIDE_norm`` (head, pair, bin), the root mean square length in each bin;
-    ``SIDE_offset`` (head, pair), the length of the mean pre-rotary vector over the root mean square
-    length; ``SIDE_phase`` (head, pair), its direction in radians
+    dict : ``norm`` (head, pair, bin), the root mean square length in each bin; ``offset`` (head, pair),
+    the length of the mean pre-rotary vector over the root mean square length; ``phase`` (head, pair),
+    its direction in radians
     """
-    first, second = torch.tensor(channels).unbind(-1)
-    totals = {name: _Totals(x, len(channels), len(edges)) for name, x in sides.items()}
-    length = next(iter(sides.values())).shape[1]
-    for bin_, (start, stop) in enumerate(zip(edges, [*edges[1:], length], strict=True)):
+    heads, length, _ = x.shape
+    pairs = len(channels)
+    first, second = torch.tensor(channels, device=x.device).unbind(-1)
+    square = torch.zeros(heads, pairs, len(edges), dtype=torch.float64, device=x.device)
+    mean = torch.zeros(2, heads, pairs, dtype=torch.float64, device=x.device)
+    for bin_, (start, stop) in enumerate(pairwise([*edges, length])):
         for low in range(start, stop, POSITIONS_AT_ONCE):
             part = slice(low, min(low + POSITIONS_AT_ONCE, stop))
-            device = next(iter(sides.values())).device
-            cos, sin = _tables(torch.arange(part.start, part.stop, device=device), inv_freq)
-            for name, x in sides.items():
-                totals[name].add(x[:, part, first].float(), x[:, part, second].float(), cos, sin, bin_)
+            a, b = x[:, part, first].float(), x[:, part, second].float()
+            cos, sin = _tables(torch.arange(part.start, part.stop, device=x.device), inv_freq)
+            square[..., bin_] += (a * a + b * b).sum(1, dtype=torch.float64)
+            mean[0] += (a * cos + b * sin).sum(1, dtype=torch.float64)
+            mean[1] += (b * cos - a * sin).sum(1, dtype=torch.float64)
     counts = np.diff([*edges, length])
+    squares = square.cpu().numpy()
+    east, north = mean.cpu().numpy() / length
     return {
-        f"{name}_{statistic}": values
-        for name, total in totals.items()
-        for statistic, values in total.results(counts).items()
+        "norm": np.sqrt(squares / counts).astype(np.float32),
+        "offset": (np.hypot(east, north) / np.sqrt(squares.sum(-1) / length)).astype(np.float32),
+        "phase": np.arctan2(north, east).astype(np.float32),
     }
-
-
-class _Totals:
-    """Running sums over positions of the squared lengths and of the unrotated vectors of one side."""
-
-    def __init__(self, x: Float[Tensor, "head position head_dim"], pairs: int, bins: int):
-        zeros = {"dtype": torch.float64, "device": x.device}
-        self._square = torch.zeros(len(x), pairs, bins, **zeros)
-        self._mean = torch.zeros(2, len(x), pairs, **zeros)
-
-    def add(
-        self,
-        a: Float[Tensor, "head position pair"],
-        b: Float[Tensor, "head position pair"],
-        cos: Table,
-        sin: Table,
-        bin_: int,
-    ) -> None:
-        self._square[..., bin_] += (a * a + b * b).sum(1, dtype=torch.float64)
-        self._mean[0] += (a * cos + b * sin).sum(1, dtype=torch.float64)
-        self._mean[1] += (b * cos - a * sin).sum(1, dtype=torch.float64)
-
-    def results(self, counts: Int[np.ndarray, " bin"]) -> dict[str, np.ndarray]:
-        square = self._square.cpu().numpy()
-        x, y = self._mean.cpu().numpy() / counts.sum()
-        return {
-            "norm": np.sqrt(square / counts).astype(np.float32),
-            "offset": (np.hypot(x, y) / np.sqrt(square.sum(-1) / counts.sum())).astype(np.float32),
-            "phase": np.arctan2(y, x).astype(np.float32),
-        }
 
 
 def _tables(positions: Int[Tensor, " position"], inv_freq: Float[np.ndarray, " pair"]) -> tuple[Table, Table]:

@@ -21,7 +21,7 @@ def command(
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto.")] = "auto",
     dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
     attn: Annotated[str | None, Option(help="Attention implementation [the model's default].")] = None,
-    rows: Annotated[int, Option(help="Sampled queries of each sequence.")] = 64,
+    rows: Annotated[int, Option(help="Sampled queries of each sequence.")] = 32,
     seed: Annotated[int, Option(help="Seed of text and sampled queries.")] = 0,
     train_len: Annotated[
         int | None, Option(help="Training length, where the checkpoint does not say.")

@@ -19,7 +19,7 @@ def command(
     from ropediag.config import CaptureConfig
 
     reporter = TerminalReporter()
-    config = CaptureConfig(model="demo", length=LENGTH, sequences=4, out=out, force=True)
+    config = CaptureConfig(model="demo", length=LENGTH, sequences=2, out=out, force=True)
     try:
         path = capture_checkpoint(config, reporter)
     finally:

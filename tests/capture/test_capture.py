@@ -1,5 +1,7 @@
 """Whole captures of every supported family, against all query-key pairs written out."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -65,7 +67,7 @@ def test_scores_are_exact_over_all_query_key_pairs(captured, layer):
         for name in ("mean", "std", "rest_mean", "count")
     }
     low, high = (capture[f"scores/lag_mean_{end}"].sel(layer=layer)[0].values for end in ("min", "max"))
-    for bin_, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for bin_, (start, stop) in enumerate(pairwise(edges)):
         seen = visible(LENGTH, window, start, stop)
         assert scores["count"][bin_] == seen.sum()
         if not seen.any():
@@ -153,7 +155,7 @@ def test_sequences_are_pooled_and_the_training_state_is_kept(tmp_path):
         with ropediag.open_capture(rope) as all_layers:
             contributions = np.stack([written_out(model, ids[s : s + 1], 1, all_layers)[0] for s in range(3)])
         edges = [*capture["scores/mean"].lag.values, 90]
-        for bin_, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for bin_, (start, stop) in enumerate(pairwise(edges)):
             inside = contributions[..., visible(90, 90, start, stop)][:, [1, 4]]
             np.testing.assert_allclose(capture["scores/mean"][0, ..., bin_], inside.mean((0, 3)), atol=1e-5)
             np.testing.assert_allclose(capture["scores/std"][0, ..., bin_], inside.std((0, 3)), atol=1e-5)

@@ -25,13 +25,11 @@ def test_norms_and_mean_vectors_match_their_definitions():
     still = random.standard_normal((3, 333, 8)) + 0.7
     turned = rotate(still, np.arange(333), frequencies, channels)
     edges = position_edges(333, 16)
-    sides = {"query": torch.tensor(turned), "key": torch.tensor(turned[:1])}
-    found = measure_vectors(sides, frequencies, channels, edges)
+    found = measure_vectors(torch.tensor(turned), frequencies, channels, edges)
     vectors = still[..., channels[:, 0]] + 1j * still[..., channels[:, 1]]  # (head, position, pair)
     rms = np.sqrt((np.abs(vectors) ** 2).mean(1))
-    np.testing.assert_allclose(found["query_offset"], np.abs(vectors.mean(1)) / rms, rtol=1e-4)
-    np.testing.assert_allclose(found["query_phase"], np.angle(vectors.mean(1)), atol=1e-4)
-    np.testing.assert_allclose(found["key_offset"], found["query_offset"][:1], rtol=1e-6)
+    np.testing.assert_allclose(found["offset"], np.abs(vectors.mean(1)) / rms, rtol=1e-4)
+    np.testing.assert_allclose(found["phase"], np.angle(vectors.mean(1)), atol=1e-4)
     for bin_, (start, stop) in enumerate(zip(edges, [*edges[1:], 333], strict=True)):
         slow = np.sqrt((np.abs(vectors[:, start:stop]) ** 2).mean(1))
-        np.testing.assert_allclose(found["query_norm"][..., bin_], slow, rtol=1e-4)
+        np.testing.assert_allclose(found["norm"][..., bin_], slow, rtol=1e-4)
