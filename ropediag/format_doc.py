@@ -19,14 +19,14 @@ unit, its meaning and how it was obtained. It opens in any HDF5 or netCDF reader
 ```python
 from ropediag.store import open_capture
 
-with open_capture("NAME.h5") as capture:          # finished, or NAME.h5.partial while it runs
-    mean = capture["scores/mean"]                 # labelled array, read when used
+with open_capture("NAME.h5") as capture:  # finished, or NAME.h5.partial while it runs
+    mean = capture["scores/mean"]  # labelled array, read when used
     mean.sel(layer=3, query_head=0, pair=20)
     capture.scores, capture.attrs, capture.spec()
 ```
 
 ```python
-xarray.open_datatree("NAME.h5")                   # or open_dataset("NAME.h5", group="scores")
+xarray.open_datatree("NAME.h5")  # or open_dataset("NAME.h5", group="scores")
 ```
 
 ```sh
