@@ -3,7 +3,6 @@
 #   make demo                 install, then watch the bundled model break
 #   make test                 install, then the whole test suite
 #   make lint                 formatting, lint, types
-#   make test-slow            what takes minutes
 #
 # pip's default torch on Linux brings CUDA; for the CPU alone:
 #   make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
@@ -12,16 +11,13 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint format docs clean
+.PHONY: demo test lint format docs clean
 
 demo: .venv/installed
 	$(BIN)/ropediag demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -13,7 +13,7 @@ def command(
         f"captures/my-demo-{LENGTH}.h5"
     ),
 ) -> None:
-    """Capture the bundled model at 64 times its training length; under a minute on two cores."""
+    """Capture the bundled model at 64 times its training length."""
     from ropediag.capture import capture_checkpoint
     from ropediag.cli._terminal import TerminalReporter, print_glance
     from ropediag.config import CaptureConfig
