@@ -4,6 +4,8 @@ The statistics are many short tensor operations, which torch's own threads speed
 single-threaded worker on each core does. On a GPU the pieces simply follow one another.
 """
 
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,3 +30,11 @@ def run_on_cores(pieces: Sequence[Callable[[], Result]], device: torch.device) -
             return list(pool.map(lambda piece: piece(), pieces))
     finally:
         torch.set_num_threads(threads)
+        _give_back_memory()
+
+
+def _give_back_memory() -> None:
+    """Return freed memory to the system: the C library would keep what a worker freed for later workers."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

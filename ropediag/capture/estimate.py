@@ -16,12 +16,13 @@ from ropediag.capture.check import attend_finite
 from ropediag.capture.layer import measure_layer
 from ropediag.capture.moments import SCRATCH
 from ropediag.capture.plan import NORM_BINS, POSITION_BINS, CapturePlan
-from ropediag.models.loss import decode, nll_by_position, nll_windowed
+from ropediag.models.loss import TOKENS_AT_ONCE, decode, nll_by_position, nll_windowed
 from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.schema import VARIABLES, lag_edges, position_edges
 
 PILOT_TOKENS = 2048
 PILOT_WORK = 2e10  # parameters times tokens: large models get a shorter pilot
+LIBRARIES = 2**26  # bytes of what a first capture loads (HDF5, FFT plans) and of slices of logits
 COMPRESSED = 0.85  # size of a captured float array on disk over its size in memory, gzip 1 with shuffle
 
 
@@ -53,7 +54,7 @@ def estimate_capture(
     """
     return Estimate(
         seconds=_estimate_seconds(model, input_ids[0], plan, window),
-        memory=_estimate_memory(model, plan),
+        memory=_estimate_memory(model, plan, window),
         disk=_estimate_disk(plan, window),
     )
 
@@ -133,22 +134,26 @@ def _shorten(plan: CapturePlan, length: int) -> CapturePlan:
     )
 
 
-def _estimate_memory(model: Any, plan: CapturePlan) -> int:
-    """Activations of the widest moment of a layer, the capture's scratch and any length x length array."""
+def _estimate_memory(model: Any, plan: CapturePlan, window: int | None) -> int:
+    """Peak over the loaded model: a layer's feed-forward part or its measurement, or the windowed loss.
+
+    Through a layer the model holds the embeddings, the residual stream and its normed copy, and the
+    rotation's tables.
+    """
     config = model.config.get_text_config()
     parameter = next(model.parameters())
-    width = parameter.element_size()
-    hidden, heads = config.hidden_size, max(plan.rotation.query_heads)
-    head_dim = int(plan.rotation.spec.head_dim.max())
+    hidden, head_dim = config.hidden_size, int(plan.rotation.spec.head_dim.max())
+    query_heads, kv_heads = max(plan.rotation.query_heads), max(plan.rotation.kv_heads)
     wide = getattr(config, "intermediate_size", None) or 4 * hidden
-    queries, keys = heads * head_dim, max(plan.rotation.kv_heads) * head_dim
-    group = max(1, heads // max(plan.rotation.kv_heads))
-    mlp = (2 * hidden + 3 * wide) * width
-    attention = (2 * hidden + 3 * queries + 4 * keys) * width
-    workers = min(torch.get_num_threads(), heads) if parameter.device.type == "cpu" else 1
-    scratch = workers * (SCRATCH[parameter.device.type] + plan.length * head_dim * 4 * (2 * group + 2))
+    held = 3 * hidden + 2 * head_dim
+    feed_forward = (held + hidden + 3 * wide) * parameter.element_size()
+    attention = (held + 2 * (query_heads + kv_heads) * head_dim) * parameter.element_size()
+    workers = min(torch.get_num_threads(), query_heads) if parameter.device.type == "cpu" else 1
+    copies = 4 * head_dim * (-(-query_heads // max(kv_heads, workers)) + 2)
+    measuring = plan.length * (attention + workers * copies) + workers * SCRATCH[parameter.device.type]
     square = _square_arrays(model) * plan.length**2
-    return int(max(plan.length * mlp, plan.length * attention + scratch) + square)
+    windowed = 0 if window is None else min(2 * plan.length, max(window, TOKENS_AT_ONCE)) * feed_forward
+    return int(max(plan.length * feed_forward, measuring, windowed) + square) + LIBRARIES
 
 
 def _square_arrays(model: Any) -> int:

@@ -45,7 +45,7 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
     heads = [head for head in plan.heads if head < len(query)]
     keys = [head for head in plan.kv_heads if head < len(key)]
     pieces = [
-        partial(_measure_logits, call, query[part], key[kv_head], part, sequence, plan)
+        partial(_measure_logits, call, kv_head, part, sequence, plan)
         for kv_head, part in _share_out(heads, len(query) // len(key))
     ]
     row = plan.row_of(call.layer)
@@ -77,10 +77,11 @@ def _share_out(heads: list[int], group: int) -> list[tuple[int, list[int]]]:
 
 
 def _measure_logits(
-    call: AttentionCall, query: Tensor, key: Tensor, heads: list[int], sequence: int, plan: CapturePlan
+    call: AttentionCall, kv_head: int, heads: list[int], sequence: int, plan: CapturePlan
 ) -> Arrays:
     """Measure the logits of captured query heads that share one key head."""
-    scaled = query.float() * call.scaling
+    scaled = _by_channel(call.query[0, heads], call.scaling)
+    key = _by_channel(call.key[0, kv_head])
     row = plan.row_of(call.layer)
     spec = plan.rotation.spec
     channels = spec.channels[row, : spec.pair_count(row)]
@@ -101,6 +102,12 @@ def _measure_logits(
     arrays |= {f"rows/{name}": values for name, values in (softmax_rows | contributions).items()}
     arrays |= _measure_partial(scaled, key, channels, int(plan.critical_pairs[row]), call.window, plan)
     return arrays
+
+
+def _by_channel(x: Tensor, scaling: float = 1.0) -> Tensor:
+    """Copy to float32, times ``scaling``, each channel in one piece of memory: sums run along positions."""
+    laid_out = torch.empty(x.mT.shape, dtype=torch.float32, device=x.device)
+    return torch.mul(x.mT.float(), scaling, out=laid_out).mT
 
 
 def _measure_partial(

@@ -25,7 +25,7 @@ SQUARE_BLOCKS = (
     1  # for the squares, where no replicates are wanted; the fastest of 1, 2, 4, 8, 16 on two cores
 )
 DIRECT_LAGS = 64  # the longest lags have few terms: summed one by one, free of FFT rounding
-SCRATCH = {"cpu": 2**25, "cuda": 2**31}  # bytes, of one worker
+SCRATCH = {"cpu": 3 * 2**24, "cuda": 2**32}  # bytes, of one worker
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,9 @@ def _group(index, offset, count: int, groups: int):
 
 def _block_spectra(x: Float[Tensor, "... row channel position"], block: int) -> Tensor:
     """Spectra of blocks, padded with zeros to twice their size, (..., row, channel, block, frequency)."""
-    padded = torch.nn.functional.pad(x, (0, -x.shape[-1] % block))
-    return torch.fft.rfft(padded.unflatten(-1, (-1, block)), 2 * block)
+    missing = -x.shape[-1] % block
+    whole = torch.nn.functional.pad(x, (0, missing)) if missing else x
+    return torch.fft.rfft(whole.unflatten(-1, (-1, block)), 2 * block)
 
 
 def _sum_longest(
@@ -243,5 +244,5 @@ def _add_bins(
 
 
 def _rows_at_once(query: Tensor, heads: int) -> int:
-    """Pairs whose spectra and sums fit into the scratch memory: about 130 bytes a position each."""
-    return max(1, SCRATCH[query.device.type] // (130 * query.shape[-1] * heads))
+    """Pairs whose spectra and sums fit into the scratch memory: about 256 bytes a position each."""
+    return max(1, SCRATCH[query.device.type] // (256 * query.shape[-1] * heads))

@@ -117,7 +117,7 @@ def measure_contributions(
     low, high = (np.full((heads, pairs, bins), np.nan, dtype=np.float32) for _ in range(2))
     quantile = np.full((heads, pairs, bins, len(LEVELS)), np.nan, dtype=np.float32)
     paired = torch.tensor(channels, device=key.device)
-    keys = key.float().T.contiguous()[paired.T]
+    keys = key.float().T[paired.T]
     for head in range(heads):
         vectors = query[head].float()[torch.as_tensor(positions, device=key.device)][:, paired]
         minima, maxima, samples = _contributions_by_bin(vectors, keys, positions, edges, lags)

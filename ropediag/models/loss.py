@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ropediag.errors import CaptureError
 
 LOGITS_AT_ONCE = 2**21  # values of one slice of logits: 8 MiB in float32, in which the loss is computed
+TOKENS_AT_ONCE = 16384  # of the windows that one pass of the windowed loss takes
 
 
 def decode(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Any:
@@ -61,7 +62,7 @@ def nll_by_position(
 
 
 def nll_windowed(
-    model: Any, input_ids: Int[Tensor, " position"], train_len: int, tokens_at_once: int = 16384
+    model: Any, input_ids: Int[Tensor, " position"], train_len: int, tokens_at_once: int = TOKENS_AT_ONCE
 ) -> Float[np.ndarray, " position"]:
     """Negative log-likelihood of each token given fewer than ``train_len`` tokens before it.
 
