@@ -21,6 +21,8 @@ from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.schema import VARIABLES, lag_edges, position_edges
 
 PILOT_TOKENS = 2048
+PILOT_SECONDS = 0.1  # to spend on each timing, at least two runs
+FILE_SECONDS = 0.4  # to merge the layers into the file, for a small one
 PILOT_WORK = 2e10  # parameters times tokens: large models get a shorter pilot
 LIBRARIES = 2**26  # bytes of what a first capture loads (HDF5, FFT plans) and of slices of logits
 COMPRESSED = 0.85  # size of a captured float array on disk over its size in memory, gzip 1 with shuffle
@@ -71,20 +73,20 @@ def _estimate_seconds(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     longer = min(plan.length, max(256, min(PILOT_TOKENS, int(PILOT_WORK / parameters))))
     shorter = max(1, longer // 4)
-    plain, measured = [], []
-    for length in (-(-shorter // 8), shorter, longer):  # the first run pays for what later ones do not
-        plain.append(_time(decode, model, ids[None, :length]))
-        measured.append(_time_layer(model, ids[None, :length], _shorten(plan, length)))
+    plain = [_time(decode, model, ids[None, :length]) for length in (shorter, longer)]
+    measured = [
+        _time_layer(model, ids[None, :length], _shorten(plan, length)) for length in (shorter, longer)
+    ]
     output = decode(model, ids[None, :longer])
     linear = _time(nll_by_position, model, ids[None, :longer], output)
     if window is not None:
         linear += _time(nll_windowed, model, ids[:longer], window)
     growth = plan.length / longer
     logs = math.log2(plan.length) / math.log2(longer)
-    slope = max(0.0, measured[2] - measured[1]) * longer / (longer - shorter)
-    layer = max(0.0, measured[2] - slope) + slope * growth * logs
-    forward = _extrapolate(plain[1:], shorter, longer, plan.length)
-    return plan.sequences * (forward + len(plan.layers) * layer + linear * growth)
+    slope = max(0.0, measured[1] - measured[0]) * longer / (longer - shorter)
+    layer = max(0.0, measured[1] - slope) + slope * growth * logs
+    forward = _extrapolate(plain, shorter, longer, plan.length)
+    return plan.sequences * (forward + len(plan.layers) * layer + linear * growth) + FILE_SECONDS
 
 
 def _extrapolate(seconds: list[float], shorter: int, longer: int, length: int) -> float:
@@ -95,12 +97,15 @@ def _extrapolate(seconds: list[float], shorter: int, longer: int, length: int) -
 
 
 def _time(work: Callable[..., Any], *arguments: Any) -> float:
-    """Wall time of one run, in seconds."""
-    start = time.perf_counter()
-    work(*arguments)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    """Wall time of the fastest of a few runs, in seconds: the first pays for what later ones do not."""
+    seconds: list[float] = []
+    while len(seconds) < 2 or sum(seconds) < PILOT_SECONDS:
+        start = time.perf_counter()
+        work(*arguments)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def _time_layer(model: Any, input_ids: Int[Tensor, "sequence position"], plan: CapturePlan) -> float:

@@ -17,10 +17,10 @@ def command(
     layers: Annotated[int, typer.Option(help="Layers.")] = 4,
     width: Annotated[int, typer.Option(help="Channels of the residual stream.")] = 128,
     heads: Annotated[int, typer.Option(help="Heads, of 64 channels each.")] = 2,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 5_000,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 8_000,
     batch: Annotated[int, typer.Option(help="Windows a step.")] = 16,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 3e-3,
-    recall_share: Annotated[float, typer.Option(help="Share of windows with key-value lines.")] = 0.12,
+    recall_share: Annotated[float, typer.Option(help="Share of windows with key-value lines.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of the weights and the windows.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds files.")] = False,
 ) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ropediag.errors import ModelError
+from ropediag.checkpoint import read_checkpoint
+from ropediag.errors import ConfigError, ModelError
+from ropediag.rope_config import read_layers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -67,6 +69,8 @@ def load_model(
     directory = _local_directory(source, allow_pickle)
     target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     _move(torch.empty(0), target)  # a device that is not there is found before gigabytes are read
+    if directory:
+        _check_rotation(directory)
     location = str(directory) if directory else source
     shared = {"revision": revision, "trust_remote_code": False}
     model, report = _read_weights(
@@ -109,6 +113,20 @@ def _local_directory(source: str, allow_pickle: bool) -> Path | None:
                 "them to safetensors, or pass --allow-pickle if you trust where they come from."
             )
     return path
+
+
+def _check_rotation(directory: Path) -> None:
+    """Refuse heads of which an odd number of dimensions rotates; what else a config lacks is said later."""
+    try:
+        layers = read_layers(read_checkpoint(directory)[0])
+    except ConfigError:
+        return
+    for index, layer in enumerate(layers):
+        if layer.rotary_dim % 2:
+            raise ModelError(
+                f"{directory.name}, layer {index}: rotary_dim must be a positive even number: got "
+                f"{layer.rotary_dim}. Two dimensions form one rotary pair; mend its config.json."
+            )
 
 
 def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:

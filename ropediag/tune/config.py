@@ -53,10 +53,10 @@ class PretrainConfig:
     layers: int = 4
     width: int = 128
     heads: int = 2
-    steps: int = 5_000
+    steps: int = 8_000
     batch: int = 16
     lr: float = 3e-3
-    recall_share: float = 0.12
+    recall_share: float = 0.15
     seed: int = 0
     force: bool = False
 
