@@ -14,27 +14,36 @@ if TYPE_CHECKING:
     from ropediag.prediction import predict
     from ropediag.rope import RopeSpec
     from ropediag.store import Capture, open_capture
+    from ropediag.tune.limit_callback import LimitCallback
+    from ropediag.tune.tune import tune_model
+    from ropediag.tune.tune_config import TuneConfig
 
 _HOMES = {
     "Capture": "ropediag.store",
     "CaptureConfig": "ropediag.config",
+    "LimitCallback": "ropediag.tune.limit_callback",
     "RopeSpec": "ropediag.rope",
+    "TuneConfig": "ropediag.tune.tune_config",
     "capture_checkpoint": "ropediag.capture",
     "capture_model": "ropediag.capture",
     "load_model": "ropediag.models.load",
     "open_capture": "ropediag.store",
     "predict": "ropediag.prediction",
+    "tune_model": "ropediag.tune.tune",
 }
 
 __all__ = [
     "Capture",
     "CaptureConfig",
+    "LimitCallback",
     "RopeSpec",
+    "TuneConfig",
     "capture_checkpoint",
     "capture_model",
     "load_model",
     "open_capture",
     "predict",
+    "tune_model",
 ]
 
 

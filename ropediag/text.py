@@ -32,7 +32,12 @@ def read_text(paths: Sequence[Path] | None) -> str:
     ConfigError
         If a path does not exist, a file that was named is not UTF-8 text, or a folder holds no text.
     """
-    return "".join(_read_path(path) for path in ([held_out_text()] if paths is None else paths))
+    return "".join(read_documents([held_out_text()] if paths is None else paths))
+
+
+def read_documents(paths: Sequence[Path]) -> list[str]:
+    """Read UTF-8 text, file by file; paths and errors as in ``read_text``."""
+    return [text for path in paths for text in (_read_folder(path) if path.is_dir() else [_read_path(path)])]
 
 
 def read_token_sequences(
@@ -143,8 +148,6 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _read_path(path: Path) -> str:
-    if path.is_dir():
-        return _read_folder(path)
     try:
         return path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -153,7 +156,7 @@ def _read_path(path: Path) -> str:
         raise ConfigError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
 
 
-def _read_folder(folder: Path) -> str:
+def _read_folder(folder: Path) -> list[str]:
     found = []
     for file in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
@@ -167,7 +170,7 @@ def _read_folder(folder: Path) -> str:
                 continue  # no text: a folder may hold pictures and archives too
     if not found:
         raise ConfigError(f"the folder {folder} holds no UTF-8 text files.")
-    return "".join(found)
+    return found
 
 
 def _check_shape(length: int, sequences: int) -> None:

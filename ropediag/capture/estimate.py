@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -59,11 +58,6 @@ def estimate_capture(
         memory=_estimate_memory(model, plan, window),
         disk=_estimate_disk(plan, window),
     )
-
-
-def available_memory(device: torch.device) -> int:
-    """Bytes free on the device."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
 def _estimate_seconds(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from ropediag.capture.estimate import Estimate, available_memory
+from ropediag.capture.estimate import Estimate
 from ropediag.config import CaptureConfig
 from ropediag.errors import CaptureError, ConfigError
+from ropediag.models.memory import available_memory
 from ropediag.store.folder import Folder
 
 

@@ -22,7 +22,9 @@ def command(
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 3e-3,
     recall_share: Annotated[float, typer.Option(help="Share of windows with key-value lines.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of the weights and the windows.")] = 0,
+    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints to go on from.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds files.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Make a small Llama-type model from text, with its training length and base on record.
 
@@ -43,7 +45,9 @@ def command(
         lr=lr,
         recall_share=recall_share,
         seed=seed,
+        save_every=save_every,
         force=force,
+        resume=resume,
     )
     from ropediag.tune.pretrain import pretrain_model  # after the checks: loading torch takes seconds
 

@@ -7,7 +7,7 @@ whose weights do not fit its config, or hold NaN, is refused here, before anythi
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,7 @@ def load_model(
     dtype: str = "auto",
     attention: str | None = None,
     allow_pickle: bool = False,
+    changes: Mapping[str, Any] | None = None,
 ) -> LoadedModel:
     """Load weights and tokenizer.
 
@@ -60,6 +61,7 @@ def load_model(
     dtype : ``auto`` (as in the checkpoint), ``float32``, ``bfloat16`` or ``float16``
     attention : transformers' ``attn_implementation``; None leaves the model its default
     allow_pickle : also read ``pytorch_model.bin``, which can run code of its author
+    changes : entries of the config to replace before the model is built
 
     Raises
     ------
@@ -79,11 +81,31 @@ def load_model(
         use_safetensors=not allow_pickle or None,
         ignore_mismatched_sizes=True,  # they are named, and refused, below
         **({"attn_implementation": attention} if attention else {}),
+        **(changes or {}),
         **shared,
     )
     _check_weights(source, model, report)
     model = _move(model, target)
     return LoadedModel(model.eval(), _read_tokenizer(location, **shared), short_name(source), directory)
+
+
+def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path | None]:
+    """Load a model's configuration alone, and find its directory, None for a hub model.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or its configuration cannot be read.
+    """
+    from transformers import AutoConfig
+
+    directory = _local_directory(source, allow_pickle=True)
+    location = str(directory) if directory else source
+    try:
+        with _quiet_transformers():
+            return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False), directory
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"cannot load {source}: {first_statement(error)}") from error
 
 
 def _local_directory(source: str, allow_pickle: bool) -> Path | None:

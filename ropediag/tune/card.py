@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ropediag.tune.config import HEAD_DIM, PretrainConfig
 from ropediag.tune.metadata import CheckpointMetadata
+from ropediag.tune.tune_config import TuneConfig
 
 _LIBRARY_TEXT = (
     "Python standard library files (Copyright (c) Python Software Foundation, PSF licence), the list that "
@@ -86,6 +87,63 @@ def write_card(out: Path, config: PretrainConfig, metadata: CheckpointMetadata, 
         recall_count=recall["count"],
         bits=[bits[name] for name in ("value", "low", "high")],
         hits=[100 * recall[name] for name in ("value", "low", "high")],
+    )
+    path = out / "README.md"
+    path.write_text(card, encoding="utf-8")
+    return path
+
+
+_TUNE_CARD = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [rope, diagnostics]
+---
+
+# {parent}, tuned with another RoPE
+
+Made by `{command}`.
+
+| | |
+|---|---|
+| parent | {parent}, weights {parent_hash} |
+| pretraining base and length | {pretrain_base:g}, {train_len:,} tokens |
+| base after tuning | {base:g} |
+| scaling rule | {scaling} |
+| tuning length | {tune_len:,} tokens |
+| text | {text} |
+| SHA-256 of its tokens | `{text_hash}` |
+| key-value lines | {recall:.0%} of the windows |
+| steps | {steps:,} of {batch} windows, {tokens:,} tokens |
+| optimiser | AdamW (0.9, 0.95), weight decay 0.1 (not on norms), clip 1, bfloat16 autocast |
+| learning rate | {lr:g}: a tenth of the steps of warm-up, then a cosine to 5 % |
+| seed | {seed} |
+
+`ropediag.json` holds all of this for programs, with what was measured and the hash of the weights.
+"""
+
+
+def write_tune_card(out: Path, config: TuneConfig, metadata: CheckpointMetadata) -> Path:
+    """Write ``README.md`` into the folder of a tuned checkpoint."""
+    parent = metadata.parent or {}
+    scaling = metadata.scaling
+    card = _TUNE_CARD.format(
+        parent=parent["name"],
+        parent_hash=f"`{parent['weights_hash']}`" if parent["weights_hash"] else "from the hub",
+        command=metadata.command,
+        pretrain_base=metadata.pretrain_base,
+        train_len=metadata.train_len,
+        base=metadata.base,
+        scaling="none" if scaling is None else f"{scaling['rule']}, factor {scaling['factor']:g}",
+        tune_len=metadata.tune_len,
+        text=", ".join(f"`{path}`" for path in config.text) or _LIBRARY_TEXT,
+        text_hash=metadata.text_hash,
+        recall=metadata.recall_share,
+        steps=config.steps,
+        batch=config.batch,
+        tokens=metadata.tokens,
+        lr=config.lr,
+        seed=config.seed,
     )
     path = out / "README.md"
     path.write_text(card, encoding="utf-8")

@@ -6,10 +6,12 @@ The defaults are the recipe of the bundled model, so ``ropediag pretrain --out D
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from ropediag.errors import ConfigError
 from ropediag.tune.recall import MIN_LENGTH
 
+PASSING = ("save_every", "force", "resume")  # fields that leave no trace in the weights
 HEAD_DIM = 64  # channels a head, all of them rotated
 
 
@@ -37,8 +39,10 @@ class PretrainConfig:
         Share of the windows that hold key-value lines.
     seed : int, >= 0
         Of the weights and the windows. The same seed, versions and threads give the same weights.
-    force : bool
-        Write into ``out`` even if it holds files.
+    save_every : int or None, >= 1
+        Steps between checkpoints to go on from; None for none.
+    force, resume : bool
+        Write into ``out`` even if it holds files; go on with a run that was interrupted.
 
     Raises
     ------
@@ -58,31 +62,19 @@ class PretrainConfig:
     lr: float = 3e-3
     recall_share: float = 0.15
     seed: int = 0
+    save_every: int | None = None
     force: bool = False
+    resume: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in {"layers": 1, "width": 8, "heads": 1, "steps": 1, "batch": 1, "seed": 0}.items():
+        check_run(self)
+        for name, least in {"layers": 1, "width": 8, "heads": 1}.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}: got {getattr(self, name)}.")
         if self.length < MIN_LENGTH:
             raise ConfigError(
                 f"length must be at least {MIN_LENGTH} tokens, the room that two key-value pairs and their "
                 f"queries take: got {self.length}."
-            )
-        if not self.base > 1 or self.base == float("inf"):
-            raise ConfigError(f"base must be a number above 1: got {self.base}.")
-        if not 0 < self.lr < 1:
-            raise ConfigError(f"lr must be between 0 and 1: got {self.lr}.")
-        if not 0 <= self.recall_share <= 1:
-            raise ConfigError(f"recall_share must be between 0 and 1: got {self.recall_share}.")
-        for path in self.text:
-            if not path.exists():
-                raise ConfigError(f"no such text: {path}. --text takes files and folders that exist.")
-        if self.out.is_file():
-            raise ConfigError(f"{self.out} is a file: --out names the folder of the checkpoint.")
-        if not self.force and self.out.is_dir() and any(self.out.iterdir()):
-            raise ConfigError(
-                f"{self.out} is not empty: name another folder, or pass --force to write there."
             )
 
     @property
@@ -97,12 +89,62 @@ class PretrainConfig:
 
     def command_line(self) -> str:
         """Write the command that repeats this run: the flags that differ from the defaults."""
-        words = ["ropediag", "pretrain"]
-        for field in fields(self):
-            value = getattr(self, field.name)
-            flag = "--" + field.name.replace("_", "-")
-            if field.name == "force" or (field.name != "out" and value == field.default):
-                continue
-            for item in value if isinstance(value, tuple) else (value,):
-                words += [flag, shlex.quote(str(item))]
-        return " ".join(words)
+        return write_command("pretrain", self)
+
+    def settings(self) -> dict[str, Any]:
+        """What a run that goes on must share with the one it goes on from."""
+        return read_settings(self)
+
+
+def check_run(config: Any) -> None:
+    """Check what pretraining and tuning have in common.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for name, least in {"steps": 1, "batch": 1, "seed": 0, "save_every": 1}.items():
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise ConfigError(f"{name} must be at least {least}: got {value}.")
+    if config.base is not None and not 1 < config.base < float("inf"):
+        raise ConfigError(f"base must be a number above 1: got {config.base}.")
+    if not 0 < config.lr < 1:
+        raise ConfigError(f"lr must be between 0 and 1: got {config.lr}.")
+    if config.recall_share is not None and not 0 <= config.recall_share <= 1:
+        raise ConfigError(f"recall_share must be between 0 and 1: got {config.recall_share}.")
+    for path in config.text:
+        if not path.exists():
+            raise ConfigError(f"no such text: {path}. --text takes files and folders that exist.")
+    if config.out.is_file():
+        raise ConfigError(f"{config.out} is a file: --out names the folder of the checkpoint.")
+    if not (config.force or config.resume) and config.out.is_dir() and any(config.out.iterdir()):
+        raise ConfigError(
+            f"{config.out} is not empty: name another folder, go on with an interrupted run with --resume, "
+            "or write there with --force."
+        )
+
+
+def write_command(name: str, config: Any) -> str:
+    """Write the command that repeats a run: the flags that differ from the defaults."""
+    words = ["ropediag", name]
+    for field in fields(config):
+        value = getattr(config, field.name)
+        flag = "--" + field.name.replace("_", "-")
+        if field.name in PASSING or (field.name != "out" and value == field.default):
+            continue
+        if value is True:
+            words.append(flag)
+            continue
+        for item in value if isinstance(value, tuple) else (value,):
+            words += [flag, shlex.quote(str(item))]
+    return " ".join(words)
+
+
+def read_settings(config: Any) -> dict[str, Any]:
+    """Collect the fields that shape the weights."""
+    return {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if field.name not in (*PASSING, "out")
+    }

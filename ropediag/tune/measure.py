@@ -6,15 +6,20 @@ come with an interval over what was sampled. Loss beyond the training length is 
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ropediag.tune.recall import RecallWindows
+from ropediag.assets import held_out_text
+from ropediag.text import read_token_sequences
+from ropediag.tune.recall import RecallWindows, make_recall_windows
+from ropediag.tune.tokenizer import byte_tokenizer
 
 _WINDOWS_A_PASS = 64
+_MEASURED_WINDOWS = 512
+_MEASURE_SEED = 1_000_003  # far from the seeds of training, so that no recall window repeats
 _Z = 1.959964  # 95 % of a normal distribution lie within this many standard deviations
 
 
@@ -26,6 +31,25 @@ class Estimate:
     low: float
     high: float
     count: int
+
+
+def measure_inside(model: PreTrainedModel, length: int) -> dict[str, dict]:
+    """Measure a byte-level model on the bundled held-out text, in windows of ``length`` tokens.
+
+    Returns
+    -------
+    dict of the ``Estimate`` fields of ``held_out_nats_per_token``, ``held_out_bits_per_byte``, ``recall``
+    """
+    held_out = read_token_sequences(None, byte_tokenizer(), length, _MEASURED_WINDOWS, _MEASURE_SEED)
+    filler = np.frombuffer(held_out_text().read_bytes(), dtype=np.uint8)
+    recall = make_recall_windows(filler, length, _MEASURED_WINDOWS, _MEASURE_SEED)
+    nats = asdict(measure_loss(model, held_out))
+    bits = {name: value if name == "count" else value / math.log(2) for name, value in nats.items()}
+    return {
+        "held_out_nats_per_token": nats,
+        "held_out_bits_per_byte": bits,
+        "recall": asdict(measure_recall(model, recall)),
+    }
 
 
 def measure_loss(model: PreTrainedModel, ids: np.ndarray) -> Estimate:

@@ -9,13 +9,12 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from ropediag.errors import FormatError
 
 METADATA_NAME = "ropediag.json"
-WEIGHTS_NAME = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,10 @@ class CheckpointMetadata:
         What to type to make the checkpoint again.
     weights_hash : str
         SHA-256 of ``model.safetensors``.
+    parent : dict or None
+        Of a tuned model: name and weights_hash of the one it was tuned from.
+    scaling : dict or None
+        Rule and factor, where tuning changed more than the base.
     """
 
     kind: str
@@ -62,6 +65,8 @@ class CheckpointMetadata:
     machine: dict
     command: str
     weights_hash: str
+    parent: dict | None = None
+    scaling: dict | None = None
 
 
 def write_metadata(folder: Path, metadata: CheckpointMetadata) -> Path:
@@ -86,17 +91,22 @@ def read_metadata(folder: Path) -> CheckpointMetadata | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise FormatError(f"{path} is not readable JSON: {error}. Make the checkpoint again.") from error
-    names = [field.name for field in fields(CheckpointMetadata)]
-    missing = [name for name in names if not isinstance(record, dict) or name not in record]
+    known = fields(CheckpointMetadata)
+    needed = [field.name for field in known if field.default is MISSING]
+    missing = [name for name in needed if not isinstance(record, dict) or name not in record]
     if missing:
         raise FormatError(f"{path} lacks {', '.join(missing)}: it is no record of a ropediag training run.")
-    return CheckpointMetadata(**{name: record[name] for name in names})
+    return CheckpointMetadata(**{field.name: record[field.name] for field in known if field.name in record})
 
 
 def hash_weights(folder: Path) -> str:
-    """Hash a checkpoint's weights: SHA-256 of ``model.safetensors``."""
-    with (folder / WEIGHTS_NAME).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hash a checkpoint's weights: SHA-256 of ``model.safetensors``, or of its parts one after the other."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("model*.safetensors")):
+        with path.open("rb") as file:
+            while piece := file.read(2**24):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 def package_versions() -> dict[str, str]:

@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 from ropediag.errors import ConfigError
 from ropediag.tune.config import PretrainConfig
 from ropediag.tune.metadata import hash_weights, read_metadata
-from ropediag.tune.pretrain import _arguments, build_model, pretrain_model
+from ropediag.tune.pretrain import build_model, pretrain_model
+from ropediag.tune.trainer import Recipe, _arguments
 from ropediag.tune.windows import TrainingWindows
 
 TEXT = "".join(f"def f{n}(x):\n    return x + {n}\n" for n in range(300))
@@ -103,7 +104,8 @@ def test_a_text_shorter_than_a_window_is_refused(config, tmp_path):
 
 def test_the_optimiser_follows_the_recipe(config, tmp_path):
     longer = replace(config, out=tmp_path / "model", steps=1000)
-    trainer = Trainer(model=build_model(longer), args=_arguments(longer))
+    recipe = Recipe(steps=1000, batch=longer.batch, lr=longer.lr, warmup_steps=100, seed=0)
+    trainer = Trainer(model=build_model(longer), args=_arguments(recipe, tmp_path))
     trainer.create_optimizer_and_scheduler(num_training_steps=1000)
     group = trainer.optimizer.param_groups[0]
     assert group["betas"] == (0.9, 0.95)

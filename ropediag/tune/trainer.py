@@ -1,0 +1,184 @@
+"""The Trainer run that pretraining and tuning share: recipe, progress, checkpoints to go on from.
+
+Optimiser, precision, accumulation and distribution over processes (``torchrun``, ``accelerate launch``)
+are the Hugging Face Trainer's. Batches are global: each process takes its share.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from ropediag.errors import ConfigError
+from ropediag.tune.progress import TrainingProgress
+
+UNFINISHED = "unfinished"  # folder for the Trainer's own checkpoints while a run lasts
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to optimise.
+
+    Attributes
+    ----------
+    steps, batch : optimiser steps, and windows a step, over all processes
+    lr, warmup_steps : highest learning rate and the steps up to it; then a cosine down to 5 %
+    seed : of the order of the windows
+    accumulate : backward passes that make up one step
+    gradient_checkpointing : compute activations twice instead of keeping them
+    fsdp : shard weights, gradients and optimiser over the processes, which must be on GPUs
+    save_every : steps between checkpoints to go on from; None for none
+    """
+
+    steps: int
+    batch: int
+    lr: float
+    warmup_steps: int
+    seed: int
+    accumulate: int = 1
+    gradient_checkpointing: bool = False
+    fsdp: bool = False
+    save_every: int | None = None
+
+
+def run_trainer(
+    model: Any,
+    windows: Dataset,
+    recipe: Recipe,
+    out: Path,
+    say: Callable[[str], None],
+    resume: bool = False,
+    settings: Any = None,
+    callbacks: tuple[TrainerCallback, ...] = (),
+) -> list[tuple[int, float]]:
+    """Train a model in place.
+
+    Parameters
+    ----------
+    model : a transformers causal language model
+    windows : items ``{"input_ids", "labels"}``, a pure function of their index
+    recipe : how
+    out : the final checkpoint's folder; checkpoints to go on from lie in ``out/unfinished``
+    say : receives progress, a line at a time, where there is no terminal
+    resume : go on from the newest whole checkpoint, or begin if there is none
+    settings : JSON-able; a run that goes on must have been begun with the same
+
+    Returns
+    -------
+    list of (step, nats per token), as logged
+
+    Raises
+    ------
+    ConfigError
+        If the batch cannot be shared out, FSDP would not really run, or other settings began the run.
+    """
+    unfinished = out / UNFINISHED
+    if recipe.save_every:
+        _record_settings(unfinished, settings, resume)
+    trainer = Trainer(model=model, args=_arguments(recipe, unfinished), train_dataset=windows)
+    _check_sharding(recipe, trainer)
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    progress = TrainingProgress(say if trainer.is_world_process_zero() else lambda line: None)
+    for callback in (progress, *callbacks):
+        trainer.add_callback(callback)
+    start = newest_checkpoint(unfinished) if resume else None
+    if start:
+        say(f"going on from step {start.name.split('-')[-1]}")
+    try:
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    finally:
+        progress.close()
+    return [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+
+
+def newest_checkpoint(unfinished: Path) -> Path | None:
+    """Find the checkpoint with most steps that was written whole: the Trainer writes its state last."""
+    found = sorted(unfinished.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1]))
+    return next((path for path in reversed(found) if _is_whole(path)), None)
+
+
+def discard_unfinished(out: Path) -> None:
+    """Remove the checkpoints to go on from, once the final one is there."""
+    shutil.rmtree(out / UNFINISHED, ignore_errors=True)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _record_settings(unfinished: Path, settings: Any, resume: bool) -> None:
+    """Write down what a run was begun with; to go on, it must be the same."""
+    path = unfinished / "settings.json"
+    wanted = json.dumps(settings, sort_keys=True, default=str)
+    if resume and path.exists() and path.read_text(encoding="utf-8") != wanted:
+        raise ConfigError(
+            f"{unfinished.parent} was begun with other settings, so it cannot be resumed with these. Repeat "
+            "the first command with --resume, or name another folder."
+        )
+    if not resume:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True, exist_ok=True)
+    path.write_text(wanted, encoding="utf-8")
+
+
+def _check_sharding(recipe: Recipe, trainer: Trainer) -> None:
+    """Refuse a sharded run that would not shard: on the CPU the Trainer replicates without a word."""
+    kind = trainer.accelerator.distributed_type.value
+    if recipe.fsdp and kind != "FSDP":
+        raise ConfigError(
+            f"--fsdp needs one GPU a process (torchrun --nproc-per-node N): here the run would be {kind!r}."
+        )
+
+
+def _arguments(recipe: Recipe, unfinished: Path) -> TrainingArguments:
+    """Write the recipe as the Trainer's arguments."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    share = recipe.batch / (processes * recipe.accumulate)
+    if share != math.floor(share) or share < 1:
+        raise ConfigError(
+            f"a batch of {recipe.batch} windows cannot be shared out over {processes} processes x "
+            f"{recipe.accumulate} backward passes: choose a multiple of {processes * recipe.accumulate}."
+        )
+    cuda = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(unfinished),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=int(share),
+        gradient_accumulation_steps=recipe.accumulate,
+        fsdp="full_shard auto_wrap" if recipe.fsdp and cuda else None,
+        learning_rate=recipe.lr,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.05},
+        warmup_steps=recipe.warmup_steps,
+        weight_decay=0.1,
+        adam_beta1=0.9,
+        adam_beta2=0.95,
+        max_grad_norm=1.0,
+        use_cpu=not cuda,
+        bf16=not cuda or torch.cuda.is_bf16_supported(),
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        logging_steps=max(1, min(100, recipe.steps // 10)),
+        save_strategy="steps" if recipe.save_every else "no",
+        save_steps=recipe.save_every or recipe.steps,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=cuda,
+        **({"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}),  # renamed in 5.23
+    )

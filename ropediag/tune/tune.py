@@ -1,0 +1,235 @@
+"""Tuning: another RoPE base or scaling rule, then all weights trained on at some length.
+
+The result is an ordinary Hugging Face checkpoint whose config carries the new RoPE; ``ropediag.json``
+beside it keeps the base and length of pretraining, which the laws need and the config cannot tell.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ropediag.checkpoint import Training, read_checkpoint, resolve_training
+from ropediag.errors import ConfigError
+from ropediag.models.load import LoadedModel, load_config, load_model
+from ropediag.models.memory import available_memory
+from ropediag.rope_config import LayerRope, read_layers
+from ropediag.text import read_documents, tokenize
+from ropediag.tune.card import write_tune_card
+from ropediag.tune.corpus import read_standard_library
+from ropediag.tune.measure import measure_inside
+from ropediag.tune.metadata import (
+    CheckpointMetadata,
+    hash_weights,
+    package_versions,
+    write_metadata,
+)
+from ropediag.tune.rope_change import change_rope
+from ropediag.tune.saving import save_model
+from ropediag.tune.tokenizer import VOCABULARY
+from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer
+from ropediag.tune.tune_config import TuneConfig
+from ropediag.tune.windows import TrainingWindows
+
+_BYTES_A_WEIGHT = 16  # weight, gradient and two moments in float32
+_BYTES_A_LOGIT = 10  # in bfloat16, float32 and as a gradient
+_BYTES_AN_ACTIVATION = 34  # of a layer, per token and channel (Korthikanti et al. 2022), without attention
+
+
+def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
+    """Change a model's RoPE, train it and write its checkpoint.
+
+    Under ``torchrun`` every process calls this; the first one writes.
+
+    Parameters
+    ----------
+    config : TuneConfig
+    say : callable
+        Receives what the user should know, a line at a time.
+
+    Returns
+    -------
+    Path, the checkpoint's folder
+
+    Raises
+    ------
+    ConfigError, ModelError
+        If model or text cannot be used, or the run would not fit in memory.
+    """
+    parent_config, directory = load_config(config.model)
+    training, layer = _read_training(parent_config, directory, config)
+    length = config.length or training.train_len
+    changes = _change_config(parent_config, config, training, layer, length)
+    parent = load_model(config.model, device="cpu", dtype=config.dtype, changes=changes)
+    byte_level = _is_byte_level(parent)
+    text = _read_tokens(parent, config, byte_level, length)
+    share = _recall_share(parent, config, byte_level)
+    _check_memory(parent.model, config, length)
+    torch.manual_seed(config.seed)
+    model = _add_lora(parent.model, config.lora) if config.lora else parent.model
+    windows = TrainingWindows(text, length, config.steps * config.batch, share, config.seed)
+    text_hash = hashlib.sha256(text.tobytes()).hexdigest()
+    settings = config.settings() | {"text": text_hash, "parent": _parent(parent)}
+    losses = run_trainer(model, windows, _recipe(config), config.out, say, config.resume, settings)
+    if config.lora:
+        model = model.merge_and_unload()
+    if _is_first_process():
+        loss: dict[str, Any] = {"train_nats_per_token": losses[-1][1]}
+        if byte_level:
+            loss |= measure_inside(model, training.train_len)
+        save_model(model, parent.tokenizer, config.out)
+        metadata = CheckpointMetadata(
+            kind="tune",
+            base=float(model.config.get_text_config().rope_parameters["rope_theta"]),
+            tune_len=length,
+            pretrain_base=training.pretrain_base,
+            train_len=training.train_len,
+            steps=config.steps,
+            tokens=config.steps * config.batch * length,
+            text_hash=text_hash,
+            recall_share=share,
+            seed=config.seed,
+            loss=loss,
+            versions=package_versions(),
+            machine={"device": model.device.type, "threads": torch.get_num_threads()},
+            command=config.command_line(),
+            weights_hash=hash_weights(config.out),
+            parent=_parent(parent),
+            scaling=None if config.scaling is None else {"rule": config.scaling, "factor": config.factor},
+        )
+        write_tune_card(config.out, config, metadata)
+        discard_unfinished(config.out)
+        write_metadata(config.out, metadata)
+    return config.out
+
+
+def _recipe(config: TuneConfig) -> Recipe:
+    return Recipe(
+        steps=config.steps,
+        batch=config.batch,
+        lr=config.lr,
+        warmup_steps=config.steps // 10,
+        seed=config.seed,
+        accumulate=config.accumulate,
+        gradient_checkpointing=config.gradient_checkpointing,
+        fsdp=config.fsdp,
+        save_every=config.save_every,
+    )
+
+
+def _read_training(
+    parent_config: Any, directory: Path | None, config: TuneConfig
+) -> tuple[Training, LayerRope]:
+    """Find the parent's pretraining, and its first layer that rotates."""
+    metadata = read_checkpoint(directory)[1] if directory else {}
+    layer = next(layer for layer in read_layers(parent_config.to_dict()) if layer.rotary_dim)
+    flags = {"train_len": config.train_len, "pretrain_base": config.pretrain_base}
+    return resolve_training(flags, metadata, layer), layer
+
+
+def _parent(parent: LoadedModel) -> dict[str, str | None]:
+    """Name the parent, and the hash of its weights where they lie in a folder."""
+    return {
+        "name": parent.name,
+        "weights_hash": None if parent.directory is None else hash_weights(parent.directory),
+    }
+
+
+def _is_byte_level(parent: LoadedModel) -> bool:
+    """Whether a token is a byte, as in models made by ``pretrain``."""
+    if parent.tokenizer is None or parent.model.config.get_text_config().vocab_size != VOCABULARY:
+        return False
+    sample = "ropediag: é\n"
+    return parent.tokenizer(sample)["input_ids"] == list(sample.encode())
+
+
+def _read_tokens(parent: LoadedModel, config: TuneConfig, byte_level: bool, length: int) -> np.ndarray:
+    """Read the text as one array of token ids; the tokenizer's end of sequence, if any, ends a document."""
+    if not config.text and not byte_level:
+        raise ConfigError(
+            f"{parent.name} needs a text to be tuned on: pass --text with UTF-8 files or folders."
+        )
+    if not config.text:
+        tokens = np.frombuffer(read_standard_library("train").text, dtype=np.uint8)
+    elif byte_level:
+        tokens = np.frombuffer("".join(read_documents(config.text)).encode(), dtype=np.uint8)
+    elif parent.tokenizer is None:
+        raise ConfigError(f"{parent.name} has no tokenizer, so it cannot be tuned on text.")
+    else:
+        end = parent.tokenizer.eos_token_id
+        between = np.array([] if end is None else [end], dtype=np.int64)
+        pieces = [
+            piece
+            for text in read_documents(config.text)
+            for piece in (tokenize(text, parent.tokenizer), between)
+        ]
+        tokens = np.concatenate(pieces).astype(np.int32)
+    if tokens.size < length:
+        raise ConfigError(
+            f"the text has {tokens.size} tokens and one training window takes {length}: pass more text or a "
+            "smaller --len."
+        )
+    return tokens
+
+
+def _recall_share(parent: LoadedModel, config: TuneConfig, byte_level: bool) -> float:
+    if config.recall_share is None:
+        known = read_checkpoint(parent.directory)[1] if parent.directory else {}
+        return float(known.get("recall_share", 0.0)) if byte_level else 0.0
+    if config.recall_share and not byte_level:
+        raise ConfigError("--recall-share takes a byte-level model, as pretrain makes them.")
+    return config.recall_share
+
+
+def _change_config(
+    parent_config: Any, config: TuneConfig, training: Training, layer: LayerRope, length: int
+) -> dict[str, Any]:
+    """Work out the entries of the configuration that tuning changes."""
+    if parent_config.get_text_config() is not parent_config:
+        raise ConfigError(f"{config.model} is a model of more than text, which cannot be tuned here.")
+    rope = change_rope(
+        parent_config.rope_parameters,
+        layer.rotary_dim,
+        training.train_len,
+        config.base,
+        config.scaling,
+        config.factor,
+    )
+    longest = max(length, parent_config.max_position_embeddings or 0)
+    if config.scaling == "dynamic":
+        longest = training.train_len  # the length beyond which its base grows
+    return {"rope_parameters": rope, "max_position_embeddings": longest}
+
+
+def _check_memory(model: Any, config: TuneConfig, length: int) -> None:
+    """Refuse a run that cannot fit: weights, optimiser, activations and logits of one backward pass."""
+    part = model.config.get_text_config()
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    windows = -(-config.batch // config.accumulate)
+    kept = 1 if config.gradient_checkpointing else part.num_hidden_layers
+    activations = kept * part.hidden_size * _BYTES_AN_ACTIVATION + part.vocab_size * _BYTES_A_LOGIT
+    state = weights * (4 if config.lora else _BYTES_A_WEIGHT)
+    needed = state + windows * length * activations
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    free = available_memory(device)
+    if needed > free and not config.fsdp:
+        raise ConfigError(
+            f"tuning {windows} windows of {length} tokens at once takes about {needed / 2**30:.1f} GiB of "
+            f"memory, {free / 2**30:.1f} GiB are free: use a smaller --len or --batch, more --accumulate, or "
+            "--gradient-checkpointing."
+        )
+
+
+def _add_lora(model: Any, rank: int) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ConfigError("--lora needs peft: pip install 'ropediag[lora]'.") from error
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"))
+
+
+def _is_first_process() -> bool:
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
