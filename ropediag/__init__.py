@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ropediag.capture import capture_checkpoint, capture_model
     from ropediag.config import CaptureConfig
+    from ropediag.evaluate import EvaluateConfig, evaluate_checkpoint, evaluate_model
     from ropediag.models.load import load_model
     from ropediag.prediction import predict
     from ropediag.rope import RopeSpec
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "Capture": "ropediag.store",
     "CaptureConfig": "ropediag.config",
+    "EvaluateConfig": "ropediag.evaluate",
     "RopeSpec": "ropediag.rope",
     "capture_checkpoint": "ropediag.capture",
     "capture_model": "ropediag.capture",
+    "evaluate_checkpoint": "ropediag.evaluate",
+    "evaluate_model": "ropediag.evaluate",
     "load_model": "ropediag.models.load",
     "open_capture": "ropediag.store",
     "predict": "ropediag.prediction",
@@ -29,9 +33,12 @@ _HOMES = {
 __all__ = [
     "Capture",
     "CaptureConfig",
+    "EvaluateConfig",
     "RopeSpec",
     "capture_checkpoint",
     "capture_model",
+    "evaluate_checkpoint",
+    "evaluate_model",
     "load_model",
     "open_capture",
     "predict",
