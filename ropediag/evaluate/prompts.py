@@ -80,10 +80,11 @@ def recall_tasks(
     vocabulary : size of the model's
     text : token ids to hide facts in, at least as many as the longest prompt
     """
-    if tokenizer is None:
-        return {}
     probe = "#set aBcD\né"
-    if vocabulary == 256 and _encode(tokenizer, probe).tolist() == list(probe.encode()):
+    known = [] if tokenizer is None else _encode(tokenizer, probe).tolist()
+    if not known:  # transformers makes empty tokenizers for some models that come without one
+        return {}
+    if vocabulary == 256 and known == list(probe.encode()):
         return {"key-value": lambda rng, length, depth: key_value_prompt(rng, text, length, depth)}
     return {
         "passkey": lambda rng, length, depth: passkey_prompt(rng, tokenizer, length, depth),

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from ropediag.evaluate.prompts import MakePrompt, Prompts, make_prompts
+from ropediag.models.inputs import check_ids
 from ropediag.models.loss import decode, rank_first
 
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -76,6 +77,11 @@ def measure_recall(
     Returns
     -------
     Recall
+
+    Raises
+    ------
+    ConfigError
+        If the tokenizer gives ids outside the model's vocabulary.
     """
     shape = (len(lengths), len(DEPTHS))
     hits, count = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
@@ -86,6 +92,7 @@ def measure_recall(
             prompts = make_prompts(make, length, depth, trials, seed)
             if prompts is None:
                 continue
+            check_ids(prompts.ids, model)
             right, posed = score_prompts(model, prompts)
             hits[row, column], count[row, column] = right.sum(), posed.sum()
             lag[row, column] = prompts.lag[prompts.answer > 0].mean()
