@@ -46,8 +46,9 @@ def test_figures_are_printed_and_the_file_is_described(evaluate, monkeypatch, ca
     text = {"tokens": None, "text": "long.txt", "len": 200, "trials": 1}
     outcome = evaluate("with-tokenizer", out="out.h5", parent="with-tokenizer", **text)
     assert outcome.status == 0, outcome.err
-    for words in ("predicted limit", "measured limit", "perplexity, one pass", "perplexity, sliding",
-                  "key tokens", "short context", "recall, key-value", "95 % interval", "wrote out.h5"):  # fmt: skip
+    for words in ("predicted limit", "measured limit", "perplexity, one pass",
+                  "perplexity, sliding", "key tokens", "short context", "recall, key-value",
+                  "95 % interval", "wrote out.h5"):  # fmt: skip
         assert words in outcome.out
     shown = run_command(monkeypatch, capsys, "info", "out.h5").out
     assert "evaluation, complete" in shown
