@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ropediag.capture import capture_checkpoint, capture_model
     from ropediag.config import CaptureConfig
+    from ropediag.evaluate import EvaluateConfig, evaluate_checkpoint, evaluate_model
     from ropediag.models.load import load_model
     from ropediag.prediction import predict
     from ropediag.rope import RopeSpec
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "Capture": "ropediag.store",
     "CaptureConfig": "ropediag.config",
+    "EvaluateConfig": "ropediag.evaluate",
     "LimitCallback": "ropediag.tune.limit_callback",
     "RopeSpec": "ropediag.rope",
     "TuneConfig": "ropediag.tune.tune_config",
     "capture_checkpoint": "ropediag.capture",
     "capture_model": "ropediag.capture",
+    "evaluate_checkpoint": "ropediag.evaluate",
+    "evaluate_model": "ropediag.evaluate",
     "load_model": "ropediag.models.load",
     "open_capture": "ropediag.store",
     "predict": "ropediag.prediction",
@@ -35,11 +39,14 @@ _HOMES = {
 __all__ = [
     "Capture",
     "CaptureConfig",
+    "EvaluateConfig",
     "LimitCallback",
     "RopeSpec",
     "TuneConfig",
     "capture_checkpoint",
     "capture_model",
+    "evaluate_checkpoint",
+    "evaluate_model",
     "load_model",
     "open_capture",
     "predict",

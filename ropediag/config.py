@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ropediag.errors import ConfigError
 
@@ -61,31 +62,13 @@ class CaptureConfig:
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
-        for name, least, meaning in (
-            ("length", 2, "tokens per sequence; a lag needs two"),
-            ("sequences", 1, "token sequences"),
-            ("rows", 1, "sampled queries of each sequence"),
-            ("seed", 0, "the seed"),
-            ("train_len", 2, "tokens per sequence in pretraining"),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} must be at least {least} ({meaning}): got {value}.")
-            if value is not None and value >= 2**63:
-                raise ConfigError(f"{name} must be below 2^63, to fit the file ({meaning}): got {value}.")
+        check_run(self)
+        check_least(self, "rows", 1, "sampled queries of each sequence")
         for name in ("layers", "heads"):
             if getattr(self, name) == ():
                 raise ConfigError(f"{name} must name at least one, or be None for all: got none.")
-        if self.pretrain_base is not None and not 1 < self.pretrain_base < math.inf:
-            raise ConfigError(f"pretrain_base must be above 1 and finite: got {self.pretrain_base}.")
-        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
-            raise ConfigError(f"dtype must be auto, float32, bfloat16 or float16: got {self.dtype}.")
-        if self.text and self.tokens is not None:
-            raise ConfigError("give text or tokens, not both: each alone says what the model reads.")
         if self.force and self.resume:
             raise ConfigError("give force (begin anew) or resume (go on), not both.")
-        if self.out is not None and self.out.suffix != ".h5":
-            raise ConfigError(f"the file to write must be named *.h5: got {self.out}.")
 
     def recipe(self) -> str:
         """The fields that decide the numbers, as JSON; two captures with equal recipes measure the same."""
@@ -93,6 +76,36 @@ class CaptureConfig:
         for name in ("out", "force", "resume", "device", "allow_pickle"):
             fields.pop(name)
         return json.dumps(fields, default=str, sort_keys=True)
+
+
+def check_run(config: Any) -> None:
+    """Check what every run of a model is told: length, text, seed, data type, training, the file to write.
+
+    Raises
+    ------
+    ConfigError
+    """
+    check_least(config, "length", 2, "tokens per sequence; a lag needs two")
+    check_least(config, "sequences", 1, "token sequences")
+    check_least(config, "seed", 0, "the seed")
+    check_least(config, "train_len", 2, "tokens per sequence in pretraining")
+    if config.pretrain_base is not None and not 1 < config.pretrain_base < math.inf:
+        raise ConfigError(f"pretrain_base must be above 1 and finite: got {config.pretrain_base}.")
+    if config.dtype not in ("auto", "float32", "bfloat16", "float16"):
+        raise ConfigError(f"dtype must be auto, float32, bfloat16 or float16: got {config.dtype}.")
+    if config.text and config.tokens is not None:
+        raise ConfigError("give text or tokens, not both: each alone says what the model reads.")
+    if config.out is not None and config.out.suffix != ".h5":
+        raise ConfigError(f"the file to write must be named *.h5: got {config.out}.")
+
+
+def check_least(config: Any, name: str, least: int, meaning: str) -> None:
+    """Refuse a field that is given, and below ``least`` or too large for the file."""
+    value = getattr(config, name)
+    if value is not None and value < least:
+        raise ConfigError(f"{name} must be at least {least} ({meaning}): got {value}.")
+    if value is not None and value >= 2**63:
+        raise ConfigError(f"{name} must be below 2^63, to fit the file ({meaning}): got {value}.")
 
 
 def parse_indices(text: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ fewer pairs, no rotation, lags beyond its window) is NaN, in integers -1.
 
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 KINDS = ("capture", "evaluation", "ablation", "study")
 REPLICATES = 8  # per sequence: the groups of query positions whose spread gives the standard errors
 
@@ -71,6 +71,11 @@ DIMENSIONS = (
     Dimension(
         "kept", "i4", "1", "index of the (layer, query head) whose vectors were kept at every position"
     ),
+    Dimension("task", "i4", "1", "index of the recall task"),
+    Dimension("length", "i8", "tokens", "tokens of the recall prompt, the answer included"),
+    Dimension(
+        "depth", "f8", "1", "place in the prompt of what is asked for: 0 its beginning, 1 before the question"
+    ),
 )
 
 _SCORE = ("layer", "query_head", "pair", "lag")
@@ -91,6 +96,11 @@ VARIABLES = (
     # loss by position of the token predicted; position 0 is not predicted and is NaN
     Variable("loss", "nll", ("sequence", "position"), "f4", "nats", "negative log-likelihood of the token at this position given all before it", "exact"),
     Variable("loss", "nll_windowed", ("sequence", "position"), "f4", "nats", "the same token's, given fewer than train_len tokens before it (windows of train_len, stride half of it)", "exact"),
+    # recall: what the model finds again in a prompt
+    Variable("recall", "task_name", ("task",), "str", "1", "key-value (lines among text, answers to single queries), passkey or needle (prompts)", "given"),
+    Variable("recall", "hits", ("task", "length", "depth"), "i8", "1", "answers whose every token the model ranks first, all before it given", "sampled"),
+    Variable("recall", "count", ("task", "length", "depth"), "i8", "1", "answers asked for; 0 where no prompt of this length exists", "sampled"),
+    Variable("recall", "answer_lag", ("task", "length", "depth"), "f4", "tokens", "mean distance from the answer back to what it repeats", "exact"),
     # scores: contributions of single pairs to the logit, by lag
     Variable("scores", "count", ("layer", "lag"), "i8", "1", "query-key pairs in the bin, over all sequences", "exact", pooled=True),
     Variable("scores", "mean", _SCORE, "f4", "logit", "mean contribution of the pair over all query-key pairs in the bin", "exact", pooled=True),
@@ -156,8 +166,9 @@ ATTRIBUTES = {
     "pretrain_base": "rotary base of pretraining; NaN where unknown",
     "train_len": "tokens per sequence in pretraining; 0 where unknown",
     "tune_len": "tokens per sequence in the last tuning; 0 where unknown",
-    "created": "when the capture began, UTC",
-    "seconds": "wall time of the capture",
+    "created": "when the run began, UTC",
+    "seconds": "wall time of the run",
+    "figures": "figures of an evaluation, JSON",
 }
 
 

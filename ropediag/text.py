@@ -18,6 +18,18 @@ from ropediag.errors import ConfigError
 _PIECE = 65_536  # characters a call: tokenizers slow down on long strings
 
 
+def check_paths(paths: Sequence[Path]) -> None:
+    """Refuse an input that does not exist, before anything is loaded for it.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"cannot read {path}: there is no such file or folder.")
+
+
 def read_text(paths: Sequence[Path] | None) -> str:
     """Read and join UTF-8 text.
 

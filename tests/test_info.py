@@ -39,7 +39,7 @@ def test_a_finished_capture_is_summed_up(finished):
     shown = run(finished)
     assert shown.exit_code == 0
     lines = dict(line.split(maxsplit=1) for line in shown.output.splitlines())
-    assert "run.h5 (0.4 MiB, format 1)" in lines["file"]
+    assert "run.h5 (0.4 MiB, format 2)" in lines["file"]
     assert lines["status"] == "capture, complete, took 2 s"
     assert lines["model"] == "toy, llama, weights abababababab"
     assert lines["lengths"] == "40 tokens, 2 sequences, pretrained at 16"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ropediag.analysis.limit import MeasuredLimit, measure_limit
+from ropediag.analysis.limit import MeasuredLimit, excess_at_multiples, measure_limit
 from ropediag.limits import extrapolation_limit
 from ropediag.store import Capture
 
@@ -33,7 +33,7 @@ class Glance:
     critical_pair : first pair past the critical dimension in the layers that reach farthest
     predicted : the extrapolation law's limit, tokens; None if training covered every pair
     measured : from the excess loss; None if the capture has no windowed loss
-    excess : (multiple of the training length, mean excess there in nats), from ``EXCESS_AT``
+    excess : (multiple of the training length, mean excess there in nats), from ``limit.EXCESS_AT``
     before, past : the logit of the pairs before and past the critical one; None where no query is past
         the training length
     """
@@ -44,9 +44,6 @@ class Glance:
     excess: tuple[tuple[float, float], ...]
     before: Shift | None
     past: Shift | None
-
-
-EXCESS_AT = (1.0, 1.25, 1.5, 2.0, 4.0, 8.0, 16.0, 64.0, 512.0)
 
 
 def glance(capture: Capture) -> Glance:
@@ -84,14 +81,7 @@ def _read_excess(
     if not len(excess):
         return None, ()
     measured = measure_limit(excess, train_len)
-    half, length = measured.span // 2, excess.shape[1]
-    places = [(multiple, int(multiple * train_len)) for multiple in EXCESS_AT]
-    found = tuple(
-        (multiple, float(np.nanmean(excess[:, place - half : place + half])))
-        for multiple, place in places
-        if half < place <= length - half
-    )
-    return measured, found
+    return measured, excess_at_multiples(excess, train_len, measured.span)
 
 
 def _shift(capture: Capture, side: str, train_len: int) -> Shift | None:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 THRESHOLD = 0.3  # nats; lower ones trigger on slow plateaus, higher ones come late
 RESAMPLES = 500
+EXCESS_AT = (1.0, 1.25, 1.5, 2.0, 4.0, 8.0, 16.0, 64.0, 512.0)  # multiples of the training length
 STAY = 0.95  # of the moving means past the limit lie above: one odd stretch of text far out hides nothing
 
 
@@ -69,6 +70,24 @@ def measure_limit(
         if len(known) == len(drawn):
             low, high = (int(value) for value in np.percentile(known, [2.5, 97.5], method="nearest"))
     return MeasuredLimit(position, low, high, threshold, span)
+
+
+def excess_at_multiples(
+    excess: Float[np.ndarray, "sequence position"], train_len: int, span: int
+) -> tuple[tuple[float, float], ...]:
+    """Average the excess over ``span`` tokens around each multiple of the training length in reach.
+
+    Returns
+    -------
+    (multiple, mean excess in nats) for every multiple of ``EXCESS_AT`` that has half a span on both sides
+    """
+    half, length = span // 2, excess.shape[1]
+    places = [(multiple, int(multiple * train_len)) for multiple in EXCESS_AT]
+    return tuple(
+        (multiple, float(np.nanmean(excess[:, place - half : place + half])))
+        for multiple, place in places
+        if half < place <= length - half
+    )
 
 
 def moving_mean(

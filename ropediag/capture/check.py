@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ropediag.errors import CaptureError, ModelError
-from ropediag.models.load import first_statement
+from ropediag.models.inputs import run_plain
 from ropediag.models.tap import AttentionCall, attention_layers, tap_attention
 
 PREFIX = 64
@@ -55,10 +55,9 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
         calls[call.layer] += 1
         return attend_finite(call)
 
-    with torch.no_grad():
-        plain = _run_plain(model, prefix)
-        with tap_attention(model, count):
-            tapped = model(input_ids=prefix, use_cache=False).logits
+    plain = run_plain(model, prefix)
+    with torch.no_grad(), tap_attention(model, count):
+        tapped = model(input_ids=prefix, use_cache=False).logits
     expected = Counter(attention_layers(model))
     for layer in sorted(expected | calls):
         if calls[layer] != 1 or expected[layer] != 1:
@@ -75,14 +74,3 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
         raise CaptureError(
             f"the tap changes the logits of {name} (by up to {largest:.2g}), so it cannot be captured."
         )
-
-
-def _run_plain(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Tensor:
-    """Logits of the model by itself; a config that does not fit its architecture shows here."""
-    try:
-        return model(input_ids=input_ids, use_cache=False).logits
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise ModelError(
-            f"{model.config.model_type} fails in its own forward pass: {first_statement(error)}. Check the "
-            "sizes in its config.json."
-        ) from error

@@ -1,6 +1,5 @@
 """What must hold outside the model: inputs that exist, an output that can, room on disk and in memory."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -8,9 +7,11 @@ import torch
 
 from ropediag.capture.estimate import Estimate
 from ropediag.config import CaptureConfig
-from ropediag.errors import CaptureError, ConfigError
+from ropediag.errors import CaptureError
 from ropediag.models.memory import available_memory
 from ropediag.store.folder import Folder
+from ropediag.store.guard import check_writable
+from ropediag.text import check_paths
 
 
 def check_places(path: Path, config: CaptureConfig) -> None:
@@ -20,18 +21,14 @@ def check_places(path: Path, config: CaptureConfig) -> None:
     ------
     ConfigError, CaptureError
     """
-    for given in (*config.text, *([config.tokens] if config.tokens else [])):
-        if not given.exists():
-            raise ConfigError(f"cannot read {given}: there is no such file or folder.")
+    check_paths([*config.text, *([config.tokens] if config.tokens else [])])
     for taken in (path, Folder.beside(path).path):
         if taken.exists() and not (config.force or config.resume):
             raise CaptureError(
                 f"{taken} exists. Choose another name with --out, replace it with --force, or go on with an "
                 "interrupted capture with --resume."
             )
-    folder = _existing_folder(path)
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise CaptureError(f"cannot write {path}: {folder} is not a folder that can be written to.")
+    check_writable(path)
 
 
 def check_room(path: Path, estimate: Estimate, device: torch.device) -> None:
@@ -41,7 +38,7 @@ def check_room(path: Path, estimate: Estimate, device: torch.device) -> None:
     ------
     CaptureError
     """
-    folder = _existing_folder(path)
+    folder = check_writable(path)
     free, wanted = shutil.disk_usage(folder).free, 3 * estimate.disk  # units of the layers, then the file
     if wanted > free:
         raise CaptureError(
@@ -55,8 +52,3 @@ def check_room(path: Path, estimate: Estimate, device: torch.device) -> None:
             f"{memory / 2**30:.1f} GiB are free. Use a smaller --len, or, where the model's attention is "
             "eager (it allocates length x length), another --attn."
         )
-
-
-def _existing_folder(path: Path) -> Path:
-    """The nearest thing above ``path`` that exists."""
-    return next(parent for parent in path.absolute().parents if parent.exists())

@@ -5,10 +5,8 @@ end in the same loop. A layer whose unit is on the disk is never measured again,
 killed goes on where it stopped.
 """
 
-import importlib.metadata
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,15 @@ from ropediag.capture.layer import measure_layer
 from ropediag.capture.places import check_places, check_room
 from ropediag.capture.plan import CapturePlan, header, make_plan
 from ropediag.capture.report import Reporter
-from ropediag.checkpoint import Training, read_checkpoint, resolve_training
+from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
-from ropediag.errors import ConfigError
-from ropediag.models.load import LoadedModel, check_finite, fingerprint_weights, load_model, short_name
+from ropediag.models.inputs import check_ids, read_tokens, read_training
+from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
+from ropediag.models.record import describe_model
 from ropediag.models.tap import AttentionCall, tap_attention
-from ropediag.rope_config import read_layers
 from ropediag.store import CaptureWriter
-from ropediag.text import hash_tokens, load_tokens, read_token_sequences
+from ropediag.text import hash_tokens
 
 
 def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) -> Path:
@@ -53,7 +51,7 @@ def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) 
     path = config.out or default_path(config)
     check_places(path, config)
     loaded = _load(config)
-    return _capture(loaded, _read_tokens(loaded, config), config, path, reporter or Reporter())
+    return _capture(loaded, _ids(loaded, config), config, path, reporter or Reporter())
 
 
 def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) -> Estimate:
@@ -65,7 +63,7 @@ def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None)
         As ``capture_checkpoint`` before its first pass.
     """
     loaded = _load(config)
-    return _prepare(loaded, _read_tokens(loaded, config), config, reporter or Reporter()).estimate
+    return _prepare(loaded, _ids(loaded, config), config, reporter or Reporter()).estimate
 
 
 def capture_model(
@@ -129,6 +127,10 @@ def _load(config: CaptureConfig) -> LoadedModel:
     )
 
 
+def _ids(loaded: LoadedModel, config: CaptureConfig) -> np.ndarray:
+    return read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
+
+
 @dataclass(frozen=True, eq=False)
 class _Prepared:
     """A capture that has passed all its checks."""
@@ -143,8 +145,8 @@ class _Prepared:
 def _prepare(loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, reporter: Reporter) -> _Prepared:
     """Check model and tokens, plan, and say what the capture will need."""
     model = loaded.model
-    _check_ids(ids, model)
-    training = read_training(loaded, config)
+    check_ids(ids, model)
+    training = read_training(loaded, config.train_len, config.pretrain_base)
     input_ids = torch.tensor(ids, device=next(model.parameters()).device)
     check_tap(model, input_ids)
     plan = make_plan(model, config, training)
@@ -213,37 +215,6 @@ def _capture_sequence(
     reporter.loss_done(sequence)
 
 
-def read_training(loaded: LoadedModel, config: CaptureConfig) -> Training:
-    """Find base and length of pretraining and tuning: flags first, then ropediag.json, then the config."""
-    metadata = read_checkpoint(loaded.directory)[1] if loaded.directory else {}
-    layers = read_layers(loaded.model.config.to_dict())
-    rotating = next(layer for layer in layers if layer.rotary_dim)
-    return resolve_training(
-        {"train_len": config.train_len, "pretrain_base": config.pretrain_base}, metadata, rotating
-    )
-
-
-def _read_tokens(loaded: LoadedModel, config: CaptureConfig) -> np.ndarray:
-    if config.tokens is not None:
-        return load_tokens(config.tokens, config.length, config.sequences)
-    if loaded.tokenizer is None:
-        raise ConfigError(
-            f"{config.model} has no tokenizer. Pass token ids with --tokens ids.npy instead of text."
-        )
-    return read_token_sequences(
-        config.text or None, loaded.tokenizer, config.length, config.sequences, config.seed
-    )
-
-
-def _check_ids(ids: np.ndarray, model: Any) -> None:
-    vocabulary = model.config.get_text_config().vocab_size
-    if ids.min() < 0 or ids.max() >= vocabulary:
-        raise ConfigError(
-            f"token ids must lie in 0 .. {vocabulary - 1}, the model's vocabulary: got {ids.min()} .. "
-            f"{ids.max()}."
-        )
-
-
 def _tokens(ids: np.ndarray, tokenizer: Any | None) -> dict[str, np.ndarray]:
     """The token ids, and the text of each that occurs if there is a tokenizer."""
     found: dict[str, np.ndarray] = {"tokens/input_ids": ids}
@@ -257,26 +228,12 @@ def _tokens(ids: np.ndarray, tokenizer: Any | None) -> dict[str, np.ndarray]:
 def _attributes(
     loaded: LoadedModel, config: CaptureConfig, training: Training, plan: CapturePlan, ids: np.ndarray
 ) -> dict[str, str | int | float]:
-    parameter = next(loaded.model.parameters())
     return {
+        **describe_model(loaded, training),
         "kind": "capture",
-        "ropediag_version": importlib.metadata.version("ropediag"),
-        "torch_version": str(torch.__version__),
-        "transformers_version": importlib.metadata.version("transformers"),
-        "model": loaded.name,
-        "architecture": loaded.model.config.model_type,
-        "weight_fingerprint": fingerprint_weights(loaded.model),
         "config": config.recipe(),
-        "device": torch.cuda.get_device_name(parameter.device) if parameter.is_cuda else "cpu",
-        "dtype": str(parameter.dtype).removeprefix("torch."),
-        "attention": loaded.model.config._attn_implementation,
         "seed": config.seed,
         "length": config.length,
         "text_hash": hash_tokens(ids),
         "layout": plan.rotation.spec.layout,
-        "base": training.base,
-        "pretrain_base": training.pretrain_base,
-        "train_len": training.train_len,
-        "tune_len": training.tune_len,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -62,20 +62,25 @@ def nll_by_position(
 
 
 def nll_windowed(
-    model: Any, input_ids: Int[Tensor, " position"], train_len: int, tokens_at_once: int = TOKENS_AT_ONCE
+    model: Any,
+    input_ids: Int[Tensor, " position"],
+    window: int,
+    stride: int | None = None,
+    tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> Float[np.ndarray, " position"]:
-    """Negative log-likelihood of each token given fewer than ``train_len`` tokens before it.
+    """Negative log-likelihood of each token given fewer than ``window`` tokens before it.
 
-    Windows of ``train_len`` tokens, stride half of it; each token's loss comes from the first window that
-    holds it, so it is predicted from train_len/2 to train_len - 1 tokens, or from all there are.
+    Windows of ``window`` tokens, ``stride`` apart, half a window by default; each token's loss comes from
+    the first window that holds it, so it is predicted from window - stride to window - 1 tokens, or from
+    all there are.
 
     Returns
     -------
     (position,) float32, nats; NaN at position 0
     """
     length = len(input_ids)
-    window = min(train_len, length)
-    stride = max(1, window // 2)
+    window = min(window, length)
+    stride = max(1, min(stride or window // 2, window - 1))  # a window does not predict its first token
     starts = [*range(0, length - window, stride), length - window]
     nll = np.full(length, np.nan, dtype=np.float32)
     batch = max(1, tokens_at_once // window)
@@ -88,6 +93,31 @@ def nll_windowed(
             nll[filled : start + window] = row[filled - start :]
             filled = start + window
     return nll
+
+
+def rank_first(model: Any, output: Any, start: int) -> Int[np.ndarray, "sequence position"]:
+    """Tell which token the model ranks first to come after each position from ``start`` on.
+
+    Parameters
+    ----------
+    model : the language model
+    output : what ``decode`` returned
+    start : first position read; the logits of all from there on are in memory at once
+
+    Returns
+    -------
+    (sequence, position) token ids; column i is the guess for position start + i + 1
+
+    Raises
+    ------
+    CaptureError
+        If a logit is NaN.
+    """
+    with _head_only(model, output) as head:
+        logits = head(slice(start, None))
+    if torch.isnan(logits).any():
+        raise CaptureError(f"the model's logits are NaN from position {start} on.")
+    return logits.argmax(dim=-1).cpu().numpy()
 
 
 @contextmanager

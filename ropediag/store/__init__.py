@@ -1,11 +1,21 @@
 """The store: captures on the disk, written so that a kill loses nothing, read without torch.
 
-``CaptureWriter`` writes, ``open_capture`` reads, ``summarize`` tells what there is without reading it.
+``CaptureWriter`` writes a capture unit by unit, ``write_whole`` a small file at once; ``open_capture`` reads
+both, ``summarize`` tells what there is without reading it.
 The format itself is data in ``ropediag.schema``.
 """
 
 from ropediag.store.contents import Summary, summarize
 from ropediag.store.reader import Capture, open_capture
+from ropediag.store.whole import check_name, write_whole
 from ropediag.store.writer import CaptureWriter
 
-__all__ = ["Capture", "CaptureWriter", "Summary", "open_capture", "summarize"]
+__all__ = [
+    "Capture",
+    "CaptureWriter",
+    "Summary",
+    "check_name",
+    "open_capture",
+    "summarize",
+    "write_whole",
+]

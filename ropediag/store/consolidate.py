@@ -86,12 +86,7 @@ def consolidate(
     check : called after each layer; may raise
     """
     with h5py.File(target, "w", libver=LIBVER, track_order=True) as file:
-        known = {**plan.attributes, **attributes}
-        file.attrs["Conventions"] = f"ropediag-{schema.VERSION}"
-        file.attrs.update({name: known[name] for name in schema.ATTRIBUTES if name in known})
-        _create(file, plan, compress)
-        for path, values in plan.given.items():
-            file[path][...] = values
+        _begin(file, plan, attributes, compress)
         for sequence in sorted(plan.losses):
             arrays = _read(folder.loss(sequence), LOSS, plan, 0)
             for path, array in arrays.items():
@@ -99,6 +94,22 @@ def consolidate(
         for place, layer in enumerate(plan.coordinates["layer"].tolist()):
             _write_layer(file, folder, plan, place, layer)
             check()
+
+
+def write_arrays(target: BinaryIO, plan: Plan) -> None:
+    """Write a plan whose arrays are all given into ``target``, as for ``consolidate``."""
+    with h5py.File(target, "w", libver=LIBVER, track_order=True) as file:
+        _begin(file, plan, {}, compress=True)
+
+
+def _begin(file: h5py.File, plan: Plan, attributes: Mapping[str, str | int | float], compress: bool) -> None:
+    """Write attributes, labels and the arrays known from the start."""
+    known = {**plan.attributes, **attributes}
+    file.attrs["Conventions"] = f"ropediag-{schema.VERSION}"
+    file.attrs.update({name: known[name] for name in schema.ATTRIBUTES if name in known})
+    _create(file, plan, compress)
+    for path, values in plan.given.items():
+        file[path][...] = values
 
 
 def _write_layer(file: h5py.File, folder: Folder, plan: Plan, place: int, layer: int) -> None:

@@ -34,6 +34,14 @@ def check_path(path: Path | str) -> Path:
     return path
 
 
+def check_writable(path: Path) -> Path:
+    """Find the nearest folder above ``path`` that exists, and refuse one that cannot be written to."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise CaptureError(f"cannot write {path}: {folder} is not a folder that can be written to.")
+    return folder
+
+
 def check_attributes(attributes: Attributes) -> dict[str, str | int | float]:
     for name, value in attributes.items():
         if name not in schema.ATTRIBUTES:

@@ -21,7 +21,7 @@ GROUPS = tuple(dict.fromkeys(variable.group for variable in schema.VARIABLES))
 # Axes along which one layer may have less than another: its arrays are shorter, the file is padded.
 RAGGED = frozenset({"query_head", "kv_head", "pair", "channel"})
 IMPLIED = {"side": 2, "group": schema.REPLICATES}  # axes whose size the format fixes
-_INCREASING = ("lag", "coarse_lag", "position", "position_bin", "norm_bin")
+_INCREASING = ("lag", "coarse_lag", "position", "position_bin", "norm_bin", "length", "depth")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def check_header(header: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     checked = {}
     for name in header:
         if name in DIMENSIONS and name not in IMPLIED and name != "replicate":
-            checked[name] = _coordinate(name, np.asarray(header[name]))
+            checked[name] = check_coordinate(name, np.asarray(header[name]))
         elif name not in HEADER:
             raise CaptureError(f"the header of a capture cannot hold {name!r}: {_place(name)}.")
     for name in ("sequence", "layer"):
@@ -120,6 +120,11 @@ def check_unit(
     return checked
 
 
+def whole_part(path: str) -> Part:
+    """Give all axes of a variable, and its dtype: its place in a file written at once."""
+    return Part(VARIABLES[path].dims, VARIABLES[path].dtype)
+
+
 def axis_sizes(header: Mapping[str, np.ndarray]) -> dict[str, int]:
     """Give the length of every axis: that of its coordinate, or what the format fixes."""
     return {**{name: len(header[name]) for name in header if name in DIMENSIONS}, **IMPLIED}
@@ -150,7 +155,8 @@ def fit(
     return np.ascontiguousarray(array, dtype=part.dtype)
 
 
-def _coordinate(name: str, values: np.ndarray) -> np.ndarray:
+def check_coordinate(name: str, values: np.ndarray) -> np.ndarray:
+    """Bring a coordinate to its dtype, or raise CaptureError if it cannot be one."""
     dtype = DIMENSIONS[name].dtype
     if values.ndim != 1 or not (np.can_cast(values.dtype, dtype, "same_kind") or not len(values)):
         raise CaptureError(

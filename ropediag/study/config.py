@@ -106,6 +106,8 @@ class StudyConfig:
             raise ConfigError(f"a study's name holds lowercase letters, digits, - and .: got {self.name!r}.")
         if not self.parents or not self.grid:
             raise ConfigError(f"study {self.name}: parents and grid must not be empty.")
+        if len({Path(parent).name for parent in self.parents}) < len(self.parents):
+            raise ConfigError(f"study {self.name}: parents must have different names, which name their cells.")
         if self.seeds < 1:
             raise ConfigError(f"study {self.name}: seeds must be at least 1: got {self.seeds}.")
 

@@ -54,7 +54,8 @@ def run_study(
     RopediagError
         If cells failed, naming the first; those that finished stay finished.
     """
-    folder = folder.absolute()
+    if engine == "ray":
+        folder = folder.absolute()  # its tasks start elsewhere
     config = replace(config, parents=tuple(_absolute(parent) for parent in config.parents))
     _claim(folder, config)
     work = CellWork(config, folder)
@@ -86,9 +87,8 @@ def _write_results(table: xr.Dataset, folder: Path) -> StudyResult:
     table.attrs |= {"kind": "study"} | ({} if law is None else {"law": json.dumps(asdict(law))})
     rows = table.drop_dims(["position", "multiple"]).to_dataframe()
     rows.round(4).to_csv(folder / "table.csv")
-    table.astype({name: "i1" for name in table if table[name].dtype == bool}).to_netcdf(
-        folder / "table.h5", engine="h5netcdf"
-    )
+    flags = {name: table[name].astype("i1") for name in table if table[name].dtype == bool}
+    table.assign(flags).to_netcdf(folder / "table.h5", engine="h5netcdf")
     if law is not None:
         plot_law(table).write_html(folder / "law.html", config=SHOW_CONFIG)
     return StudyResult(table, law, folder)

@@ -1,12 +1,13 @@
 """The table of a study: one row a model, with its predicted and its measured limit, and its curve."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from ropediag.analysis.limit import MeasuredLimit, measure_limit, moving_mean
-from ropediag.limits import critical_base, extrapolation_limit
+from ropediag.limits import critical_base
 from ropediag.store import Capture, open_capture
 from ropediag.study.cells import Cell
 
@@ -45,9 +46,7 @@ def _row(cell: Cell, capture: Capture) -> xr.Dataset:
     windowed = capture["loss/nll_windowed"].values[:, 1:].mean(1) / np.log(2)
     base, pretrain_base = float(attributes["base"]), float(attributes["pretrain_base"])
     train_len, tune_len = int(attributes["train_len"]), int(attributes["tune_len"])
-    rotary_dim = 2 * int(np.isfinite(capture["rope/inv_freq"].values).sum(-1).max())
-    predicted = extrapolation_limit(rotary_dim, base, pretrain_base, train_len, tune_len)
-    unceiled = extrapolation_limit(rotary_dim, base, pretrain_base, train_len, tune_len, ceiled=False)
+    predicted = json.loads(attributes["figures"])["limit"]["predicted"]
     measured = measure_limit(excess, train_len)
     curve = moving_mean(excess, measured.span).mean(0)
     centre = np.arange(len(curve)) + 1 + measured.span // 2
@@ -63,7 +62,6 @@ def _row(cell: Cell, capture: Capture) -> xr.Dataset:
             "whether the base is above the critical one of the tuning length",
         ),
         "predicted": (_or_nan(predicted), "token", "extrapolation limit of the law"),
-        "predicted_unceiled": (_or_nan(unceiled), "token", "extrapolation limit without the ceiling"),
         **_limit_values(measured),
         "steepest_rise": (
             steepest_rise(curve, centre, train_len),

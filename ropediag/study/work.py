@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ropediag.evaluate import EvaluateConfig, evaluate_checkpoint
+from ropediag.models.load import load_config
 from ropediag.prediction import predict
 from ropediag.study.cells import Cell
 from ropediag.study.config import StudyConfig
-from ropediag.tune.config import TuneConfig
 from ropediag.tune.metadata import METADATA_NAME
 from ropediag.tune.tune import tune_model
+from ropediag.tune.tune_config import TuneConfig
 
 LENGTH_STEP = 256  # evaluation lengths are multiples of it, tokens
 
@@ -38,6 +39,7 @@ class CellWork:
                 out=self.evaluation(cell),
                 sequences=self.config.evaluate.sequences,
                 text=self.config.evaluate.text,
+                parent=None if cell.base is None else cell.parent,
                 force=True,
             )
         )
@@ -52,7 +54,8 @@ class CellWork:
     def length(self, model: str) -> int:
         """Tokens to measure at: ``reach`` times the predicted limit, and at least ``least``."""
         wanted = self.config.evaluate.least
-        limit = predict(model).limit
+        directory = load_config(model)[1]
+        limit = None if directory is None else predict(directory).limit
         if limit is not None:
             wanted = max(wanted, math.ceil(self.config.evaluate.reach * limit))
         return math.ceil(wanted / LENGTH_STEP) * LENGTH_STEP

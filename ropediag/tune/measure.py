@@ -73,8 +73,7 @@ def measure_loss(model: PreTrainedModel, ids: np.ndarray) -> Estimate:
         for tokens, logits in _logits(model, ids)
     ]
     means = torch.cat(losses)[:, scored.start - 1 :].mean(dim=1, dtype=torch.float64).cpu().numpy()
-    error = _Z * means.std(ddof=1) / math.sqrt(means.size) if means.size > 1 else math.inf
-    return Estimate(means.mean().item(), float(means.mean() - error), float(means.mean() + error), means.size)
+    return mean_interval(means)
 
 
 def measure_recall(model: PreTrainedModel, windows: RecallWindows) -> Estimate:
@@ -100,6 +99,14 @@ def recall_hits(model: PreTrainedModel, windows: RecallWindows) -> np.ndarray:
     best = [logits[:, :-1].argmax(dim=-1).cpu().numpy() for _, logits in _logits(model, windows.ids)]
     hits[:, 1:] = np.concatenate(best) == windows.ids[:, 1:]
     return hits & windows.answers
+
+
+def mean_interval(values: np.ndarray) -> Estimate:
+    """Give the mean of independent values, float64, its 95 % interval; unbounded with a single one."""
+    error = _Z * values.std(ddof=1) / math.sqrt(values.size) if values.size > 1 else math.inf
+    return Estimate(
+        values.mean().item(), float(values.mean() - error), float(values.mean() + error), values.size
+    )
 
 
 def share_interval(hits: int, count: int) -> Estimate:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ropediag.analysis.glance import EXCESS_AT, glance
-from ropediag.analysis.limit import measure_limit
+from ropediag.analysis.glance import glance
+from ropediag.analysis.limit import EXCESS_AT, measure_limit
 from ropediag.limits import extrapolation_limit
 from ropediag.store import CaptureWriter, open_capture
 from tests.store.synthetic import make_attributes, make_header, make_layer

@@ -6,7 +6,7 @@ import torch
 
 from ropediag.errors import CaptureError
 from ropediag.models import loss
-from ropediag.models.loss import decode, nll_by_position, nll_windowed
+from ropediag.models.loss import decode, nll_by_position, nll_windowed, rank_first
 from tests.families import FAMILIES, tiny_model, tokens
 
 
@@ -41,6 +41,33 @@ def test_windows_give_each_token_the_first_window_that_holds_it(length, window):
         slow = full_nll(model, ids[:, start : start + size])[t - start - 1]
         assert abs(nll[t] - slow) < 1e-5
         assert t - start >= min(t, stride), "at least half a window of context"
+
+
+@pytest.mark.parametrize(("window", "stride"), [(16, 1), (16, 15), (16, 16), (16, 40), (7, 3)])
+def test_strides_leave_no_token_without_context(window, stride):
+    model, ids = tiny_model("llama"), tokens(50)
+    nll = nll_windowed(model, ids[0], window, stride)
+    starts = [*range(0, 50 - window, min(stride, window - 1)), 50 - window]
+    for t in range(1, 50):
+        start = next(start for start in starts if start < t < start + window)
+        assert abs(nll[t] - full_nll(model, ids[:, start : start + window])[t - start - 1]) < 1e-5
+
+
+@pytest.mark.parametrize("start", [0, 13, 29])
+def test_the_tokens_ranked_first_are_those_of_the_whole_logits(start):
+    model, ids = tiny_model("llama"), torch.cat([tokens(30, seed=1), tokens(30, seed=2)])
+    with torch.no_grad():
+        expected = model(ids).logits[:, start:].argmax(-1)
+    assert (rank_first(model, decode(model, ids), start) == expected.numpy()).all()
+
+
+def test_ranking_nan_logits_is_an_error():
+    model, ids = tiny_model("llama"), tokens(20)
+    output = decode(model, ids)
+    output.last_hidden_state[0, 11] = torch.nan
+    rank_first(model, output, 12)
+    with pytest.raises(CaptureError, match="logits are NaN from position 11 on"):
+        rank_first(model, output, 11)
 
 
 def test_nan_logits_are_an_error():

@@ -1,0 +1,79 @@
+"""What an evaluation is asked to do, checked on construction, before any model loads."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ropediag.config import check_least, check_run
+from ropediag.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """One evaluation of one model.
+
+    Attributes
+    ----------
+    model : checkpoint directory, hub id, or ``demo`` for the bundled model
+    length : tokens per sequence, at least 2
+    out : the file to write; None to write none
+    revision : branch, tag or commit on the hub
+    text : text files or folders; none for the bundled held-out text
+    tokens : a ``.npy`` file of token ids, instead of text
+    sequences : how many token sequences
+    device, dtype, attention : as for ``load_model``
+    seed : seed of the choice of text and of the recall prompts
+    train_len, pretrain_base : length and base of pretraining, where the checkpoint does not say
+    parent : the checkpoint that the model was tuned from, for what tuning cost in short context
+    log_attention : multiply the logits of the query at position t by max(1, log(t + 1) / log(train_len))
+    window, stride : of the sliding-window perplexity, tokens; the training length and half the window if None
+    trials : recall prompts at each length and depth; 0 for no recall
+    tasks : benchmarks of lm-evaluation-harness, by name
+    force : replace an existing file
+    allow_pickle : read pickled weights
+    """
+
+    model: str
+    length: int
+    out: Path | None = None
+    revision: str | None = None
+    text: tuple[Path, ...] = ()
+    tokens: Path | None = None
+    sequences: int = 1
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str | None = None
+    seed: int = 0
+    train_len: int | None = None
+    pretrain_base: float | None = None
+    parent: str | None = None
+    log_attention: bool = False
+    window: int | None = None
+    stride: int | None = None
+    trials: int = 8
+    tasks: tuple[str, ...] = ()
+    force: bool = False
+    allow_pickle: bool = False
+
+    def __post_init__(self) -> None:
+        check_run(self)
+        check_least(self, "window", 2, "tokens of a sliding window")
+        check_least(self, "stride", 1, "tokens between sliding windows")
+        check_least(self, "trials", 0, "recall prompts at each length and depth")
+        if self.window and self.stride and self.stride >= self.window:
+            raise ConfigError(
+                f"stride must be below window, or some token has no context: got {self.stride} and "
+                f"{self.window}."
+            )
+        if self.log_attention and self.tasks:
+            raise ConfigError(
+                "give log_attention or tasks, not both: the harness generates with a cache, where the "
+                "position of a query cannot be told from its place in the call."
+            )
+
+    def recipe(self) -> str:
+        """The fields that decide the numbers, as JSON."""
+        fields = asdict(self)
+        for name in ("out", "force", "device", "allow_pickle"):
+            fields.pop(name)
+        return json.dumps(fields, default=str, sort_keys=True)

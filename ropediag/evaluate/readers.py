@@ -1,0 +1,91 @@
+"""The models of an evaluation, checked: they read these tokens, and say on what they were trained."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ropediag.checkpoint import Training
+from ropediag.errors import ConfigError
+from ropediag.limits import extrapolation_limit
+from ropediag.models.inputs import check_ids, read_training, run_plain
+from ropediag.models.load import LoadedModel
+from ropediag.models.loss import nll_windowed
+from ropediag.rope_config import read_layers
+
+PREFIX = 64  # tokens of the first, trying pass
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A model that has passed its checks, with the length it is at home in."""
+
+    loaded: LoadedModel
+    training: Training
+
+    @property
+    def home(self) -> int:
+        """Tokens of the longest sequences it was trained on."""
+        return max(self.training.train_len, self.training.tune_len)
+
+    def windowed(
+        self, ids: Int[Tensor, "sequence position"], window: int
+    ) -> Float[np.ndarray, "sequence position"]:
+        """Loss with fewer than ``window`` tokens of context, nats."""
+        return np.stack([nll_windowed(self.loaded.model, row, window) for row in torch.unbind(ids)])
+
+
+def check_reader(
+    loaded: LoadedModel, ids: np.ndarray, train_len: int | None, pretrain_base: float | None
+) -> tuple[Reader, Int[Tensor, "sequence position"]]:
+    """Refuse a model that cannot read these tokens.
+
+    Returns
+    -------
+    The model with its training, and the tokens on its device
+
+    Raises
+    ------
+    ConfigError, ModelError
+    """
+    check_ids(ids, loaded.model)
+    reader = Reader(loaded, read_training(loaded, train_len, pretrain_base))
+    input_ids = torch.tensor(ids, device=next(loaded.model.parameters()).device)
+    run_plain(loaded.model, input_ids[:1, :PREFIX])
+    return reader, input_ids
+
+
+def check_parent(parent: LoadedModel, child: Reader, ids: np.ndarray) -> Reader:
+    """Refuse a parent that does not read the child's tokens.
+
+    What it does not say of its own pretraining, which is the child's too, is taken from the child.
+
+    Raises
+    ------
+    ConfigError, ModelError
+    """
+    sizes = [each.model.config.get_text_config().vocab_size for each in (parent, child.loaded)]
+    words = [each.tokenizer.get_vocab() for each in (parent, child.loaded) if each.tokenizer is not None]
+    if sizes[0] != sizes[1] or (len(words) == 2 and words[0] != words[1]):
+        raise ConfigError(
+            f"{parent.name} is no parent of {child.loaded.name}: their vocabularies differ ({sizes[0]} and "
+            f"{sizes[1]} tokens), so their losses do not compare."
+        )
+    try:
+        training = read_training(parent, None, None)
+    except ConfigError:
+        training = read_training(parent, child.training.train_len, child.training.pretrain_base)
+    return check_reader(parent, ids, training.train_len, training.pretrain_base)[0]
+
+
+def predict_limit(model: Any, training: Training) -> float | None:
+    """Compute the law's limit of the layers that see farthest, tokens; None without a bound."""
+    rotating = [layer for layer in read_layers(model.config.to_dict()) if layer.rotary_dim]
+    widest = max(rotating, key=lambda layer: layer.window or math.inf)
+    return extrapolation_limit(
+        widest.rotary_dim, training.base, training.pretrain_base, training.train_len, training.tune_len
+    )

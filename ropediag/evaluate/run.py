@@ -1,0 +1,254 @@
+"""The evaluation itself: every metric once, in order of cost, on one model.
+
+``evaluate_checkpoint`` starts from an ``EvaluateConfig``, ``evaluate_model`` from a model in memory; both
+end in the same steps.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ropediag.analysis.limit import excess_at_multiples, measure_limit
+from ropediag.errors import ConfigError
+from ropediag.evaluate.config import EvaluateConfig
+from ropediag.evaluate.harness import check_harness, run_harness
+from ropediag.evaluate.keytokens import KeyTokens, find_key_tokens, score_key_tokens, short_window
+from ropediag.evaluate.log_attention import scale_attention
+from ropediag.evaluate.perplexity import SlidingPerplexity, perplexity, sliding_perplexity
+from ropediag.evaluate.prompts import recall_tasks
+from ropediag.evaluate.readers import Reader, check_parent, check_reader, predict_limit
+from ropediag.evaluate.regression import Regression, compare_losses
+from ropediag.evaluate.result import Evaluation
+from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
+from ropediag.evaluate.verdict import RecallAt, find_disagreement
+from ropediag.models.inputs import read_tokens
+from ropediag.models.load import LoadedModel, check_finite, load_model
+from ropediag.models.loss import decode, nll_by_position
+from ropediag.models.record import describe_model
+from ropediag.store import check_name
+from ropediag.text import check_paths, hash_tokens
+
+Say = Callable[[str], None]
+
+
+def evaluate_checkpoint(config: EvaluateConfig, say: Say = lambda line: None) -> Evaluation:
+    """Load a model and text, evaluate, and write the file if one is asked for.
+
+    Parameters
+    ----------
+    config : what to do
+    say : told about progress, a line at a time
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ConfigError, ModelError, CaptureError
+        One clear line each; nothing is left under the name of the file.
+    """
+    check_paths([*config.text, *([config.tokens] if config.tokens else [])])
+    if config.out is not None:
+        check_name(config.out, config.force)
+    if config.tasks:
+        check_harness()
+    loaded = _load(config.model, config)
+    ids = read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
+    parent = _load(config.parent, config) if config.parent is not None else None
+    return _evaluate(loaded, parent, ids, config, say)
+
+
+def evaluate_model(
+    model: Any,
+    input_ids: Int[np.ndarray, "sequence position"] | Int[Tensor, "sequence position"],
+    *,
+    tokenizer: Any | None = None,
+    name: str | None = None,
+    parent: Any | None = None,
+    say: Say = lambda line: None,
+    **options: Any,
+) -> Evaluation:
+    """Evaluate a model that is already in memory.
+
+    Parameters
+    ----------
+    model : a transformers decoder with a language-model head; left as it was
+    input_ids : token ids, one row a sequence
+    tokenizer : for the recall prompts; None for no recall
+    name : what to call the model; its config's name or type if None
+    parent : the model it was tuned from, in memory too
+    say : told about progress
+    options : fields of ``EvaluateConfig``: out, train_len, pretrain_base, log_attention, window, stride,
+        trials, tasks, seed, force
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ConfigError, ModelError, CaptureError
+        As ``evaluate_checkpoint``.
+    """
+    ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
+    name = name or _name(model)
+    config = EvaluateConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)
+    if config.out is not None:
+        check_name(config.out, config.force)
+    check_finite(name, model)
+    elder = LoadedModel(parent, tokenizer, _name(parent), None) if parent is not None else None
+    modes = [(each, each.training) for each in (model, parent) if each is not None]
+    try:
+        for each, _ in modes:
+            each.eval()
+        return _evaluate(LoadedModel(model, tokenizer, Path(name).name, None), elder, ids, config, say)
+    finally:
+        for each, mode in modes:
+            each.train(mode)
+
+
+def _name(model: Any) -> str:
+    return Path(getattr(model.config, "name_or_path", "") or model.config.model_type).name
+
+
+def _load(source: str, config: EvaluateConfig) -> LoadedModel:
+    return load_model(
+        source,
+        revision=config.revision if source == config.model else None,
+        device=config.device,
+        dtype=config.dtype,
+        attention=config.attention,
+        allow_pickle=config.allow_pickle,
+    )
+
+
+def _evaluate(
+    loaded: LoadedModel, parent: LoadedModel | None, ids: np.ndarray, config: EvaluateConfig, say: Say
+) -> Evaluation:
+    """Check both models, measure, write."""
+    begun = time.perf_counter()
+    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
+    training = reader.training
+    predicted = predict_limit(loaded.model, training)
+    elder = check_parent(parent, reader, ids) if parent is not None else None
+    attributes, train_len = describe_model(loaded, training), training.train_len
+    tasks = run_harness(loaded, config.tasks) if config.tasks else {}  # unknown names are found out first
+    with scale_attention(loaded.model, train_len) if config.log_attention else nullcontext():
+        nll = _measure_loss(loaded.model, input_ids, say)
+        windowed = reader.windowed(input_ids, train_len)
+        sliding = _measure_sliding(loaded.model, input_ids, config, windowed, train_len)
+        recall = _measure_recall(loaded, ids, config, train_len, say)
+        key_tokens = _measure_key_tokens(elder or reader, input_ids, nll, windowed)
+    regression = _measure_regression(elder, input_ids, windowed, train_len) if elder else None
+    measured = measure_limit(nll - windowed, train_len, seed=config.seed)
+    evaluation = Evaluation(
+        model=loaded.name,
+        training=training,
+        nll=nll,
+        nll_windowed=windowed,
+        predicted=predicted,
+        measured=measured,
+        excess=excess_at_multiples(nll - windowed, train_len, measured.span),
+        single_pass_perplexity=perplexity(nll),
+        sliding_perplexity=sliding,
+        recall=recall,
+        disagreement=_disagreements(measured.position, train_len, recall),
+        key_tokens=key_tokens,
+        regression=regression,
+        tasks=tasks,
+        log_attention=config.log_attention,
+        attributes={
+            **attributes,
+            "kind": "evaluation",
+            "config": config.recipe(),
+            "seed": config.seed,
+            "length": config.length,
+            "text_hash": hash_tokens(ids),
+            "seconds": time.perf_counter() - begun,
+        },
+    )
+    if config.out is not None:
+        evaluation.write(config.out, force=config.force)
+    return evaluation
+
+
+def _measure_loss(
+    model: Any, ids: Int[Tensor, "sequence position"], say: Say
+) -> Float[np.ndarray, "sequence position"]:
+    """Loss by position in one pass over each sequence."""
+    rows = []
+    for index in range(len(ids)):
+        row = ids[index : index + 1]
+        rows.append(nll_by_position(model, row, decode(model, row))[0])
+        say(f"loss of sequence {index + 1} of {len(ids)}")
+    return np.stack(rows)
+
+
+def _measure_sliding(
+    model: Any,
+    ids: Int[Tensor, "sequence position"],
+    config: EvaluateConfig,
+    windowed: Float[np.ndarray, "sequence position"],
+    train_len: int,
+) -> SlidingPerplexity:
+    """Sliding-window perplexity; with the windows of the windowed loss it is at hand already."""
+    window = config.window or train_len
+    stride = config.stride or max(1, window // 2)
+    if stride >= window:
+        raise ConfigError(f"stride must be below the window, {window} tokens: got {stride}.")
+    if (window, stride) == (train_len, max(1, train_len // 2)):
+        return SlidingPerplexity(perplexity(windowed), window, stride)
+    return sliding_perplexity(model, ids, window, stride)
+
+
+def _measure_recall(
+    loaded: LoadedModel, ids: np.ndarray, config: EvaluateConfig, train_len: int, say: Say
+) -> tuple[Recall, ...]:
+    if not config.trials:
+        return ()
+    vocabulary = loaded.model.config.get_text_config().vocab_size
+    lengths = recall_lengths(train_len, config.length)
+    return tuple(
+        measure_recall(loaded.model, task, make, lengths, config.trials, config.seed, say)
+        for task, make in recall_tasks(loaded.tokenizer, vocabulary, ids.reshape(-1)).items()
+    )
+
+
+def _disagreements(limit: int | None, train_len: int, recall: tuple[Recall, ...]) -> tuple[str, ...]:
+    found = []
+    for each in recall:
+        sums = zip(each.lengths, each.hits.sum(1).tolist(), each.count.sum(1).tolist(), strict=True)
+        at_lengths = [RecallAt(*sums_at) for sums_at in sums if sums_at[-1]]
+        found.append(find_disagreement(limit, train_len, at_lengths, each.chance))
+    return tuple(sentence for sentence in found if sentence)
+
+
+def _measure_key_tokens(
+    evaluator: Reader,
+    ids: Int[Tensor, "sequence position"],
+    nll: Float[np.ndarray, "sequence position"],
+    windowed: Float[np.ndarray, "sequence position"],
+) -> KeyTokens | None:
+    """Let the evaluator, within the length it is at home in, choose the tokens that need long context."""
+    long = evaluator.home
+    if ids.shape[1] <= short_window(long):
+        return None
+    key = find_key_tokens(evaluator.windowed(ids, long), evaluator.windowed(ids, short_window(long)))
+    return score_key_tokens(key, nll, windowed, evaluator.loaded.name, long)
+
+
+def _measure_regression(
+    parent: Reader,
+    ids: Int[Tensor, "sequence position"],
+    windowed: Float[np.ndarray, "sequence position"],
+    train_len: int,
+) -> Regression:
+    return compare_losses(parent.loaded.name, windowed, parent.windowed(ids, train_len), train_len)

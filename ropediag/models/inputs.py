@@ -1,0 +1,84 @@
+"""What a run starts from: fitting token ids, what the checkpoint says of its training, a first pass.
+
+Capture and evaluation share these steps; each ends in one clear line if the input cannot be used.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ropediag.checkpoint import Training, read_checkpoint, resolve_training
+from ropediag.errors import ConfigError, ModelError
+from ropediag.models.load import LoadedModel, first_statement
+from ropediag.rope_config import read_layers
+from ropediag.text import load_tokens, read_token_sequences
+
+
+def read_tokens(
+    loaded: LoadedModel, text: Sequence[Path], tokens: Path | None, length: int, sequences: int, seed: int
+) -> Int[np.ndarray, "sequence position"]:
+    """Read token ids from a ``.npy`` file, from text files, or from the bundled text if neither is given.
+
+    Raises
+    ------
+    ConfigError
+        If there are too few tokens, or text is to be read and the model has no tokenizer.
+    """
+    if tokens is not None:
+        return load_tokens(tokens, length, sequences)
+    if loaded.tokenizer is None:
+        raise ConfigError(
+            f"{loaded.name} has no tokenizer. Pass token ids with --tokens ids.npy instead of text."
+        )
+    return read_token_sequences(text or None, loaded.tokenizer, length, sequences, seed)
+
+
+def check_ids(ids: Int[np.ndarray, "sequence position"], model: Any) -> None:
+    """Refuse token ids outside the model's vocabulary.
+
+    Raises
+    ------
+    ConfigError
+    """
+    vocabulary = model.config.get_text_config().vocab_size
+    if ids.min() < 0 or ids.max() >= vocabulary:
+        raise ConfigError(
+            f"token ids must lie in 0 .. {vocabulary - 1}, the model's vocabulary: got {ids.min()} .. "
+            f"{ids.max()}."
+        )
+
+
+def read_training(loaded: LoadedModel, train_len: int | None, pretrain_base: float | None) -> Training:
+    """Find base and length of pretraining and tuning: flags first, then ropediag.json, then the config.
+
+    Raises
+    ------
+    ConfigError
+        If the model has no RoPE, or nothing states the training length.
+    """
+    metadata = read_checkpoint(loaded.directory)[1] if loaded.directory else {}
+    layers = read_layers(loaded.model.config.to_dict())
+    rotating = next(layer for layer in layers if layer.rotary_dim)
+    return resolve_training({"train_len": train_len, "pretrain_base": pretrain_base}, metadata, rotating)
+
+
+def run_plain(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Tensor:
+    """Logits of the model by itself; a config that does not fit its architecture shows here.
+
+    Raises
+    ------
+    ModelError
+    """
+    try:
+        with torch.no_grad():
+            return model(input_ids=input_ids, use_cache=False).logits
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise ModelError(
+            f"{model.config.model_type} fails in its own forward pass: {first_statement(error)}. Check the "
+            "sizes in its config.json."
+        ) from error

@@ -1,0 +1,29 @@
+"""What a file records of the model behind its numbers: root attributes of ``schema.ATTRIBUTES``."""
+
+import importlib.metadata
+from dataclasses import fields
+from datetime import UTC, datetime
+
+import torch
+
+from ropediag.checkpoint import Training
+from ropediag.models.load import LoadedModel, fingerprint_weights
+
+
+def describe_model(loaded: LoadedModel, training: Training) -> dict[str, str | int | float]:
+    """Name model, weights, device, versions, base and length of training, and the time."""
+    parameter = next(loaded.model.parameters())
+    numbers = [field.name for field in fields(training) if field.name != "sources"]
+    return {
+        "ropediag_version": importlib.metadata.version("ropediag"),
+        "torch_version": str(torch.__version__),
+        "transformers_version": importlib.metadata.version("transformers"),
+        "model": loaded.name,
+        "architecture": loaded.model.config.model_type,
+        "weight_fingerprint": fingerprint_weights(loaded.model),
+        "device": torch.cuda.get_device_name(parameter.device) if parameter.is_cuda else "cpu",
+        "dtype": str(parameter.dtype).removeprefix("torch."),
+        "attention": loaded.model.config._attn_implementation,
+        **{name: getattr(training, name) for name in numbers},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

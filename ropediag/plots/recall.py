@@ -1,0 +1,67 @@
+"""Recall by length and depth: one cell for each, from nothing found again (white) to all (dark)."""
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+SCALE = [(0.0, "#ffffff"), (1.0, "#5e3c99")]
+INK, GRID = "#1a1a1a", "#bdbdbd"
+
+
+def plot_recall(recall: xr.Dataset) -> go.Figure:
+    """Draw the share of right answers, each cell with its counts.
+
+    Parameters
+    ----------
+    recall : as ``ropediag.analysis.recall.measure_recall_share`` gives it
+
+    Returns
+    -------
+    go.Figure
+        Lengths across, in equal steps; depths down, the beginning of the prompt on top. A line marks the
+        training length: cells left of it lie within.
+    """
+    share, attrs = recall.share.transpose("depth", "length"), recall.attrs
+    counts = [recall[name].transpose("depth", "length").values for name in ("hits", "count", "answer_lag")]
+    lengths, depths = ([f"{value:,g}" for value in recall[dim].values] for dim in ("length", "depth"))
+    figure = go.Figure(
+        go.Heatmap(
+            x=lengths,
+            y=depths,
+            z=share.values,
+            zmin=0,
+            zmax=1,
+            colorscale=SCALE,
+            xgap=1,
+            ygap=1,
+            customdata=np.stack(counts, axis=-1),
+            texttemplate="%{customdata[0]}/%{customdata[1]}",
+            hovertemplate="%{x} tokens, depth %{y}<br>%{customdata[0]} of %{customdata[1]} right<br>"
+            "%{customdata[2]:,.0f} tokens back<extra></extra>",
+            colorbar={"title": share.attrs["long_name"], "tickformat": ".0%"},
+        )
+    )
+    inside = int((recall.length <= attrs["train_len"]).sum())
+    if 0 < inside < recall.sizes["length"]:
+        figure.add_vline(x=inside - 0.5, line={"color": INK, "dash": "dash", "width": 1.6})
+    figure.update_layout(
+        title={"text": f"{attrs['model']}, base {attrs['base']:,.10g}: recall, {attrs['task']}", "x": 0.01},
+        width=800,
+        height=420,
+        paper_bgcolor="white",
+        plot_bgcolor=GRID,
+        font={"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
+        xaxis={"title": _axis_title(recall.length), "type": "category", "showgrid": False},
+        yaxis={
+            "title": _axis_title(recall.depth),
+            "type": "category",
+            "autorange": "reversed",
+            "showgrid": False,
+        },
+    )
+    return figure
+
+
+def _axis_title(axis: xr.DataArray) -> str:
+    unit = f" ({axis.attrs['units']})" if axis.attrs["units"] != "1" else ""
+    return axis.attrs["long_name"] + unit
