@@ -17,8 +17,7 @@ from ropediag.tune.metadata import hash_weights, read_metadata
 from ropediag.tune.pretrain import build_model, pretrain_model
 from ropediag.tune.trainer import Recipe, _arguments
 from ropediag.tune.windows import TrainingWindows
-
-TEXT = "".join(f"def f{n}(x):\n    return x + {n}\n" for n in range(300))
+from tests.tune.tiny import TEXT
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,163 @@
+"""Tuning: the RoPE that was asked for, the pretraining kept on record, the weights really trained."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from ropediag.checkpoint import read_checkpoint, resolve_training
+from ropediag.errors import ConfigError, ModelError
+from ropediag.models.load import load_model
+from ropediag.models.rotation import measure_rotation
+from ropediag.prediction import predict
+from ropediag.rope_config import read_layers
+from ropediag.scaling import spec_from_config
+from ropediag.tune import tune
+from ropediag.tune.metadata import hash_weights, read_metadata
+from ropediag.tune.pretrain import pretrain_model
+from ropediag.tune.tune import tune_model
+from ropediag.tune.tune_config import TuneConfig
+from tests.tune.tiny import tiny_config
+
+
+def quiet(line):
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory):
+    return pretrain_model(tiny_config(tmp_path_factory.mktemp("tune")), say=quiet)
+
+
+@pytest.fixture
+def config(parent, tmp_path):
+    return TuneConfig(
+        model=str(parent),
+        out=tmp_path / "tuned",
+        base=8000.0,
+        text=(parent.parent / "text.py",),
+        steps=3,
+        batch=4,
+    )
+
+
+def changed(config, **fields):
+    return TuneConfig(**{**vars(config), **fields})
+
+
+def test_a_tuned_checkpoint_has_the_new_base_and_keeps_its_pretraining_on_record(parent, config):
+    folder = tune_model(changed(config, length=128), say=quiet)
+    model = load_model(str(folder)).model
+    assert model.config.rope_parameters == {"rope_theta": 8000.0, "rope_type": "default"}
+    record = read_metadata(folder)
+    assert (record.kind, record.base, record.tune_len) == ("tune", 8000.0, 128)
+    assert (record.pretrain_base, record.train_len) == (500.0, 64)
+    assert record.parent == {"name": "parent", "weights_hash": hash_weights(parent)}
+    assert (record.steps, record.tokens) == (3, 3 * 4 * 128)
+    assert record.weights_hash == hash_weights(folder)
+    answer = predict(folder)
+    assert (answer.base, answer.pretrain_base, answer.train_len, answer.tune_len) == (8000.0, 500.0, 64, 128)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["README.md", "config.json", "generation_config.json", "model.safetensors", "ropediag.json",
+         "tokenizer.json", "tokenizer_config.json"]
+    )  # fmt: skip
+
+
+def test_a_model_tuned_twice_keeps_its_first_base_and_length(config, tmp_path):
+    once = tune_model(config, say=quiet)
+    twice = tune_model(
+        changed(config, model=str(once), out=tmp_path / "twice", base=1e5, length=96), say=quiet
+    )
+    record = read_metadata(twice)
+    assert (record.base, record.tune_len, record.pretrain_base, record.train_len) == (1e5, 96, 500.0, 64)
+    config_json, metadata = read_checkpoint(twice)
+    assert resolve_training({}, metadata, read_layers(config_json)[0]).pretrain_base == 500.0
+
+
+def test_all_weights_are_trained_and_the_seed_fixes_them(parent, config, tmp_path):
+    before = AutoModelForCausalLM.from_pretrained(parent).state_dict()
+    after = AutoModelForCausalLM.from_pretrained(tune_model(config, say=quiet)).state_dict()
+    assert [name for name in before if torch.equal(before[name], after[name])] == []
+    again = tune_model(changed(config, out=tmp_path / "again"), say=quiet)
+    other = tune_model(changed(config, out=tmp_path / "other", seed=1), say=quiet)
+    assert hash_weights(again) == hash_weights(config.out) != hash_weights(other)
+
+
+@pytest.mark.parametrize("scaling", ["linear", "ntk", "dynamic", "yarn", "llama3"])
+def test_every_scaling_rule_is_the_one_that_the_tuned_model_applies(config, scaling):
+    folder = tune_model(changed(config, base=None, scaling=scaling, factor=4.0, steps=1), say=quiet)
+    model = load_model(str(folder)).model
+    found = measure_rotation(model, np.array([0, 199])).spec
+    wanted = spec_from_config(json.loads((folder / "config.json").read_text()), length=200)
+    np.testing.assert_allclose(found.inv_freq, wanted.inv_freq, rtol=1e-4)
+    assert read_metadata(folder).scaling == {"rule": scaling, "factor": 4.0}
+
+
+def test_lora_is_merged_into_ordinary_weights(parent, config):
+    pytest.importorskip("peft")
+    before = AutoModelForCausalLM.from_pretrained(parent).state_dict()
+    after = AutoModelForCausalLM.from_pretrained(tune_model(changed(config, lora=2), say=quiet)).state_dict()
+    assert before.keys() == after.keys()
+    change = (
+        after["model.layers.0.mlp.up_proj.weight"] - before["model.layers.0.mlp.up_proj.weight"]
+    ).double()
+    assert torch.linalg.matrix_rank(change, rtol=1e-3) == 2
+    assert torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"base": 1.0}, "base must be a number above 1"),
+        ({"base": float("nan")}, "base must be a number above 1"),
+        ({"scaling": "yarn"}, "go together"),
+        ({"scaling": "bent", "factor": 2.0}, "one of linear"),
+        ({"scaling": "yarn", "factor": 1.0}, "factor must be a number above 1"),
+        ({"length": 1}, "length must be at least 2"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"dtype": "int8"}, "float32 or bfloat16"),
+        ({"lora": 0}, "lora must be at least 1"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_before_anything_loads(config, fields, words):
+    with pytest.raises(ConfigError, match=words):
+        changed(config, **fields)
+
+
+def test_too_little_text_is_refused(config):
+    with pytest.raises(ConfigError, match=r"the text has \d+ tokens and one training window takes 100000"):
+        tune_model(changed(config, length=100_000), say=quiet)
+
+
+def test_a_run_that_memory_cannot_hold_is_refused(config, monkeypatch):
+    monkeypatch.setattr(tune, "available_memory", lambda device: 2**20)
+    with pytest.raises(ConfigError, match="GiB are free"):
+        tune_model(config, say=quiet)
+    assert not config.out.exists()
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(config):
+    with pytest.raises(ConfigError, match="multiple of 3"):
+        tune_model(changed(config, accumulate=3), say=quiet)
+
+
+def test_sharding_is_refused_where_the_trainer_would_silently_replicate(config):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU to shard on")
+    with pytest.raises(ConfigError, match="--fsdp needs one GPU a process"):
+        tune_model(changed(config, fsdp=True), say=quiet)
+
+
+def test_a_model_without_rope_is_refused(config, tmp_path):
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / "config.json").write_text('{"model_type": "gpt2"}')
+    (tmp_path / "gpt2" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ConfigError, match="no RoPE"):
+        tune_model(changed(config, model=str(tmp_path / "gpt2")), say=quiet)
+
+
+def test_a_model_that_is_not_there_is_refused(config):
+    with pytest.raises(ModelError, match="no model at nowhere"):
+        tune_model(changed(config, model="nowhere"), say=quiet)
