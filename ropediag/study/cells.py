@@ -35,7 +35,5 @@ def list_cells(config: StudyConfig) -> list[Cell]:
     for seed in range(config.seeds):
         for parent in config.parents:
             for grid in config.grid:
-                cells += [
-                    Cell(parent, base, length, seed) for length in grid.lengths for base in grid.bases
-                ]
+                cells += [Cell(parent, base, length, seed) for length in grid.lengths for base in grid.bases]
     return list(dict.fromkeys(cells))

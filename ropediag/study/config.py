@@ -107,7 +107,9 @@ class StudyConfig:
         if not self.parents or not self.grid:
             raise ConfigError(f"study {self.name}: parents and grid must not be empty.")
         if len({Path(parent).name for parent in self.parents}) < len(self.parents):
-            raise ConfigError(f"study {self.name}: parents must have different names, which name their cells.")
+            raise ConfigError(
+                f"study {self.name}: parents must have different names, which name their cells."
+            )
         if self.seeds < 1:
             raise ConfigError(f"study {self.name}: seeds must be at least 1: got {self.seeds}.")
 
@@ -164,7 +166,7 @@ def _build(section: type[Section], values: dict[str, Any], where: str) -> Sectio
 
 
 def _convert(section: type, name: str, value: Any) -> Any:
-    kind = next(field.type for field in fields(section) if field.name == name)
+    kind: Any = next(field.type for field in fields(section) if field.name == name)
     if kind == tuple[float, ...]:
         return tuple(float(item) for item in _list(value))  # YAML reads 1e6 as text
     if kind == tuple[int, ...]:
@@ -173,7 +175,9 @@ def _convert(section: type, name: str, value: Any) -> Any:
         return tuple(Path(item) for item in _list(value))
     if kind == tuple[str, ...]:
         return tuple(str(item) for item in _list(value))
-    return {int: _whole, float: float, str: str}.get(kind, lambda given: given)(value)
+    if kind in (int, float, str):
+        return _whole(value) if kind is int else kind(value)
+    return value
 
 
 def _whole(value: Any) -> int:

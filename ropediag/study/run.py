@@ -12,7 +12,7 @@ from ropediag.analysis.law import LawFit, fit_law
 from ropediag.errors import ConfigError, RopediagError
 from ropediag.plots import SHOW_CONFIG
 from ropediag.plots.law import plot_law
-from ropediag.study.cells import Cell, list_cells
+from ropediag.study.cells import list_cells
 from ropediag.study.config import StudyConfig
 from ropediag.study.engines import run_cells
 from ropediag.study.table import make_table

@@ -5,7 +5,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ropediag.evaluate import EvaluateConfig, evaluate_checkpoint
+from ropediag.evaluate.config import EvaluateConfig
+from ropediag.evaluate.run import evaluate_checkpoint
 from ropediag.models.load import load_config
 from ropediag.prediction import predict
 from ropediag.study.cells import Cell

@@ -30,7 +30,10 @@ def train(folder, ids, *callbacks):
         report_to="none", save_strategy="no", disable_tqdm=True,
     )  # fmt: skip
     trainer = Trainer(
-        model=model, args=arguments, train_dataset=TrainingWindows(text, 64, 8, 0.0, 0), callbacks=[*callbacks]
+        model=model,
+        args=arguments,
+        train_dataset=TrainingWindows(text, 64, 8, 0.0, 0),
+        callbacks=[*callbacks],
     )
     trainer.train()
     return trainer

@@ -1,0 +1,121 @@
+"""Tokens a second of `ropediag tune` over those of the plainest PyTorch loop that does the same work.
+
+    python benchmarks/tune_speed.py --model demo --steps 100 --pairs 3
+
+Each run is a process of its own, A B A B ...: A is the loop (same model, windows, optimiser, schedule,
+clipping and precision, nothing else), B the Trainer run of ropediag. Time starts once model and text are
+loaded; both do a few steps before it.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WARM_UP = 5  # steps before the clock starts
+
+
+def load(options: argparse.Namespace):
+    """Load the model with its new base, and the windows."""
+    import numpy as np
+
+    from ropediag.models.load import load_model
+    from ropediag.tune.corpus import read_standard_library
+    from ropediag.tune.windows import TrainingWindows
+
+    rope = {"rope_type": "default", "rope_theta": options.base}
+    model = load_model(options.model, device="cpu", dtype="float32", changes={"rope_parameters": rope}).model
+    text = np.frombuffer(read_standard_library("train").text, dtype=np.uint8)
+    count = (options.steps + WARM_UP) * options.batch
+    return model, TrainingWindows(text, options.length, count, 0.15, 0)
+
+
+def run_loop(options: argparse.Namespace) -> float:
+    """Time the plain loop, seconds."""
+    import torch
+
+    model, windows = load(options)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.to(device).train()
+    named = dict(model.named_parameters())
+    decayed = [parameter for name, parameter in named.items() if "norm" not in name]
+    rest = [parameter for name, parameter in named.items() if "norm" in name]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps + WARM_UP)
+    loader = torch.utils.data.DataLoader(windows, batch_size=options.batch)
+    for step, batch in enumerate(loader):
+        if step == WARM_UP:
+            start = time.perf_counter()
+        tokens = batch["input_ids"].to(device)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            loss = model(input_ids=tokens, labels=tokens, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        optimiser.zero_grad()
+    loss.item()
+    return time.perf_counter() - start
+
+
+def run_tune(options: argparse.Namespace) -> float:
+    """Time the Trainer run of ``ropediag tune``, seconds."""
+    from transformers import TrainerCallback
+
+    from ropediag.tune.trainer import Recipe, run_trainer
+
+    class Clock(TrainerCallback):
+        """Notes when the warm-up ends."""
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == WARM_UP:
+                self.start = time.perf_counter()
+
+        def on_train_end(self, args, state, control, **kwargs):
+            self.seconds = time.perf_counter() - self.start
+
+    model, windows = load(options)
+    steps, clock = options.steps + WARM_UP, Clock()
+    recipe = Recipe(steps=steps, batch=options.batch, lr=1e-3, warmup_steps=steps // 10, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        run_trainer(model, windows, recipe, Path(folder), lambda line: None, callbacks=(clock,))
+    return clock.seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--base", type=float, default=1e6)
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--pairs", type=int, default=3, help="how often A and B are run, in turn")
+    parser.add_argument("--once", choices=("loop", "tune"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.once:
+        print(json.dumps((run_loop if options.once == "loop" else run_tune)(options)))
+        return
+    ratios = []
+    tokens = options.steps * options.batch * options.length
+    for _ in range(options.pairs):
+        rates = {}
+        for what in ("loop", "tune"):
+            command = [sys.executable, __file__, "--once", what, *sys.argv[1:]]
+            finished = subprocess.run(command, capture_output=True, text=True, check=True)
+            rates[what] = tokens / json.loads(finished.stdout.splitlines()[-1])
+            print(f"{what:5} {rates[what]:10,.0f} tokens/s", flush=True)
+        ratios.append(rates["tune"] / rates["loop"])
+    print(f"tune / loop median {statistics.median(ratios):.2f} (each {[round(r, 2) for r in ratios]})")
+    print(f"{options.model}, batch {options.batch} x {options.length}, {platform.machine()}")
+
+
+if __name__ == "__main__":
+    main()
