@@ -139,12 +139,13 @@ def _evaluate(
     training = reader.training
     predicted = predict_limit(loaded.model, training)
     elder = check_parent(parent, reader, ids) if parent is not None else None
-    attributes, train_len = describe_model(loaded, training), training.train_len
+    train_len, window = training.train_len, _sliding_window(config, training.train_len)
+    attributes = describe_model(loaded, training)
     tasks = run_harness(loaded, config.tasks) if config.tasks else {}  # unknown names are found out first
     with scale_attention(loaded.model, train_len) if config.log_attention else nullcontext():
         nll = _measure_loss(loaded.model, input_ids, say)
         windowed = reader.windowed(input_ids, train_len)
-        sliding = _measure_sliding(loaded.model, input_ids, config, windowed, train_len)
+        sliding = _measure_sliding(loaded.model, input_ids, *window, windowed, train_len)
         recall = _measure_recall(loaded, ids, config, train_len, say)
         key_tokens = _measure_key_tokens(elder or reader, input_ids, nll, windowed)
     regression = _measure_regression(elder, input_ids, windowed, train_len) if elder else None
@@ -167,17 +168,32 @@ def _evaluate(
         log_attention=config.log_attention,
         attributes={
             **attributes,
-            "kind": "evaluation",
-            "config": config.recipe(),
-            "seed": config.seed,
-            "length": config.length,
-            "text_hash": hash_tokens(ids),
+            **_describe_run(config, ids),
             "seconds": time.perf_counter() - begun,
         },
     )
     if config.out is not None:
         evaluation.write(config.out, force=config.force)
     return evaluation
+
+
+def _describe_run(config: EvaluateConfig, ids: np.ndarray) -> dict[str, str | int | float]:
+    return {
+        "kind": "evaluation",
+        "config": config.recipe(),
+        "seed": config.seed,
+        "length": config.length,
+        "text_hash": hash_tokens(ids),
+    }
+
+
+def _sliding_window(config: EvaluateConfig, train_len: int) -> tuple[int, int]:
+    """Window and stride of the sliding perplexity, tokens."""
+    window = config.window or train_len
+    stride = config.stride or max(1, window // 2)
+    if stride >= window:
+        raise ConfigError(f"stride must be below the window, {window} tokens: got {stride}.")
+    return window, stride
 
 
 def _measure_loss(
@@ -195,15 +211,12 @@ def _measure_loss(
 def _measure_sliding(
     model: Any,
     ids: Int[Tensor, "sequence position"],
-    config: EvaluateConfig,
+    window: int,
+    stride: int,
     windowed: Float[np.ndarray, "sequence position"],
     train_len: int,
 ) -> SlidingPerplexity:
     """Sliding-window perplexity; with the windows of the windowed loss it is at hand already."""
-    window = config.window or train_len
-    stride = config.stride or max(1, window // 2)
-    if stride >= window:
-        raise ConfigError(f"stride must be below the window, {window} tokens: got {stride}.")
     if (window, stride) == (train_len, max(1, train_len // 2)):
         return SlidingPerplexity(perplexity(windowed), window, stride)
     return sliding_perplexity(model, ids, window, stride)
