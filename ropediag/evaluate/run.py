@@ -16,7 +16,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ropediag.analysis.limit import excess_at_multiples, measure_limit
-from ropediag.errors import ConfigError
 from ropediag.evaluate.config import EvaluateConfig
 from ropediag.evaluate.harness import check_harness, run_harness
 from ropediag.evaluate.keytokens import KeyTokens, find_key_tokens, score_key_tokens, short_window
@@ -27,7 +26,7 @@ from ropediag.evaluate.readers import Reader, check_parent, check_reader, predic
 from ropediag.evaluate.regression import Regression, compare_losses
 from ropediag.evaluate.result import Evaluation
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
-from ropediag.evaluate.verdict import RecallAt, find_disagreement
+from ropediag.evaluate.verdict import find_disagreements
 from ropediag.models.inputs import read_tokens
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position
@@ -139,7 +138,7 @@ def _evaluate(
     training = reader.training
     predicted = predict_limit(loaded.model, training)
     elder = check_parent(parent, reader, ids) if parent is not None else None
-    train_len, window = training.train_len, _sliding_window(config, training.train_len)
+    train_len, window = training.train_len, config.sliding_window(training.train_len)
     attributes = describe_model(loaded, training)
     tasks = run_harness(loaded, config.tasks) if config.tasks else {}  # unknown names are found out first
     with scale_attention(loaded.model, train_len) if config.log_attention else nullcontext():
@@ -161,7 +160,7 @@ def _evaluate(
         single_pass_perplexity=perplexity(nll),
         sliding_perplexity=sliding,
         recall=recall,
-        disagreement=_disagreements(measured.position, train_len, recall),
+        disagreement=find_disagreements(measured.position, train_len, recall),
         key_tokens=key_tokens,
         regression=regression,
         tasks=tasks,
@@ -185,15 +184,6 @@ def _describe_run(config: EvaluateConfig, ids: np.ndarray) -> dict[str, str | in
         "length": config.length,
         "text_hash": hash_tokens(ids),
     }
-
-
-def _sliding_window(config: EvaluateConfig, train_len: int) -> tuple[int, int]:
-    """Window and stride of the sliding perplexity, tokens."""
-    window = config.window or train_len
-    stride = config.stride or max(1, window // 2)
-    if stride >= window:
-        raise ConfigError(f"stride must be below the window, {window} tokens: got {stride}.")
-    return window, stride
 
 
 def _measure_loss(
@@ -233,15 +223,6 @@ def _measure_recall(
         measure_recall(loaded.model, task, make, lengths, config.trials, config.seed, say)
         for task, make in recall_tasks(loaded.tokenizer, vocabulary, ids.reshape(-1)).items()
     )
-
-
-def _disagreements(limit: int | None, train_len: int, recall: tuple[Recall, ...]) -> tuple[str, ...]:
-    found = []
-    for each in recall:
-        sums = zip(each.lengths, each.hits.sum(1).tolist(), each.count.sum(1).tolist(), strict=True)
-        at_lengths = [RecallAt(*sums_at) for sums_at in sums if sums_at[-1]]
-        found.append(find_disagreement(limit, train_len, at_lengths, each.chance))
-    return tuple(sentence for sentence in found if sentence)
 
 
 def _measure_key_tokens(
