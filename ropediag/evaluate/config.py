@@ -60,16 +60,30 @@ class EvaluateConfig:
         check_least(self, "window", 2, "tokens of a sliding window")
         check_least(self, "stride", 1, "tokens between sliding windows")
         check_least(self, "trials", 0, "recall prompts at each length and depth")
-        if self.window and self.stride and self.stride >= self.window:
-            raise ConfigError(
-                f"stride must be below window, or some token has no context: got {self.stride} and "
-                f"{self.window}."
-            )
+        if self.window:
+            self.sliding_window(self.window)
         if self.log_attention and self.tasks:
             raise ConfigError(
                 "give log_attention or tasks, not both: the harness generates with a cache, where the "
                 "position of a query cannot be told from its place in the call."
             )
+
+    def sliding_window(self, train_len: int) -> tuple[int, int]:
+        """Window and stride of the sliding-window perplexity, tokens.
+
+        Raises
+        ------
+        ConfigError
+            If the stride reaches the window.
+        """
+        window = self.window or train_len
+        stride = self.stride or max(1, window // 2)
+        if stride >= window:
+            raise ConfigError(
+                f"stride must be below the window, {window} tokens, so that every token has context: "
+                f"got {stride}."
+            )
+        return window, stride
 
     def recipe(self) -> str:
         """The fields that decide the numbers, as JSON."""

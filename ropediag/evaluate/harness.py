@@ -38,11 +38,17 @@ def run_harness(loaded: LoadedModel, tasks: Sequence[str]) -> dict[str, dict[str
     Raises
     ------
     ConfigError
-        If the harness is not installed, the model has no tokenizer, or a task is not known.
+        If the harness is not installed, a task is not known, or the model has no tokenizer with a token for
+        the beginning or the end of a text.
     """
     check_harness()
     if loaded.tokenizer is None:
         raise ConfigError(f"{loaded.name} has no tokenizer, which the harness's tasks need.")
+    if loaded.tokenizer.bos_token_id is None and loaded.tokenizer.eos_token_id is None:
+        raise ConfigError(
+            f"the tokenizer of {loaded.name} has no token for the beginning or the end of a text, which the "
+            "harness puts before a prompt."
+        )
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 

@@ -36,7 +36,8 @@ class Reader:
         self, ids: Int[Tensor, "sequence position"], window: int
     ) -> Float[np.ndarray, "sequence position"]:
         """Loss with fewer than ``window`` tokens of context, nats."""
-        return np.stack([nll_windowed(self.loaded.model, row, window) for row in torch.unbind(ids)])
+        rows = torch.unbind(ids.to(next(self.loaded.model.parameters()).device))
+        return np.stack([nll_windowed(self.loaded.model, row, window) for row in rows])
 
 
 def check_reader(
@@ -72,8 +73,8 @@ def check_parent(parent: LoadedModel, child: Reader, ids: np.ndarray) -> Reader:
     words = [each.tokenizer.get_vocab() for each in (parent, child.loaded) if each.tokenizer is not None]
     if sizes[0] != sizes[1] or (len(words) == 2 and words[0] != words[1]):
         raise ConfigError(
-            f"{parent.name} is no parent of {child.loaded.name}: their vocabularies differ ({sizes[0]} and "
-            f"{sizes[1]} tokens), so their losses do not compare."
+            f"{parent.name} is no parent of {child.loaded.name}: their vocabularies differ, so their "
+            "losses do not compare. Name the checkpoint that it was tuned from."
         )
     try:
         training = read_training(parent, None, None)

@@ -16,7 +16,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ropediag.analysis.limit import excess_at_multiples, measure_limit
-from ropediag.errors import ConfigError
 from ropediag.evaluate.config import EvaluateConfig
 from ropediag.evaluate.harness import check_harness, run_harness
 from ropediag.evaluate.keytokens import KeyTokens, find_key_tokens, score_key_tokens, short_window
@@ -27,7 +26,7 @@ from ropediag.evaluate.readers import Reader, check_parent, check_reader, predic
 from ropediag.evaluate.regression import Regression, compare_losses
 from ropediag.evaluate.result import Evaluation
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
-from ropediag.evaluate.verdict import RecallAt, find_disagreement
+from ropediag.evaluate.verdict import find_disagreements
 from ropediag.models.inputs import read_tokens
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position
@@ -139,12 +138,13 @@ def _evaluate(
     training = reader.training
     predicted = predict_limit(loaded.model, training)
     elder = check_parent(parent, reader, ids) if parent is not None else None
-    attributes, train_len = describe_model(loaded, training), training.train_len
+    train_len, window = training.train_len, config.sliding_window(training.train_len)
+    attributes = describe_model(loaded, training)
     tasks = run_harness(loaded, config.tasks) if config.tasks else {}  # unknown names are found out first
     with scale_attention(loaded.model, train_len) if config.log_attention else nullcontext():
         nll = _measure_loss(loaded.model, input_ids, say)
         windowed = reader.windowed(input_ids, train_len)
-        sliding = _measure_sliding(loaded.model, input_ids, config, windowed, train_len)
+        sliding = _measure_sliding(loaded.model, input_ids, *window, windowed, train_len)
         recall = _measure_recall(loaded, ids, config, train_len, say)
         key_tokens = _measure_key_tokens(elder or reader, input_ids, nll, windowed)
     regression = _measure_regression(elder, input_ids, windowed, train_len) if elder else None
@@ -160,24 +160,30 @@ def _evaluate(
         single_pass_perplexity=perplexity(nll),
         sliding_perplexity=sliding,
         recall=recall,
-        disagreement=_disagreements(measured.position, train_len, recall),
+        disagreement=find_disagreements(measured.position, train_len, recall),
         key_tokens=key_tokens,
         regression=regression,
         tasks=tasks,
         log_attention=config.log_attention,
         attributes={
             **attributes,
-            "kind": "evaluation",
-            "config": config.recipe(),
-            "seed": config.seed,
-            "length": config.length,
-            "text_hash": hash_tokens(ids),
+            **_describe_run(config, ids),
             "seconds": time.perf_counter() - begun,
         },
     )
     if config.out is not None:
         evaluation.write(config.out, force=config.force)
     return evaluation
+
+
+def _describe_run(config: EvaluateConfig, ids: np.ndarray) -> dict[str, str | int | float]:
+    return {
+        "kind": "evaluation",
+        "config": config.recipe(),
+        "seed": config.seed,
+        "length": config.length,
+        "text_hash": hash_tokens(ids),
+    }
 
 
 def _measure_loss(
@@ -195,15 +201,12 @@ def _measure_loss(
 def _measure_sliding(
     model: Any,
     ids: Int[Tensor, "sequence position"],
-    config: EvaluateConfig,
+    window: int,
+    stride: int,
     windowed: Float[np.ndarray, "sequence position"],
     train_len: int,
 ) -> SlidingPerplexity:
     """Sliding-window perplexity; with the windows of the windowed loss it is at hand already."""
-    window = config.window or train_len
-    stride = config.stride or max(1, window // 2)
-    if stride >= window:
-        raise ConfigError(f"stride must be below the window, {window} tokens: got {stride}.")
     if (window, stride) == (train_len, max(1, train_len // 2)):
         return SlidingPerplexity(perplexity(windowed), window, stride)
     return sliding_perplexity(model, ids, window, stride)
@@ -220,15 +223,6 @@ def _measure_recall(
         measure_recall(loaded.model, task, make, lengths, config.trials, config.seed, say)
         for task, make in recall_tasks(loaded.tokenizer, vocabulary, ids.reshape(-1)).items()
     )
-
-
-def _disagreements(limit: int | None, train_len: int, recall: tuple[Recall, ...]) -> tuple[str, ...]:
-    found = []
-    for each in recall:
-        sums = zip(each.lengths, each.hits.sum(1).tolist(), each.count.sum(1).tolist(), strict=True)
-        at_lengths = [RecallAt(*sums_at) for sums_at in sums if sums_at[-1]]
-        found.append(find_disagreement(limit, train_len, at_lengths, each.chance))
-    return tuple(sentence for sentence in found if sentence)
 
 
 def _measure_key_tokens(

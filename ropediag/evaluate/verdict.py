@@ -7,6 +7,7 @@ A model can keep its loss low far out by reading only what is near, and find not
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ropediag.evaluate.retrieval import Recall
 from ropediag.tune.measure import share_interval
 
 KEPT = 0.5  # of the recall inside the training length, above chance: below it, retrieval counts as lost
@@ -23,6 +24,16 @@ class RecallAt:
     @property
     def share(self) -> float:
         return self.hits / self.count
+
+
+def find_disagreements(limit: int | None, train_len: int, recall: Sequence[Recall]) -> tuple[str, ...]:
+    """Compare the loss with each task's recall over all depths; arguments as for ``find_disagreement``."""
+    found = []
+    for each in recall:
+        sums = zip(each.lengths, each.hits.sum(1).tolist(), each.count.sum(1).tolist(), strict=True)
+        known = [RecallAt(length, hits, count) for length, hits, count in sums if count]
+        found.append(find_disagreement(limit, train_len, known, each.chance))
+    return tuple(sentence for sentence in found if sentence)
 
 
 def find_disagreement(

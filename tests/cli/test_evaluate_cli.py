@@ -88,7 +88,7 @@ def test_a_bad_checkpoint_is_refused_in_one_line(evaluate, shelf, tmp_path, mode
 BAD_OPTIONS = {
     "length of one": ("good", {"len": 1}, "length must be at least 2"),
     "negative trials": ("good", {"trials": -1}, "trials must be at least 0"),
-    "stride of a window": ("good", {"window": 8, "stride": 8}, "stride must be below window"),
+    "stride of a window": ("good", {"window": 8, "stride": 8}, "stride must be below the window, 8 tokens"),
     "stride of the training length": ("good", {"stride": 32}, "stride must be below the window, 32 tokens"),
     "unknown training length": ("good", {"train_len": None}, "training length is not known"),
     "no tokenizer": ("good", {"tokens": None}, "good has no tokenizer"),

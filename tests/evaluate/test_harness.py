@@ -13,6 +13,15 @@ from ropediag.evaluate.run import evaluate_checkpoint
 from ropediag.models.load import LoadedModel
 
 
+class Words:
+    """What the harness asks of a tokenizer beforehand: a token that ends a text."""
+
+    bos_token_id = None
+
+    def __init__(self, eos_token_id):
+        self.eos_token_id = eos_token_id
+
+
 @pytest.fixture
 def stand_in(monkeypatch):
     """Modules with the two names of lm-evaluation-harness that are used, which keep what they are given."""
@@ -42,15 +51,17 @@ def test_without_the_extra_tasks_are_refused_before_a_model_is_loaded(monkeypatc
 
 
 def test_the_harness_gets_the_model_and_its_tokenizer(stand_in):
-    model, tokenizer = object(), object()
+    model, tokenizer = object(), Words(1)
     found = harness.run_harness(LoadedModel(model, tokenizer, "toy", None), ["arc_easy", "piqa"])
     assert found == {"arc_easy": {"acc,none": 0.25}, "piqa": {"acc,none": 0.25}}
     assert stand_in == {"pretrained": model, "tokenizer": tokenizer}
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_an_unknown_task_and_a_missing_tokenizer_are_named():
+def test_an_unknown_task_and_an_unfit_tokenizer_are_named():
     with pytest.raises(ConfigError, match="cannot run piqa, nonsense"):
-        harness.run_harness(LoadedModel(object(), object(), "toy", None), ["piqa", "nonsense"])
+        harness.run_harness(LoadedModel(object(), Words(1), "toy", None), ["piqa", "nonsense"])
+    with pytest.raises(ConfigError, match="the tokenizer of toy has no token for the beginning"):
+        harness.run_harness(LoadedModel(object(), Words(None), "toy", None), ["piqa"])
     with pytest.raises(ConfigError, match="toy has no tokenizer"):
         harness.run_harness(LoadedModel(object(), None, "toy", None), ["piqa"])

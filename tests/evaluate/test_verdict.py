@@ -1,8 +1,10 @@
 """One sentence where loss and recall disagree, none where they agree or cannot be compared."""
 
+import numpy as np
 import pytest
 
-from ropediag.evaluate.verdict import RecallAt, find_disagreement
+from ropediag.evaluate.retrieval import Recall
+from ropediag.evaluate.verdict import RecallAt, find_disagreement, find_disagreements
 
 GOOD = RecallAt(128, 95, 100)
 
@@ -52,3 +54,14 @@ def test_what_is_lost_is_counted_from_chance():
 @pytest.mark.parametrize("measured", [[], [GOOD], [RecallAt(256, 90, 100)]])
 def test_both_sides_of_the_training_length_must_be_measured(measured):
     assert find_disagreement(None, 128, measured, chance=0.0) is None
+
+
+def test_each_task_is_compared_over_all_its_depths():
+    hits = {"passkey": [[0, 0], [4, 4], [0, 1]], "needle": [[0, 0], [4, 3], [4, 3]]}
+    count = np.array([[0, 0], [4, 4], [4, 4]])  # no prompt is as short as 64 tokens
+    recall = [
+        Recall(task, (64, 128, 256), (0.0, 1.0), np.array(found), count, np.zeros((3, 2)), 0.0)
+        for task, found in hits.items()
+    ]
+    (said,) = find_disagreements(None, 128, recall)
+    assert "from 100% to 12%" in said
