@@ -1,7 +1,9 @@
 """The table of a study: one row a model, with its predicted and its measured limit, and its curve."""
 
 import json
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,6 +14,7 @@ from ropediag.store import Capture, open_capture
 from ropediag.study.cells import Cell
 
 POINTS = 256  # of a curve, evenly spaced in the logarithm of the position
+RECALLED = 0.5  # share of right answers
 EXCESS_AT = (1.0, 1.5, 2.0, 4.0, 8.0)  # multiples of the predicted limit
 
 
@@ -46,7 +49,9 @@ def _row(cell: Cell, capture: Capture) -> xr.Dataset:
     windowed = capture["loss/nll_windowed"].values[:, 1:].mean(1) / np.log(2)
     base, pretrain_base = float(attributes["base"]), float(attributes["pretrain_base"])
     train_len, tune_len = int(attributes["train_len"]), int(attributes["tune_len"])
-    predicted = json.loads(attributes["figures"])["limit"]["predicted"]
+    figures = json.loads(attributes["figures"])
+    predicted = figures["limit"]["predicted"]
+    cost = (figures.get("regression") or {}).get("difference", {})
     measured = measure_limit(excess, train_len)
     curve = moving_mean(excess, measured.span).mean(0)
     centre = np.arange(len(curve)) + 1 + measured.span // 2
@@ -68,6 +73,18 @@ def _row(cell: Cell, capture: Capture) -> xr.Dataset:
             "nat",
             "steepest rise of the excess over one training length, past the training length",
         ),
+        "recall_reach": (
+            recall_reach(figures.get("recall") or []),
+            "token",
+            f"longest measured length up to which recall stays at {RECALLED:.0%} or above",
+        ),
+        "short_context_cost": (
+            _or_nan(cost.get("value")),
+            "nat/token",
+            "loss within the training length less the parent's",
+        ),
+        "short_context_cost_low": (_or_nan(cost.get("low")), "nat/token", "lower end of its 95 % interval"),
+        "short_context_cost_high": (_or_nan(cost.get("high")), "nat/token", "upper end of its 95 % interval"),
         "windowed_loss": (windowed.mean(), "bit/token", "loss with at most train_len tokens of context"),
         "windowed_loss_se": (windowed.std(ddof=1) / len(windowed) ** 0.5, "bit/token", "its standard error"),
     }
@@ -94,6 +111,15 @@ def steepest_rise(curve: np.ndarray, centre: np.ndarray, train_len: int) -> floa
     """
     inside = curve[np.searchsorted(centre, train_len) :]
     return float((inside[train_len:] - inside[:-train_len]).max()) if len(inside) > train_len else np.nan
+
+
+def recall_reach(recall: list[dict[str, Any]]) -> float:
+    """Longest length up to which the first recall task is right at least half the time, tokens; or NaN."""
+    if not recall:
+        return np.nan
+    shares = sorted((entry["length"], entry["value"]) for entry in recall[0]["by_length"])
+    held = [length for length, _ in takewhile(lambda entry: entry[1] >= RECALLED, shares)]
+    return float(held[-1]) if held else 0.0
 
 
 def _limit_values(measured: MeasuredLimit) -> dict[str, tuple[float, str, str]]:
