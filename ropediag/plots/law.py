@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 COLOURS = ("#5e3c99", "#e66101", "#1b7837", "#2166ac", "#b2182b")
+SYMBOLS = ("circle", "square-open", "diamond-open", "x-thin-open", "triangle-up-open")
 LINE, GRID = "#4d4d4d", "#ececec"
 
 
@@ -24,7 +25,8 @@ def plot_law(table: xr.Dataset) -> go.Figure:
     ends = [float(shown.predicted.min()), float(shown.predicted.max())]
     figure = go.Figure()
     figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": LINE, "dash": "dash"}, name="the law")
-    for colour, length in zip(COLOURS, np.unique(shown.tune_len.values), strict=False):
+    for index, length in enumerate(np.unique(shown.tune_len.values)):
+        colour, symbol = COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)]
         rows = shown.where(shown.tune_len == length, drop=True)
         figure.add_scatter(
             x=rows.predicted.values,
@@ -35,13 +37,21 @@ def plot_law(table: xr.Dataset) -> go.Figure:
                 "arrayminus": (rows.measured - rows.measured_low).values,
             },
             mode="markers",
-            marker={"color": colour, "size": 9},
+            marker={"color": colour, "size": 10, "symbol": symbol, "line": {"width": 2}},
             name=f"tuned at {int(length)} tokens",
             text=[f"base {base:,.0f}" for base in rows.base.values],
             hovertemplate="%{text}<br>predicted %{x:,.0f}, measured %{y:,.0f} tokens",
         )
-    figure.update_layout(template="plotly_white", width=760, height=520, legend={"x": 0.02, "y": 0.98})
+    ticks = 2 ** np.arange(4, 24)  # tokens; plotly shows those in range
+    figure.update_layout(
+        template="plotly_white",
+        width=760,
+        height=520,
+        margin={"t": 20, "r": 20},
+        legend={"x": 0.02, "y": 0.98},
+    )
     for axis, name in (("xaxis", "predicted"), ("yaxis", "measured")):
         title = f"{name} limit ({table[name].attrs['units']}s)"
-        figure.update_layout({axis: {"type": "log", "title": title, "gridcolor": GRID, "dtick": "D2"}})
+        labels = {"tickvals": ticks, "ticktext": [f"{tick:,}" for tick in ticks]}
+        figure.update_layout({axis: {"type": "log", "title": title, "gridcolor": GRID, **labels}})
     return figure

@@ -1,5 +1,7 @@
 """Recall by length and depth: one cell for each, from nothing found again (white) to all (dark)."""
 
+import textwrap
+
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
@@ -35,7 +37,11 @@ def plot_recall(recall: xr.Dataset) -> go.Figure:
             xgap=1,
             ygap=1,
             customdata=np.stack(counts, axis=-1),
-            texttemplate="%{customdata[0]}/%{customdata[1]}",
+            text=[
+                [f"{int(a)}/{int(b)}" for a, b in zip(*row, strict=True)]
+                for row in zip(*counts[:2], strict=True)
+            ],
+            texttemplate="%{text}",
             hovertemplate="%{x} tokens, depth %{y}<br>%{customdata[0]} of %{customdata[1]} right<br>"
             "%{customdata[2]:,.0f} tokens back<extra></extra>",
             colorbar={"title": share.attrs["long_name"], "tickformat": ".0%"},
@@ -64,4 +70,4 @@ def plot_recall(recall: xr.Dataset) -> go.Figure:
 
 def _axis_title(axis: xr.DataArray) -> str:
     unit = f" ({axis.attrs['units']})" if axis.attrs["units"] != "1" else ""
-    return axis.attrs["long_name"] + unit
+    return "<br>".join(textwrap.wrap(axis.attrs["long_name"] + unit, 40))

@@ -125,12 +125,15 @@ def check_run(config: Any) -> None:
         )
 
 
-def write_command(name: str, config: Any) -> str:
-    """Write the command that repeats a run: the flags that differ from the defaults."""
+def write_command(name: str, config: Any, **flags: str) -> str:
+    """Write the command that repeats a run: the flags that differ from the defaults.
+
+    ``flags`` names those of fields whose flag is not the field's own name.
+    """
     words = ["ropediag", name]
     for field in fields(config):
         value = getattr(config, field.name)
-        flag = "--" + field.name.replace("_", "-")
+        flag = "--" + flags.get(field.name, field.name).replace("_", "-")
         if field.name in PASSING or (field.name != "out" and value == field.default):
             continue
         if value is True:

@@ -96,7 +96,7 @@ class TuneConfig:
 
     def command_line(self) -> str:
         """Write the command that repeats this run: the flags that differ from the defaults."""
-        return write_command("tune", self)
+        return write_command("tune", self, length="len")
 
     def settings(self) -> dict[str, Any]:
         """What a run that goes on must share with the one it goes on from."""

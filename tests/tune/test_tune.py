@@ -1,13 +1,19 @@
 """Tuning: the RoPE that was asked for, the pretraining kept on record, the weights really trained."""
 
+import inspect
 import json
+import shlex
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
 import torch
+import typer
 from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
 
 from ropediag.checkpoint import read_checkpoint, resolve_training
+from ropediag.cli import tune as tune_command
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.load import load_model
 from ropediag.models.rotation import measure_rotation
@@ -107,8 +113,28 @@ def test_lora_is_merged_into_ordinary_weights(parent, config):
     assert torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
 
 
+def test_the_recorded_command_repeats_the_run(config, monkeypatch):
+    wanted = changed(config, length=96, scaling="yarn", factor=2.0, gradient_checkpointing=True, seed=2)
+    made = []
+    monkeypatch.setattr(tune, "tune_model", lambda config, say: made.append(config))
+    app = typer.Typer()
+    app.command()(tune_command.command)
+    result = CliRunner().invoke(app, shlex.split(wanted.command_line())[2:])
+    assert result.exit_code == 0, result.output
+    assert made == [wanted]
+
+
+def test_the_command_offers_every_setting_with_its_default():
+    flags = inspect.signature(tune_command.command).parameters
+    settings = {field.name: field.default for field in fields(TuneConfig)}
+    assert set(flags) == set(settings)
+    for name, default in settings.items():
+        if default is not MISSING:
+            assert flags[name].default == (default or None if name == "text" else default)
+
+
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("given", "words"),
     [
         ({"base": 1.0}, "base must be a number above 1"),
         ({"base": float("nan")}, "base must be a number above 1"),
@@ -121,9 +147,9 @@ def test_lora_is_merged_into_ordinary_weights(parent, config):
         ({"lora": 0}, "lora must be at least 1"),
     ],
 )
-def test_settings_that_cannot_be_used_are_refused_before_anything_loads(config, fields, words):
+def test_settings_that_cannot_be_used_are_refused_before_anything_loads(config, given, words):
     with pytest.raises(ConfigError, match=words):
-        changed(config, **fields)
+        changed(config, **given)
 
 
 def test_too_little_text_is_refused(config):

@@ -1,0 +1,55 @@
+"""What is shipped of the study is what its page says."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ropediag.checkpoint import read_checkpoint
+from ropediag.study.cells import list_cells
+from ropediag.study.config import read_study
+from ropediag.study.run import fit_table
+from ropediag.tune.metadata import hash_weights, read_metadata
+
+ROOT = Path(__file__).parents[2]
+MODELS = sorted((ROOT / "studies" / "models").iterdir())
+
+
+@pytest.fixture(scope="module")
+def table():
+    found = xr.load_dataset(ROOT / "studies" / "results" / "scaling-law.h5", engine="h5netcdf")
+    return found.assign({name: found[name].astype(bool) for name in ("tuned", "past_critical_base")})
+
+
+def test_the_table_holds_every_cell_of_the_study_with_its_curve(table):
+    cells = list_cells(read_study(ROOT / "studies" / "scaling-law.yaml"))
+    assert table.model.values.tolist() == [cell.name for cell in cells]
+    assert (np.isfinite(table.excess).sum("position") > 100).all()
+
+
+def test_the_page_states_the_fit_and_the_limits_of_the_table(table):
+    page = (ROOT / "docs" / "scaling-law.md").read_text(encoding="utf-8")
+    law = fit_table(table)
+    assert (
+        f"R² {law.r_squared:.3f}) of slope {law.slope:.2f} (95 % interval {law.low:.2f} to {law.high:.2f}"
+        in page
+    )
+    for row in table.to_dataframe().groupby("model").first().itertuples():
+        assert f"| {row.measured:,.0f} | {row.measured_low:,.0f} to {row.measured_high:,.0f} |" in page or (
+            row.Index == "demo-b10000-t128-s0"  # the control, which the page leaves out
+        )
+
+
+def test_the_table_repeats_the_fit_that_it_records(table):
+    assert json.loads(table.attrs["law"])["slope"] == pytest.approx(fit_table(table).slope)
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+def test_a_shipped_model_is_the_one_of_its_record(folder):
+    record = read_metadata(folder)
+    config, _ = read_checkpoint(folder)
+    assert record.weights_hash == hash_weights(folder)
+    assert config["rope_parameters"]["rope_theta"] == record.base
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 8_000_000
