@@ -74,12 +74,17 @@ def run_study(
 
 
 def fit_table(table: xr.Dataset) -> LawFit | None:
-    """Fit the law to the tuned models above their critical base that show both limits."""
+    """Fit the law to the tuned models above their critical base that show both limits.
+
+    Seeds of one model count as one, with the geometric mean of their limits: they share what the law
+    gets wrong, so taking them as independent would make the interval too narrow.
+    """
     chosen = table.tuned & table.past_critical_base & np.isfinite(table.predicted + table.measured)
-    rows = table.where(chosen, drop=True)
-    if len(np.unique(rows.predicted)) < 3:
+    rows = table[["base", "tune_len", "predicted", "measured"]].where(chosen, drop=True).to_dataframe()
+    models = np.log(rows).groupby(["predicted", "base", "tune_len"]).measured.mean().reset_index()
+    if models.predicted.nunique() < 3:
         return None
-    return fit_law(rows.predicted.values, rows.measured.values)
+    return fit_law(np.exp(models.predicted.to_numpy()), np.exp(models.measured.to_numpy()))
 
 
 def _write_results(table: xr.Dataset, folder: Path) -> StudyResult:

@@ -144,15 +144,17 @@ def test_the_reach_of_recall_ends_at_the_first_length_below_one_half():
 
 
 def test_the_law_is_fitted_to_tuned_models_past_their_critical_base_with_both_limits():
-    predicted = np.array([100.0, 200, 400, 800, 1600, 3200])
+    predicted = np.array([100.0, 200, 400, 400, 800, 1600, 3200])
     table = xr.Dataset(
         {
-            "tuned": ("model", [True, True, True, True, False, True]),
-            "past_critical_base": ("model", [True, True, True, False, True, True]),
+            "base": ("model", predicted * 10),
+            "tune_len": ("model", [128] * 7),
+            "tuned": ("model", [True, True, True, True, True, False, True]),
+            "past_critical_base": ("model", [True, True, True, True, False, True, True]),
             "predicted": ("model", predicted),
-            "measured": ("model", [150.0, 300, 600, 1, 1, np.nan]),
+            "measured": ("model", [150.0, 300, 300, 1200, 1, 1, np.nan]),  # two seeds, geometric mean 600
         }
     )
     fit = fit_table(table)
     assert (fit.count, fit.slope, fit.ratio) == (3, pytest.approx(1), pytest.approx(1.5))
-    assert fit_table(table.isel(model=[0, 1, 3])) is None
+    assert fit_table(table.isel(model=[0, 1, 4])) is None
