@@ -14,7 +14,7 @@ def command(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds, instead of the file's.")] = None,
     engine: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the cells.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the tuning commands.")] = False,
 ) -> None:
     """Tune and evaluate every model of a study, then fit the extrapolation law to them.
 
@@ -25,15 +25,17 @@ def command(
     config = read_study(study)
     if seeds is not None:
         config = replace(config, seeds=seeds)
+    folder = out or Path("studies/runs") / config.name
     if dry_run:
-        from ropediag.study.cells import list_cells
+        from ropediag.study.cells import list_cells, plan_tuning
 
         for cell in list_cells(config):
-            typer.echo(cell.name)
+            tuning = plan_tuning(cell, config, folder)
+            typer.echo(f"# {cell.name}, not tuned" if tuning is None else tuning.command_line())
         return
     from ropediag.study.run import run_study  # loading torch takes seconds
 
-    result = run_study(config, out or Path("studies/runs") / config.name, engine, typer.echo)
+    result = run_study(config, folder, engine, typer.echo)
     law = result.law
     if law is None:
         typer.echo("too few models above the critical base showed a limit to fit the law")

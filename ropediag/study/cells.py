@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ropediag.study.config import StudyConfig
+from ropediag.tune.tune_config import TuneConfig
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,32 @@ def list_cells(config: StudyConfig) -> list[Cell]:
             for grid in config.grid:
                 cells += [Cell(parent, base, length, seed) for length in grid.lengths for base in grid.bases]
     return list(dict.fromkeys(cells))
+
+
+def cell_folder(cell: Cell, folder: Path) -> Path:
+    """Where a cell's model and measurements lie in the folder of its study."""
+    return folder / "cells" / cell.name
+
+
+def plan_tuning(cell: Cell, config: StudyConfig, folder: Path) -> TuneConfig | None:
+    """Work out how a cell's model is tuned; None for the parent, which is not.
+
+    Raises
+    ------
+    ConfigError
+        If the settings of the study make no tuning run.
+    """
+    if cell.base is None or cell.tune_len is None:
+        return None
+    return TuneConfig(
+        model=cell.parent,
+        out=cell_folder(cell, folder) / "model",
+        base=cell.base,
+        length=cell.tune_len,
+        text=config.tune.text,
+        steps=config.tune.steps,
+        batch=max(1, config.tune.tokens // cell.tune_len),
+        lr=config.tune.lr,
+        seed=cell.seed,
+        force=True,  # an interrupted run may have left files there
+    )

@@ -9,7 +9,7 @@ from ropediag.evaluate.config import EvaluateConfig
 from ropediag.evaluate.run import evaluate_checkpoint
 from ropediag.models.load import load_config
 from ropediag.prediction import predict
-from ropediag.study.cells import Cell
+from ropediag.study.cells import Cell, cell_folder, plan_tuning
 from ropediag.study.config import StudyConfig
 from ropediag.tune.metadata import METADATA_NAME
 from ropediag.tune.tune import tune_model
@@ -32,7 +32,8 @@ class CellWork:
     def __call__(self, cell: Cell) -> None:
         if self.is_finished(cell):
             return
-        model = cell.parent if cell.base is None else str(self._tune(cell))
+        tuning = plan_tuning(cell, self.config, self.folder)
+        model = cell.parent if tuning is None else self._tune(tuning)
         evaluate_checkpoint(
             EvaluateConfig(
                 model=model,
@@ -40,14 +41,14 @@ class CellWork:
                 out=self.evaluation(cell),
                 sequences=self.config.evaluate.sequences,
                 text=self.config.evaluate.text,
-                parent=None if cell.base is None else cell.parent,
+                parent=None if tuning is None else cell.parent,
                 force=True,
             )
         )
 
     def evaluation(self, cell: Cell) -> Path:
         """Where the cell's measurements lie."""
-        return self.folder / "cells" / cell.name / "evaluation.h5"
+        return cell_folder(cell, self.folder) / "evaluation.h5"
 
     def is_finished(self, cell: Cell) -> bool:
         return self.evaluation(cell).exists()
@@ -61,24 +62,9 @@ class CellWork:
             wanted = max(wanted, math.ceil(self.config.evaluate.reach * limit))
         return math.ceil(wanted / LENGTH_STEP) * LENGTH_STEP
 
-    def _tune(self, cell: Cell) -> Path:
-        """Tune the cell's model unless that was done before."""
-        out = self.folder / "cells" / cell.name / "model"
-        if (out / METADATA_NAME).exists():
-            return out
-        shutil.rmtree(out, ignore_errors=True)
-        tune = self.config.tune
-        return tune_model(
-            TuneConfig(
-                model=cell.parent,
-                out=out,
-                base=cell.base,
-                length=cell.tune_len,
-                text=tune.text,
-                steps=tune.steps,
-                batch=max(1, tune.tokens // int(cell.tune_len or 1)),
-                lr=tune.lr,
-                seed=cell.seed,
-            ),
-            say=lambda line: None,
-        )
+    def _tune(self, tuning: TuneConfig) -> str:
+        """Tune a model unless that was done before."""
+        if not (tuning.out / METADATA_NAME).exists():
+            shutil.rmtree(tuning.out, ignore_errors=True)
+            tune_model(tuning, say=lambda line: None)
+        return str(tuning.out)
