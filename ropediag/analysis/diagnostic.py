@@ -1,0 +1,126 @@
+"""What makes a function a diagnostic: it says what it asks and what its numbers mean.
+
+A diagnostic is one function in a file of its own in this folder, marked with ``@diagnostic``. It takes a
+``Capture``, or, where no capture is needed, a ``RopeSpec`` and a length, and gives a labelled Dataset.
+``list_diagnostics`` finds them by scanning the folder, so a new one is a new file and nothing else.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ropediag.errors import ConfigError
+from ropediag.rope import RopeSpec
+from ropediag.store import Capture
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+KEPT_ATTRIBUTES = ("model", "base", "pretrain_base", "train_len", "tune_len", "length")
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One question to a model, and the function that answers it; call it with a capture.
+
+    Attributes
+    ----------
+    name : the file it lies in
+    question : what it answers
+    high : what a high value means
+    interval : where its uncertainty comes from, or why it has none
+    source : what it is taken from
+    shows : the variable that a figure draws, its last axis across
+    measure : the function itself
+    geometry : whether a ``RopeSpec`` and a length are all it needs
+    """
+
+    name: str
+    question: str
+    high: str
+    interval: str
+    source: str
+    shows: str
+    measure: Callable[..., "xr.Dataset"]
+    geometry: bool
+
+    def __call__(
+        self, subject: Capture | RopeSpec, length: int | None = None, **options: Any
+    ) -> "xr.Dataset":
+        """Measure.
+
+        Parameters
+        ----------
+        subject : a capture; for a diagnostic of the geometry alone also a ``RopeSpec``
+        length : tokens, with a ``RopeSpec`` only; a capture has its own
+
+        Returns
+        -------
+        xr.Dataset
+            Every variable has ``units`` and ``long_name``; the attributes are those of this class, and of
+            the model where a capture was given.
+
+        Raises
+        ------
+        ConfigError
+            If a ``RopeSpec`` is given where a capture is needed, or without a length.
+        """
+        if not self.geometry:
+            if not isinstance(subject, Capture):
+                raise ConfigError(f"{self.name} needs a capture: got a {type(subject).__name__}.")
+            found = self.measure(subject, **options)
+        else:
+            spec, reach = self._geometry(subject, length)
+            found = self.measure(spec, reach, **options)
+        labels = {name: getattr(self, name) for name in ("question", "high", "interval", "source", "shows")}
+        return found.assign_attrs(
+            _describe(subject, length) | found.attrs | labels | {"diagnostic": self.name}
+        )
+
+    def _geometry(self, subject: Capture | RopeSpec, length: int | None) -> tuple[RopeSpec, int]:
+        if isinstance(subject, Capture):
+            return subject.spec(), int(subject.attrs["length"])
+        if length is None:
+            raise ConfigError(f"{self.name} needs a length, in tokens, beside a RopeSpec.")
+        return subject, length
+
+
+def diagnostic(
+    *, question: str, high: str, interval: str, source: str, shows: str, geometry: bool = False
+) -> Callable[[Callable[..., "xr.Dataset"]], Diagnostic]:
+    """Mark a function as a diagnostic; arguments as in ``Diagnostic``."""
+
+    def mark(measure: Callable[..., "xr.Dataset"]) -> Diagnostic:
+        name = measure.__module__.rpartition(".")[2]
+        return Diagnostic(name, question, high, interval, source, shows, measure, geometry)
+
+    return mark
+
+
+def list_diagnostics() -> dict[str, Diagnostic]:
+    """Find every diagnostic in this folder, by name.
+
+    Raises
+    ------
+    ConfigError
+        If a file holds two of them.
+    """
+    package = importlib.import_module(__package__ or "ropediag.analysis")
+    found: dict[str, Diagnostic] = {}
+    for entry in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{entry.name}")
+        own = [value for value in vars(module).values() if isinstance(value, Diagnostic)]
+        for each in (value for value in own if value.name == entry.name):
+            if entry.name in found:
+                raise ConfigError(f"{module.__name__} holds two diagnostics: put each in a file of its own.")
+            found[entry.name] = each
+    return found
+
+
+def _describe(subject: Capture | RopeSpec, length: int | None) -> dict[str, Any]:
+    if isinstance(subject, Capture):
+        return {name: subject.attrs[name] for name in KEPT_ATTRIBUTES if name in subject.attrs}
+    known = {"base": subject.base, "pretrain_base": subject.pretrain_base, "train_len": subject.train_len}
+    return {name: value for name, value in (known | {"length": length}).items() if value is not None}
