@@ -1,0 +1,168 @@
+"""Drift: which pairs leave the range they had in training, how far, and from which lag on.
+
+``excursions`` says how far each pair leaves its range at each lag; here a pair's largest excursion is its
+drift, a test says whether it is one, and the onset is the lag from which the pair stays outside.
+"""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+from scipy import stats
+
+from ropediag.analysis.diagnostic import diagnostic
+from ropediag.analysis.excursions import Excursions, find_excursions, read_profiles, trained_length
+from ropediag.store import Capture
+
+LEAST = 0.25  # in-window standard deviations: a smaller excursion is no drift
+FALSE_DISCOVERIES = 0.01  # the rate of false ones among the pairs that are called drifting
+Z = 1.959964  # 95 % of a normal distribution lie within this many standard deviations
+
+LABELS = {
+    "drift": ("in-window std", "drift: largest excursion of the mean contribution from its in-window range"),
+    "drift_se": ("in-window std", "standard error of the drift"),
+    "direction": ("1", "1 where it leaves its range upwards, -1 downwards"),
+    "peak_lag": ("tokens", "lag bin of the largest excursion"),
+    "scale": ("logit", "standard deviation of the contribution over in-window query-key pairs"),
+    "p_value": ("1", "probability of this much in a pair that leaves its range by no more than the least"),
+    "q_value": ("1", "lowest rate of false discoveries at which the pair is called drifting"),
+    "drifts": ("1", "whether the pair drifts"),
+    "onset": ("tokens", "first lag from which the pair stays outside its in-window range"),
+    "onset_low": ("tokens", "lower end of the 95 % interval of the onset"),
+    "onset_high": ("tokens", "upper end of the 95 % interval of the onset"),
+}  # fmt: skip
+
+
+@diagnostic(
+    question="Which pairs' contributions leave the range they had in training, how far, from which lag on?",
+    high="the mean contribution lies that many in-window standard deviations outside its trained range",
+    interval="standard error over sequences, with fewer than 8 over blocks of queries; Student's t, the lags "
+    "of a pair by Bonferroni, all pairs by Benjamini and Hochberg",
+    source="the claim is that of Liu et al. 2023, arXiv:2310.05209; the measure is ropediag's own",
+    shows="drift",
+)
+def measure_drift(capture: Capture) -> xr.Dataset:
+    """Find the pairs that drift.
+
+    Returns
+    -------
+    xr.Dataset over (layer, query_head, pair)
+        ``drift``, ``drift_se``: the largest excursion past the window; ``direction``, ``peak_lag``: of that
+        excursion; ``scale``: in-window standard deviation; ``p_value``, ``q_value``: of the hypothesis that
+        the pair stays within ``LEAST`` of its range, alone and among all pairs; ``drifts``; ``onset`` with
+        ``onset_low`` and ``onset_high``, for pairs that drift: where the excursion, and the excursion plus
+        and minus 1.96 standard errors, goes above ``LEAST`` for good. NaN where a layer has no such head or
+        pair, where no lag lies past the window, or where the pair does not stay outside.
+
+    Raises
+    ------
+    CaptureError
+        If the file does not state the training length.
+    """
+    trained, length = trained_length(capture), int(capture.attrs["length"])
+    rows = []
+    for layer in capture.values("layer").tolist():
+        profiles = read_profiles(capture, layer, trained)
+        rows.append(judge(find_excursions(profiles, trained, length), trained) | {"scale": profiles.scale})
+    found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    found["q_value"] = control_false_discoveries(found["p_value"])
+    found["drifts"] = found["q_value"] <= FALSE_DISCOVERIES
+    for name in ("onset", "onset_low", "onset_high"):
+        found[name] = np.where(found["drifts"], found[name], np.nan)
+    mean = capture["scores/mean"]
+    axes = ("layer", "query_head", "pair")
+    return xr.Dataset(
+        {
+            name: (axes, found[name], {"units": units, "long_name": meaning})
+            for name, (units, meaning) in LABELS.items()
+        },
+        {axis: mean[axis] for axis in axes},
+        {"trained": trained, "least": LEAST},
+    )
+
+
+def flagged_pairs(capture: Capture) -> dict[tuple[int, int], list[int]]:
+    """List the pairs that drift, by (layer, query head)."""
+    drifts = measure_drift(capture).drifts
+    found: dict[tuple[int, int], list[int]] = {}
+    for layer, head, pair in np.argwhere(drifts.values).tolist():
+        place = (int(drifts.layer[layer]), int(drifts.query_head[head]))
+        found.setdefault(place, []).append(int(drifts.pair[pair]))
+    return found
+
+
+def judge(excursions: Excursions, trained: int) -> dict[str, Float[np.ndarray, "head pair"]]:
+    """Sum up the excursions of one layer: its largest, the test of it, and the onset.
+
+    Returns
+    -------
+    dict of (head, pair) arrays: drift, drift_se, direction, peak_lag, p_value, onset, onset_low, onset_high
+    """
+    value, error = excursions.value, excursions.error
+    heads, pairs, bins = value.shape
+    if not bins:
+        names = ("drift", "drift_se", "direction", "peak_lag", "p_value", "onset", "onset_low", "onset_high")
+        return {name: np.full((heads, pairs), np.nan) for name in names}
+    known = np.isfinite(value).any(-1)
+    peak = np.where(np.isfinite(value), value, -np.inf).argmax(-1)[..., None]
+
+    def at_peak(array: np.ndarray) -> np.ndarray:
+        return np.where(known, np.take_along_axis(array, peak, -1)[..., 0], np.nan)
+
+    return {
+        "drift": np.maximum(at_peak(value), 0.0),
+        "drift_se": at_peak(error),
+        "direction": at_peak(excursions.direction),
+        "peak_lag": np.where(known, excursions.lag[peak[..., 0]].astype(float), np.nan),
+        "p_value": assess_excursions(excursions),
+        "onset": find_onset(value > LEAST, excursions, trained),
+        "onset_low": find_onset(value + Z * error > LEAST, excursions, trained),
+        "onset_high": find_onset(value - Z * error > LEAST, excursions, trained),
+    }
+
+
+def assess_excursions(excursions: Excursions) -> Float[np.ndarray, "head pair"]:
+    """Test that no excursion of a pair exceeds ``LEAST``; NaN where no error is known.
+
+    One-sided Student's t in each bin; the smallest p-value counts, times the number of bins tested.
+    """
+    tested = excursions.freedom > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (excursions.value[..., tested] - LEAST) / excursions.error[..., tested]
+    p = stats.t.sf(t, excursions.freedom[tested])
+    count = np.isfinite(p).sum(-1)
+    smallest = np.where(np.isfinite(p), p, 1.0).min(-1, initial=1.0)
+    return np.where(count > 0, np.minimum(smallest * count, 1.0), np.nan)
+
+
+def control_false_discoveries(p_value: Float[np.ndarray, "*axis"]) -> Float[np.ndarray, "*axis"]:
+    """Adjust p-values for how many there are, after Benjamini and Hochberg 1995; NaN stays NaN."""
+    adjusted = np.full(p_value.shape, np.nan)
+    known = np.isfinite(p_value)
+    if known.any():
+        adjusted[known] = stats.false_discovery_control(p_value[known])
+    return adjusted
+
+
+def find_onset(
+    outside: Bool[np.ndarray, "head pair bin"], excursions: Excursions, trained: int
+) -> Float[np.ndarray, "head pair"]:
+    """Find the first lag from which a pair stays outside its range; NaN where it does not.
+
+    It stays outside if it is back inside for no more than ``trained`` lags on end, or a single bin: a slow
+    pair that has left its range at one end crosses it on the way to the other, in about that many.
+
+    Parameters
+    ----------
+    outside : whether the pair is outside its range in each bin
+    excursions : whose bins these are
+    trained : tokens
+    """
+    lag, stop = excursions.lag, excursions.stop
+    bins = len(lag)
+    following = np.where(outside, np.arange(bins), bins)
+    following = np.minimum.accumulate(following[..., ::-1], axis=-1)[..., ::-1]
+    following = np.concatenate([following[..., 1:], np.full((*outside.shape[:-1], 1), bins)], axis=-1)
+    gap = np.append(lag, stop[-1])[following] - stop
+    returns = (gap <= trained) | (following - np.arange(bins) <= 2)
+    stays = np.logical_and.accumulate((returns | ~outside)[..., ::-1], axis=-1)[..., ::-1] & outside
+    return np.where(stays.any(-1), lag[stays.argmax(-1)].astype(float), np.nan)

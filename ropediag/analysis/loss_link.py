@@ -1,0 +1,96 @@
+"""The loss beside the logits: does the excess rise where the partial logits leave their range?
+
+A rank correlation along the sequence shows that two things go together, not that one causes the other;
+``ropediag ablate`` tests that.
+"""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from scipy import stats
+
+from ropediag.analysis.breakdown import SIDES
+from ropediag.analysis.diagnostic import diagnostic
+from ropediag.analysis.excursions import trained_length
+from ropediag.errors import CaptureError
+from ropediag.store import Capture
+
+REACH = 4  # training lengths: the break lies within; further out excess and logits are plateaus
+LEAST_BINS = 16
+
+
+@diagnostic(
+    question="Does the excess loss rise where a head's partial logits move, and with which pairs'?",
+    high="the excess rises and falls with the move of these pairs' joint logit",
+    interval="95 % by Student's t over sequences; none with a single one",
+    source="Liu et al. 2023, arXiv:2310.05209, whose figure shows both; Spearman's rank correlation",
+    shows="correlation",
+)
+def measure_loss_link(capture: Capture) -> xr.Dataset:
+    """Correlate the excess with the move of the partial logits, over positions, in ranks.
+
+    Positions are the bins of the file up to four times the trained length, at least 16 of them. The move is
+    the distance of a bin's mean partial logit from its mean within the trained length.
+
+    Returns
+    -------
+    xr.Dataset over (side, layer, query_head)
+        ``correlation``, ``correlation_low``, ``correlation_high``: mean over sequences, -1 to 1. ``side`` is
+        ``before`` or ``past`` the critical pair.
+
+    Raises
+    ------
+    CaptureError
+        If the capture has no windowed loss.
+    """
+    if "nll_windowed" not in capture.loss:
+        raise CaptureError(f"{capture.path} has no windowed loss, so no excess: capture without --no-excess.")
+    trained, length = trained_length(capture), int(capture.attrs["length"])
+    edges = capture.values("position_bin")
+    bins = max(LEAST_BINS, int((edges < REACH * trained).sum()))
+    excess = (capture["loss/nll"] - capture["loss/nll_windowed"]).values.astype(float)
+    excess[:, 0] = 0.0  # nothing predicts the first token
+    harm = np.add.reduceat(excess, edges, axis=-1) / np.diff(edges, append=length)
+    moves = [_move(capture.values(f"partial/{side}_mean"), edges < trained) for side in SIDES]
+    found = np.stack([correlate(move[..., :bins], harm[:, :bins]) for move in moves], axis=1)
+    low, high = _interval(found)
+    named = {
+        "correlation": (found.mean(0), "rank correlation of the excess with the move of the partial logit"),
+        "correlation_low": (low, "lower end of its 95 % interval"),
+        "correlation_high": (high, "upper end of its 95 % interval"),
+    }
+    template = capture["partial/past_mean"]
+    axes = ("side", "layer", "query_head")
+    sides = ("side", list(SIDES), {"units": "1", "long_name": "pairs before or past the critical one"})
+    return xr.Dataset(
+        {name: (axes, array, {"units": "1", "long_name": text}) for name, (array, text) in named.items()},
+        {"side": sides, "layer": template.layer, "query_head": template.query_head},
+    )
+
+
+def _move(
+    mean: Float[np.ndarray, "sequence layer query_head bin"], inside: np.ndarray
+) -> Float[np.ndarray, "sequence layer query_head bin"]:
+    """Distance of the mean partial logit from its in-window mean."""
+    return np.abs(mean - mean[..., inside].astype(float).mean(-1, keepdims=True))
+
+
+def correlate(
+    move: Float[np.ndarray, "sequence layer query_head bin"], harm: Float[np.ndarray, "sequence bin"]
+) -> Float[np.ndarray, "sequence layer query_head"]:
+    """Spearman's rank correlation over bins, for each sequence, layer and head; NaN where nothing varies."""
+    ranks = stats.rankdata(move, axis=-1)
+    others = stats.rankdata(harm, axis=-1)[:, None, None]
+    ranks, others = (values - values.mean(-1, keepdims=True) for values in (ranks, others))
+    size = np.sqrt((ranks**2).sum(-1) * (others**2).sum(-1))
+    varies = np.isfinite(move).all(-1) & (size > 0)
+    return np.divide((ranks * others).sum(-1), size, out=np.full(size.shape, np.nan), where=varies)
+
+
+def _interval(values: Float[np.ndarray, "sequence ..."]) -> tuple[np.ndarray, np.ndarray]:
+    count = len(values)
+    if count < 2:
+        unknown = np.full(values.shape[1:], np.nan)
+        return unknown, unknown
+    half = stats.t.ppf(0.975, count - 1) * values.std(0, ddof=1) / np.sqrt(count)
+    return values.mean(0) - half, values.mean(0) + half

@@ -1,0 +1,105 @@
+"""The onset pair: the fastest pair that drifts, as measured, beside the critical pair of the theory.
+
+The theory counts a pair as trained once it has made a full turn in pretraining. LongRoPE2 found the real
+critical pair earlier than that (25 and 30 where theory said 31 and 35); small models show it one to three
+pairs later. So both are given, and neither is taken for the other.
+"""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from ropediag.analysis.diagnostic import diagnostic
+from ropediag.analysis.drift import LEAST, Z, measure_drift
+from ropediag.store import Capture
+
+
+@diagnostic(
+    question="Which is the fastest pair that drifts, in each head, each layer and the model?",
+    high="only slow pairs drift; past the critical pair, training covered more than the theory counts",
+    interval="the pair at which the drift plus and minus 1.96 standard errors first exceeds the least",
+    source="Liu et al. 2023, arXiv:2310.05209 (critical pair); Shang et al. 2025, arXiv:2502.20082 (a "
+    "measured one that differs)",
+    shows="onset_pair",
+)
+def measure_onset_pair(capture: Capture) -> xr.Dataset:
+    """Find the onset pairs; arguments and errors as ``measure_drift``."""
+    return find_onset_pairs(measure_drift(capture), capture["rope/critical_pair"].load())
+
+
+def find_onset_pairs(drift: xr.Dataset, critical_pair: xr.DataArray) -> xr.Dataset:
+    """Find the onset pairs in a drift that was measured.
+
+    Parameters
+    ----------
+    drift : what ``measure_drift`` returned
+    critical_pair : (layer,) the theory's; -1 without RoPE
+
+    Returns
+    -------
+    xr.Dataset
+        ``onset_pair``, ``onset_pair_low``, ``onset_pair_high`` (layer, query_head): the first pair that
+        drifts; ``layer_*`` (layer) and ``model_*`` (no axis): the first pair whose drift, mean over the
+        heads, exceeds ``LEAST``; ``critical_pair`` (layer); ``past_critical`` (layer) and
+        ``model_past_critical``: share of all drift that lies in the critical pair and slower ones. NaN where
+        no pair drifts.
+    """
+    value, error = drift.drift.values, drift.drift_se.values
+    past = drift.pair.values >= critical_pair.values[:, None]
+    found: dict[str, tuple[tuple[str, ...], np.ndarray, str, str]] = {}
+
+    def add(prefix: str, axes: tuple[str, ...], pairs: tuple[np.ndarray, ...], whose: str) -> None:
+        meanings = [
+            "fastest pair that drifts",
+            *(f"{end} end of its 95 % interval" for end in ("lower", "upper")),
+        ]
+        for ending, array, meaning in zip(("", "_low", "_high"), pairs, meanings, strict=True):
+            found[f"{prefix}onset_pair{ending}"] = (axes, array, "1", f"{meaning}, {whose}")
+
+    head_pairs = _first(drift.drifts.values), *_ends(value, error)
+    add("", ("layer", "query_head"), head_pairs, "in the head")
+    add("layer_", ("layer",), _average(value, error, (1,)), "mean over the heads of the layer")
+    add("model_", (), _average(value, error, (0, 1)), "mean over the heads of the model")
+    share = ("1", "share of the drift in the critical pair and slower ones")
+    found["past_critical"] = (("layer",), _share(value, past[:, None], (1, 2)), *share)
+    found["model_past_critical"] = ((), _share(value, past[:, None], (0, 1, 2)), *share)
+    found["critical_pair"] = (
+        ("layer",),
+        np.where(critical_pair.values >= 0, critical_pair.values, np.nan),
+        "1",
+        "first pair whose pretraining period exceeds the training length",
+    )
+    return xr.Dataset(
+        {name: (axes, array, {"units": u, "long_name": m}) for name, (axes, array, u, m) in found.items()},
+        {axis: drift[axis] for axis in ("layer", "query_head")},
+        {"trained": drift.attrs["trained"], "least": LEAST},
+    )
+
+
+def _first(flags: np.ndarray) -> Float[np.ndarray, "*axis"]:
+    """Index of the first true one along the last axis, NaN if there is none."""
+    return np.where(flags.any(-1), flags.argmax(-1).astype(float), np.nan)
+
+
+def _ends(value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with np.errstate(invalid="ignore"):
+        return _first(value + Z * error > LEAST), _first(value - Z * error > LEAST)
+
+
+def _average(
+    value: Float[np.ndarray, "layer query_head pair"],
+    error: Float[np.ndarray, "layer query_head pair"],
+    axes: tuple[int, ...],
+) -> tuple[np.ndarray, ...]:
+    """Onset of the mean over heads, whose errors are taken as independent, and its interval."""
+    count = np.isfinite(value).sum(axes)
+    heads = np.where(count > 0, count, np.nan)
+    mean = np.nansum(value, axes) / heads
+    spread = np.sqrt(np.nansum(error**2, axes)) / heads
+    with np.errstate(invalid="ignore"):
+        return _first(mean > LEAST), *_ends(mean, spread)
+
+
+def _share(value: np.ndarray, past: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    total = np.nansum(value, axes)
+    return np.nansum(np.where(past, value, 0.0), axes) / np.where(total > 0, total, np.nan)
