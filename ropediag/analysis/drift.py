@@ -148,8 +148,8 @@ def find_onset(
 ) -> Float[np.ndarray, "head pair"]:
     """Find the first lag from which a pair stays outside its range; NaN where it does not.
 
-    It stays outside if it is back inside for no more than ``trained`` lags on end, or a single bin: a slow
-    pair that has left its range at one end crosses it on the way to the other, in about that many.
+    It stays outside if it is back inside for no more than twice ``trained`` lags on end, or a single bin:
+    after each full turn a pair passes once more through the angles of the lags from -trained to trained.
 
     Parameters
     ----------
@@ -163,6 +163,6 @@ def find_onset(
     following = np.minimum.accumulate(following[..., ::-1], axis=-1)[..., ::-1]
     following = np.concatenate([following[..., 1:], np.full((*outside.shape[:-1], 1), bins)], axis=-1)
     gap = np.append(lag, stop[-1])[following] - stop
-    returns = (gap <= trained) | (following - np.arange(bins) <= 2)
+    returns = (gap <= 2 * trained) | (following - np.arange(bins) <= 2)
     stays = np.logical_and.accumulate((returns | ~outside)[..., ::-1], axis=-1)[..., ::-1] & outside
     return np.where(stays.any(-1), lag[stays.argmax(-1)].astype(float), np.nan)

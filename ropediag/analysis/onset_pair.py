@@ -102,4 +102,4 @@ def _average(
 
 def _share(value: np.ndarray, past: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     total = np.nansum(value, axes)
-    return np.nansum(np.where(past, value, 0.0), axes) / np.where(total > 0, total, np.nan)
+    return np.asarray(np.nansum(np.where(past, value, 0.0), axes) / np.where(total > 0, total, np.nan))

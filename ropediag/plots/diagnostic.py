@@ -5,6 +5,7 @@ for each of their combinations. Texts are read from the arrays.
 """
 
 import textwrap
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -60,9 +61,9 @@ def _draw_map(array: xr.DataArray) -> go.Heatmap:
     reach = max(-low, high)
     down = [str(dim) for dim in array.dims[:-1]]
     rows = array.stack(row=down)
-    labels = [" . ".join(f"{value:g}" for value in index) for index in rows.row.values]
+    labels = [" . ".join(map(_label, index)) for index in rows.row.values]
     return go.Heatmap(
-        x=[f"{value:,g}" for value in _coordinate(array, str(array.dims[-1]))],
+        x=[_label(value) for value in _coordinate(array, str(array.dims[-1]))],
         y=labels,
         z=rows.transpose("row", array.dims[-1]).values,
         zmin=-reach if signed else low,
@@ -71,6 +72,11 @@ def _draw_map(array: xr.DataArray) -> go.Heatmap:
         colorbar={"title": {"text": "<br>".join(textwrap.wrap(_title(array), 24))}},
         hovertemplate=f"{' . '.join(down)} %{{y}}<br>{array.dims[-1]} %{{x}}<br>%{{z:.4g}}<extra></extra>",
     )
+
+
+def _label(value: Any) -> str:
+    """A coordinate's value as a category of an axis."""
+    return value if isinstance(value, str) else f"{value:,.10g}"
 
 
 def _row_count(array: xr.DataArray) -> int:

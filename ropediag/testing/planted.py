@@ -1,0 +1,215 @@
+"""Captures with planted drift: real backgrounds, and chosen pairs that leave their range by a known size.
+
+The background is resampled from a real capture of several sequences. Its sequences are drawn with
+replacement, so all noise is real: the scatter between sequences and the width of the extremes, lag by lag.
+What the pairs past the critical one really do beyond the trained length is taken out: their in-window
+profile is repeated there, forwards and backwards in turn. In a planted pair the mean contribution then lies,
+from its onset on, the planted size outside the range, give or take a tenth from sequence to sequence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ropediag.analysis.excursions import in_window_scale, trained_length
+from ropediag.errors import CaptureError, ConfigError
+from ropediag.schema import REPLICATES
+from ropediag.store import Capture, write_whole
+
+KINDS = ("shift", "swing")
+VARIES = 0.1  # of its size: standard deviation of a planted drift over sequences
+
+Arrays = dict[str, np.ndarray]
+_LOW, _HIGH = "scores/lag_mean_min", "scores/lag_mean_max"
+_MEAN, _REPLICATE = "scores/mean", "scores/replicate_mean"
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One pair that is made to drift.
+
+    Attributes
+    ----------
+    layer, query_head, pair : which, by index on the axes of the capture
+    onset : tokens, the lower edge of a lag bin past the trained length
+    size : in-window standard deviations that the mean contribution lies outside its range
+    kind : ``shift`` moves the mean, upwards or downwards; ``swing`` widens its oscillation to both sides, so
+        that the mean over a wide bin does not move
+    upwards : direction of a shift
+    """
+
+    layer: int
+    query_head: int
+    pair: int
+    onset: int
+    size: float
+    kind: str = "shift"
+    upwards: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"kind must be one of {', '.join(KINDS)}: got {self.kind!r}.")
+        if not self.size > 0:
+            raise ConfigError(f"size must be above 0 in-window standard deviations: got {self.size}.")
+
+
+def choose_plants(capture: Capture, share: float, size: float, seed: int) -> list[Plant]:
+    """Choose pairs at random, fast ones too, and for each an onset, a kind and a direction.
+
+    Onsets lie at the edges of lag bins, from the trained length to a quarter of the length. A pair that turns
+    within one bin there swings, half of the time.
+
+    Parameters
+    ----------
+    share : of all pairs, above 0
+    size : in-window standard deviations
+    """
+    random = np.random.default_rng(seed)
+    shape = tuple(capture.sizes[axis] for axis in ("layer", "query_head", "pair"))
+    count = max(1, round(share * int(np.prod(shape))))
+    lag, length = capture.values("lag"), int(capture.attrs["length"])
+    width = np.diff(lag, append=length)
+    period = 2 * np.pi / capture.values("rope/inv_freq")
+    possible = np.flatnonzero((lag >= trained_length(capture)) & (lag <= length / 4))
+    if not len(possible):
+        raise ConfigError(
+            f"{capture.path} is too short to plant in: a quarter of it is below its trained length."
+        )
+    plants = []
+    for place in random.choice(int(np.prod(shape)), count, replace=False):
+        layer, head, pair = (int(index) for index in np.unravel_index(place, shape))
+        bin_ = random.choice(possible)
+        turns = period[layer, pair] <= width[bin_]
+        kind = "swing" if turns and random.random() < 0.5 else "shift"
+        plants.append(Plant(layer, head, pair, int(lag[bin_]), size, kind, bool(random.random() < 0.5)))
+    return plants
+
+
+def plant_drift(capture: Capture, out: Path, plants: Sequence[Plant] = (), seed: int = 0) -> Path:
+    """Write a capture with a resampled background in which the plants drift and nothing else does.
+
+    Parameters
+    ----------
+    capture : a real capture of at least 8 sequences
+    out : the file to write, NAME.h5; replaced if it exists
+    plants : none for a capture in which nothing drifts
+    seed : of the resampling
+
+    Returns
+    -------
+    out
+
+    Raises
+    ------
+    CaptureError
+        If the capture has fewer than 8 sequences.
+    ConfigError
+        If the onset of a plant is no lag bin past the trained length.
+    """
+    sequences = capture.sizes["sequence"]
+    if sequences < REPLICATES:
+        raise CaptureError(
+            f"{capture.path} has {sequences} sequences: resampling takes at least {REPLICATES}."
+        )
+    random = np.random.default_rng(seed)
+    arrays = {name: capture.values(name) for name in capture.variables}
+    arrays |= _take_out_drift(capture, arrays)
+    arrays |= _resample(capture, arrays, random.integers(0, sequences, sequences))
+    for plant in plants:
+        _plant(capture, arrays, plant, 1 + VARIES * random.standard_normal(sequences))
+    coordinates = {axis: capture.values(axis) for axis in capture.sizes}
+    kept = {name: value for name, value in capture.attrs.items() if name not in ("status", "schema_version")}
+    return write_whole(out, coordinates, arrays, kept, force=True)
+
+
+def _take_out_drift(capture: Capture, arrays: Arrays) -> Arrays:
+    """Repeat the in-window profile of the pairs past the critical one beyond the window, noise apart.
+
+    The scatter of the sequences around their mean stays. The width of the extremes is what the range of a
+    profile that is the same everywhere would show: that of the slowest pair of the head, whose mean hardly
+    moves within a bin.
+    """
+    trained, lag = trained_length(capture), capture.values("lag")
+    low, high = arrays[_LOW].astype(float), arrays[_HIGH].astype(float)
+    middle, half = (low + high) / 2, (high - low) / 2
+    scatter = middle - middle.mean(0)
+    scale = _scales(capture, arrays)[..., None]
+    width = half[..., -1:, :] * (scale / scale[..., -1:, :])
+    past = np.arange(low.shape[3]) >= arrays["rope/critical_pair"][:, None, None]
+    flat = {name: arrays[name].astype(float) for name in (_LOW, _HIGH, _MEAN, _REPLICATE)}
+    for bin_, shares in enumerate(fold_bins(lag, int(capture.attrs["length"]), trained)):
+        if lag[bin_] < trained:
+            continue
+        seen = shares > 0
+        noise = scatter[..., bin_], width[..., bin_]
+        flat[_LOW][..., bin_] = low[..., seen].min(-1) + noise[0] - noise[1]
+        flat[_HIGH][..., bin_] = high[..., seen].max(-1) + noise[0] + noise[1]
+        flat[_MEAN][..., bin_] = flat[_MEAN] @ shares
+    coarse, replicate = capture.values("coarse_lag"), arrays[_REPLICATE].astype(float)
+    strays = replicate - replicate.mean(0)
+    for bin_, shares in enumerate(fold_bins(coarse, int(capture.attrs["length"]), trained)):
+        if coarse[bin_] >= trained:
+            flat[_REPLICATE][..., bin_] = (replicate.mean(0) @ shares) + strays[..., bin_]
+    return {name: np.where(past[..., None], flat[name], arrays[name]) for name in flat}
+
+
+def fold_bins(lag: Int[np.ndarray, " bin"], length: int, trained: int) -> Float[np.ndarray, "bin bin"]:
+    """Map the lags of each bin into the window, forwards and backwards in turn: 0 .. trained - 1 .. 0 ..
+
+    Returns
+    -------
+    (bin, bin) share of the lags of a bin (row) that are mapped into each bin of the window (column)
+    """
+    every = np.arange(length)
+    turn = every % (2 * trained - 2)
+    inside = np.where(turn < trained, turn, 2 * trained - 2 - turn)
+    row, column = (np.searchsorted(lag, lags, side="right") - 1 for lags in (every, inside))
+    counts = np.zeros((len(lag), len(lag)))
+    np.add.at(counts, (row, column), 1.0)
+    return counts / counts.sum(1, keepdims=True)
+
+
+def _resample(capture: Capture, arrays: Arrays, drawn: Int[np.ndarray, " sequence"]) -> Arrays:
+    """Put the drawn sequences in the place of the real ones, and move the mean by as much as they do."""
+    coarse = np.searchsorted(capture.values("coarse_lag"), capture.values("lag"), side="right") - 1
+    replicate = arrays[_REPLICATE]
+    moved = (replicate[drawn].mean(0) - replicate.mean(0))[..., coarse]
+    return {
+        _LOW: arrays[_LOW][drawn],
+        _HIGH: arrays[_HIGH][drawn],
+        _MEAN: arrays[_MEAN] + moved,
+        _REPLICATE: replicate[drawn],
+    }
+
+
+def _plant(capture: Capture, arrays: Arrays, plant: Plant, factors: Float[np.ndarray, " sequence"]) -> None:
+    """Move one pair out of its range from the onset on, in place."""
+    lag, coarse, trained = capture.values("lag"), capture.values("coarse_lag"), trained_length(capture)
+    if plant.onset not in lag or plant.onset < trained:
+        raise ConfigError(f"an onset must be a lag bin's edge past {trained}: got {plant.onset}.")
+    place = (plant.layer, plant.query_head, plant.pair)
+    low, high = arrays[_LOW][:, *place], arrays[_HIGH][:, *place]
+    size = plant.size * _scales(capture, arrays)[place] * factors[:, None]
+    later, inside = lag >= plant.onset, lag < trained
+    upper, lower = high[:, inside].max(-1).mean(), low[:, inside].min(-1).mean()
+    rise = size + (upper - high[:, later].mean(0))
+    fall = size + (low[:, later].mean(0) - lower)
+    if plant.kind == "swing":
+        high[:, later] += rise
+        low[:, later] -= fall
+        return
+    move = rise if plant.upwards else -fall
+    high[:, later] += move
+    low[:, later] += move
+    arrays[_MEAN][*place, later] += move.mean(0)
+    by_coarse = np.searchsorted(lag, coarse[coarse >= plant.onset]) - np.argmax(later)
+    arrays[_REPLICATE][:, *place, coarse >= plant.onset] += move[:, by_coarse]
+
+
+def _scales(capture: Capture, arrays: Arrays) -> Float[np.ndarray, "layer query_head pair"]:
+    inside = capture.values("lag") < trained_length(capture)
+    mean, std, count = (arrays[f"scores/{name}"].astype(float) for name in ("mean", "std", "count"))
+    return np.stack([in_window_scale(*layer, inside) for layer in zip(mean, std, count, strict=True)])

@@ -1,0 +1,232 @@
+"""Drift against loops written out, and on planted truth."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ropediag import open_capture
+from ropediag.analysis.drift import (
+    FALSE_DISCOVERIES,
+    LEAST,
+    assess_excursions,
+    control_false_discoveries,
+    find_onset,
+    flagged_pairs,
+    measure_drift,
+)
+from ropediag.analysis.excursions import TRUSTED, Excursions, Profiles, find_excursions, in_window_scale
+from ropediag.schema import lag_edges
+from ropediag.testing.planted import choose_plants, plant_drift
+from tests.analysis.captures import EXAMPLE
+
+TRAINED, LENGTH = 16, 512
+
+
+def make_profiles(sequences, seed=0):
+    random = np.random.default_rng(seed)
+    lag = np.array(lag_edges(LENGTH))
+    shape = (sequences, 2, 3, len(lag))
+    middle, half = random.normal(size=shape), random.gamma(1.0, size=shape)
+    return Profiles(
+        lag=lag,
+        stop=np.append(lag[1:], LENGTH),
+        low=middle - half,
+        high=middle + half,
+        scale=random.gamma(2.0, size=(2, 3)),
+        mean_se=random.gamma(1.0, size=shape[1:]),
+        replicates=random.integers(0, 9, len(lag)),
+    )
+
+
+def excursion_written_out(profiles, head, pair, bin_):
+    """Each sequence against its own range, first upwards, then downwards."""
+    up, down = [], []
+    for low, high in zip(profiles.low[:, head, pair], profiles.high[:, head, pair], strict=True):
+        inside = [index for index, stop in enumerate(profiles.stop) if stop <= TRAINED]
+        up.append(high[bin_] - max(high[index] for index in inside))
+        down.append(min(low[index] for index in inside) - low[bin_])
+    rows = up if np.mean(up) >= np.mean(down) else down
+    scale = profiles.scale[head, pair]
+    return np.mean(rows) / scale, np.std(rows, ddof=1) / np.sqrt(len(rows)) / scale if len(rows) > 1 else None
+
+
+@pytest.mark.parametrize("sequences", [1, 3, 8, 11])
+def test_excursions_equal_loops_over_sequences(sequences):
+    profiles = make_profiles(sequences, seed=sequences)
+    found = find_excursions(profiles, TRAINED, LENGTH)
+    bins = [
+        b for b, lag in enumerate(profiles.lag) if lag >= TRAINED and profiles.stop[b] <= TRUSTED * LENGTH
+    ]
+    assert found.lag.tolist() == profiles.lag[bins].tolist()
+    for head in range(2):
+        for pair in range(3):
+            for place, bin_ in enumerate(bins):
+                value, error = excursion_written_out(profiles, head, pair, bin_)
+                assert found.value[head, pair, place] == pytest.approx(value)
+                if sequences < 8:  # too few sequences: the error of the bin's mean stands in
+                    error = profiles.mean_se[head, pair, bin_] / profiles.scale[head, pair]
+                assert found.error[head, pair, place] == pytest.approx(error)
+
+
+def test_the_scale_is_the_deviation_of_all_in_window_values():
+    random = np.random.default_rng(0)
+    bins = [random.normal(loc=index, size=(4, 5, 20 + 3 * index)) for index in range(6)]
+    mean = np.stack([values.mean(-1) for values in bins], -1)
+    std = np.stack([values.std(-1) for values in bins], -1)
+    count = np.array([values.shape[-1] for values in bins], dtype=float)
+    inside = np.arange(6) < 4
+    expected = np.concatenate(bins[:4], -1).std(-1)
+    np.testing.assert_allclose(in_window_scale(mean, std, count, inside), expected)
+
+
+def make_excursions(value, error=None, freedom=7, lag=None):
+    value = np.atleast_3d(np.asarray(value, dtype=float)).reshape(1, -1, np.shape(value)[-1])
+    lag = np.arange(value.shape[-1]) * 8 + 64 if lag is None else np.asarray(lag)
+    error = np.full(value.shape, 0.05) if error is None else np.broadcast_to(error, value.shape)
+    stop = np.append(lag[1:], 2 * lag[-1] - lag[-2])
+    return Excursions(lag, stop, value, error, np.ones(value.shape), np.full(len(lag), freedom))
+
+
+def test_the_p_value_is_students_t_times_the_number_of_bins():
+    excursions = make_excursions([0.1, 0.9, 0.3], error=0.2)
+    expected = 3 * stats.t.sf((0.9 - LEAST) / 0.2, 7)
+    assert assess_excursions(excursions)[0, 0] == pytest.approx(expected)
+
+
+def test_bins_without_an_error_are_not_tested():
+    excursions = make_excursions([[0.1, 5.0], [0.1, 0.2]], error=np.array([0.1, np.nan]))
+    assert assess_excursions(excursions)[0].tolist() == [pytest.approx(stats.t.sf(-1.5, 7))] * 2
+    assert np.isnan(assess_excursions(make_excursions([0.1, 5.0], freedom=0))).all()
+
+
+def test_false_discoveries_are_controlled_as_by_benjamini_and_hochberg():
+    p = np.array([[0.01, np.nan, 0.04], [0.02, 0.9, np.nan]])
+    expected = np.array([[0.04, np.nan, 4 * 0.04 / 3], [0.04, 0.9, np.nan]])
+    np.testing.assert_allclose(control_false_discoveries(p), expected)
+
+
+def onset_written_out(outside, lag, stop, trained):
+    """The first bin outside after which no stretch inside is longer than allowed, to the end."""
+    for first in range(len(lag)):
+        if not outside[first]:
+            continue
+        stays, last = True, first
+        for bin_ in [*range(first + 1, len(lag)), len(lag)]:
+            if bin_ < len(lag) and not outside[bin_]:
+                continue
+            here = lag[bin_] if bin_ < len(lag) else stop[-1]
+            if here - stop[last] > 2 * trained and bin_ - last > 2:
+                stays = False
+            last = bin_
+        if stays:
+            return lag[first]
+    return np.nan
+
+
+def test_onsets_equal_a_walk_along_the_bins():
+    random = np.random.default_rng(1)
+    lag = np.array([edge for edge in lag_edges(4096) if edge >= 32])
+    excursions = make_excursions(np.zeros(len(lag)), lag=lag)
+    outside = random.random((2, 200, len(lag))) < random.random((2, 200, 1))
+    found = find_onset(outside, excursions, 32)
+    for head in range(2):
+        for pair in range(200):
+            expected = onset_written_out(outside[head, pair], lag, excursions.stop, 32)
+            assert found[head, pair] == pytest.approx(expected, nan_ok=True)
+    assert np.isfinite(found).mean() > 0.3
+    assert np.isnan(found).any()
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Detections and truth of planted captures, fresh seeds: (size, seed) -> drift, plants."""
+    folder, found = tmp_path_factory.mktemp("planted"), {}
+    with open_capture(EXAMPLE) as source:
+        for size in (0.0, 1.0, 3.0):
+            for seed in range(4):
+                plants = choose_plants(source, 0.05, size, seed) if size else []
+                path = plant_drift(source, folder / "planted.h5", plants, seed)
+                with open_capture(path) as capture:
+                    found[size, seed] = measure_drift(capture).load(), plants
+    return found
+
+
+def score(planted, size):
+    """Hits, misses, false alarms, pairs without a plant over all seeds; by how many bins onsets are off."""
+    lag = np.array(lag_edges(8192))
+    hits = misses = alarms = quiet = 0
+    bins_off = []
+    for (planted_size, _), (drift, plants) in planted.items():
+        if planted_size != size:
+            continue
+        truth = np.zeros(drift.drifts.shape, dtype=bool)
+        for plant in plants:
+            place = (plant.layer, plant.query_head, plant.pair)
+            truth[place] = True
+            if drift.drifts.values[place]:
+                onset = drift.onset.values[place]
+                bins_off.append(abs(np.searchsorted(lag, onset) - np.searchsorted(lag, plant.onset)))
+        called = drift.drifts.values
+        hits, misses = hits + (called & truth).sum(), misses + (~called & truth).sum()
+        alarms, quiet = alarms + (called & ~truth).sum(), quiet + (~truth).sum()
+    return hits, misses, alarms, quiet, np.array(bins_off)
+
+
+def test_planted_drift_of_three_deviations_is_found_with_its_onset(planted):
+    hits, misses, alarms, _, bins_off = score(planted, 3.0)
+    assert hits + misses == 4 * 13
+    assert hits / (hits + misses) >= 0.98
+    assert hits / (hits + alarms) >= 0.98
+    assert (bins_off <= 1).mean() >= 0.95
+
+
+def test_planted_drift_of_one_deviation_is_found_mostly(planted):
+    hits, misses, alarms, quiet, _ = score(planted, 1.0)
+    assert hits / (hits + misses) >= 0.8
+    assert alarms / quiet <= 0.001
+
+
+def test_where_nothing_is_planted_nothing_is_found(planted):
+    _, _, alarms, quiet, _ = score(planted, 0.0)
+    assert quiet == 4 * 256
+    assert alarms / quiet <= 0.001
+
+
+def double(array, inside):
+    """Put the in-window lags of the other half of the sequences behind those of each half."""
+    first, second = array[::2][..., inside], array[1::2][..., inside]
+    return np.concatenate([np.concatenate([first, second], -1), np.concatenate([second, first], -1)])
+
+
+def test_halves_of_the_window_do_not_drift_from_each_other():
+    with open_capture(EXAMPLE) as capture:
+        low, high = (capture.values(f"scores/lag_mean_{end}").astype(float) for end in ("min", "max"))
+        moments = [capture.values(f"scores/{name}").astype(float) for name in ("mean", "std", "count")]
+        lag, trained = capture.values("lag"), capture.attrs["train_len"]
+    inside = lag < trained
+    lags = np.concatenate([lag[inside], lag[inside] + trained])
+    stop = np.append(lags[1:], 2 * trained)
+    p_values = []
+    for layer in range(low.shape[1]):
+        halves = [double(array[:, layer], inside) for array in (low, high)]
+        scale = in_window_scale(*(moment[layer] for moment in moments), inside)
+        unused = np.zeros(halves[0].shape[1:])
+        profiles = Profiles(lags, stop, *halves, scale, unused, np.zeros(len(lags), dtype=int))
+        p_values.append(assess_excursions(find_excursions(profiles, trained, 4 * trained)))
+    q_values = control_false_discoveries(np.stack(p_values))
+    assert np.isfinite(q_values).all()
+    assert (q_values <= FALSE_DISCOVERIES).mean() <= 0.001
+
+
+def test_the_bundled_model_drifts_past_its_critical_pair_alone():
+    with open_capture(EXAMPLE) as capture:
+        drift, flagged = measure_drift(capture).load(), flagged_pairs(capture)
+    pairs = sorted({pair for chosen in flagged.values() for pair in chosen})
+    assert pairs[0] >= 11
+    assert sum(map(len, flagged.values())) == int(drift.drifts.sum())
+    assert np.isfinite(drift.onset.values[drift.drifts.values]).mean() > 0.8
+    assert np.isnan(drift.onset.values[~drift.drifts.values]).all()
+    low, onset, high = (drift[name].values for name in ("onset_low", "onset", "onset_high"))
+    known = np.isfinite(low) & np.isfinite(onset) & np.isfinite(high)
+    assert (low[known] <= onset[known]).all()
+    assert (onset[known] <= high[known]).all()
