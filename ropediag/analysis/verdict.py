@@ -1,0 +1,201 @@
+"""The verdict: what a capture says, summed up for a program, and by ``wording`` for a person.
+
+Everything here is taken from the diagnostics and from the loss; nothing is measured anew.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.excursions import trained_length
+from ropediag.analysis.explosions import rank_explosions
+from ropediag.analysis.glance import glance
+from ropediag.analysis.limit import MeasuredLimit
+from ropediag.analysis.loss_link import measure_loss_link
+from ropediag.analysis.onset_pair import find_onset_pairs
+from ropediag.analysis.wording import find_weaknesses, word_verdict
+from ropediag.store import Capture
+
+WORST = 10  # offenders listed
+_OFFENDER = ("layer", "query_head", "pair", "period", "drift", "drift_se", "share", "move")
+_ONSET = ("onset", "onset_low", "onset_high")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a capture says. The names of its fields are the keys of ``ropediag analyze --json``.
+
+    Positions, lags, lengths and periods are tokens, drifts in-window standard deviations. None is what is not
+    known or not there.
+
+    Attributes
+    ----------
+    model, length, sequences, train_len, tune_len, base, pretrain_base : of the capture
+    trained_len : the longer of train_len and tune_len: lags below it are in-window
+    loss_breaks : whether the excess stays above its threshold from some position on; None without excess
+    measured_limit, measured_limit_low, measured_limit_high : that position, with its 95 % interval
+    threshold : of the excess, nats
+    predicted_limit : the extrapolation law's
+    drifts : whether any pair drifts
+    tested_pairs, drifting_pairs : (layer, query head, pair) combinations
+    critical_pair : the theory's, of the layers that reach farthest
+    onset_pair, onset_pair_low, onset_pair_high : as measured, of the model, with its 95 % interval
+    past_critical : share of all drift in the critical pair and slower ones
+    layers : for each its layer, critical_pair, onset_pair, _low, _high, past_critical and drifting_pairs
+    heads : for each its layer, query_head, onset_pair, _low, _high and drifting_pairs
+    offenders : the ten pairs that drift most, each with layer, query_head, pair, period, drift, drift_se,
+        share of all drift, move (logits), onset, onset_low, onset_high
+    loss_link : for the pairs ``before`` and ``past`` the critical one, the head whose joint logit follows
+        the excess best: layer, query_head, correlation, correlation_low, correlation_high
+    sentences : the verdict in words
+    weak : what the evidence does not carry, in words
+    """
+
+    model: str
+    length: int
+    sequences: int
+    train_len: int
+    tune_len: int
+    trained_len: int
+    base: float | None
+    pretrain_base: float | None
+    loss_breaks: bool | None
+    measured_limit: int | None
+    measured_limit_low: int | None
+    measured_limit_high: int | None
+    threshold: float | None
+    predicted_limit: float | None
+    drifts: bool
+    tested_pairs: int
+    drifting_pairs: int
+    critical_pair: int | None
+    onset_pair: int | None
+    onset_pair_low: int | None
+    onset_pair_high: int | None
+    past_critical: float | None
+    layers: list[dict[str, Any]]
+    heads: list[dict[str, Any]]
+    offenders: list[dict[str, Any]]
+    loss_link: dict[str, dict[str, Any]]
+    sentences: list[str] = field(default_factory=list)
+    weak: list[str] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Any]:
+        """All fields, as JSON takes them."""
+        return asdict(self)
+
+
+def judge_capture(capture: Capture) -> Verdict:
+    """Sum up a capture.
+
+    Raises
+    ------
+    CaptureError
+        If the file does not state the training length.
+    """
+    trained_len, attrs = trained_length(capture), capture.attrs
+    drift = measure_drift(capture).load()
+    onsets = find_onset_pairs(drift, capture["rope/critical_pair"].load())
+    worst = rank_explosions(drift, capture["rope/inv_freq"].load()).isel(rank=slice(WORST))
+    onset_pair: dict[str, Any] = _whole(onsets, "onset_pair", "model_")
+    verdict = Verdict(
+        model=str(attrs["model"]),
+        length=int(attrs["length"]),
+        sequences=capture.sizes["sequence"],
+        train_len=int(attrs["train_len"]),
+        tune_len=int(attrs.get("tune_len") or 0),
+        trained_len=trained_len,
+        base=_number(attrs.get("base", math.nan)),
+        pretrain_base=_number(attrs.get("pretrain_base", math.nan)),
+        **_read_limits(capture),
+        drifts=bool(drift.drifts.any()),
+        tested_pairs=int(np.isfinite(drift.p_value).sum()),
+        drifting_pairs=int(drift.drifts.sum()),
+        **onset_pair,
+        past_critical=_number(onsets.model_past_critical),
+        layers=_list_layers(onsets, drift),
+        heads=_list_heads(onsets, drift),
+        offenders=[
+            _numbers(worst.isel(rank=rank), (*_OFFENDER, *_ONSET)) for rank in range(worst.sizes["rank"])
+        ],
+        loss_link=_find_link(capture),
+    )
+    return replace(verdict, sentences=word_verdict(verdict), weak=find_weaknesses(verdict))
+
+
+def _read_limits(capture: Capture) -> dict[str, Any]:
+    """The limit of the loss, that of the law, and the law's critical pair."""
+    seen = glance(capture)
+    measured = seen.measured or MeasuredLimit(None, None, None, math.nan, 0)
+    return {
+        "loss_breaks": None if seen.measured is None else measured.position is not None,
+        "measured_limit": measured.position,
+        "measured_limit_low": measured.low,
+        "measured_limit_high": measured.high,
+        "threshold": _number(measured.threshold),
+        "predicted_limit": seen.predicted,
+        "critical_pair": seen.critical_pair if seen.critical_pair >= 0 else None,
+    }
+
+
+def _list_layers(onsets: xr.Dataset, drift: xr.Dataset) -> list[dict[str, Any]]:
+    counts = drift.drifts.sum(("query_head", "pair"))
+    listed = []
+    for layer in onsets.layer.values.tolist():
+        at = onsets.sel(layer=layer)
+        critical = _number(at.critical_pair)
+        listed.append(
+            {"layer": layer, "critical_pair": None if critical is None else int(critical)}
+            | _whole(at, "onset_pair", "layer_")
+            | {"past_critical": _number(at.past_critical), "drifting_pairs": int(counts.sel(layer=layer))}
+        )
+    return listed
+
+
+def _list_heads(onsets: xr.Dataset, drift: xr.Dataset) -> list[dict[str, Any]]:
+    counts = drift.drifts.sum("pair")
+    return [
+        {"layer": layer, "query_head": head}
+        | _whole(onsets.sel(layer=layer, query_head=head), "onset_pair")
+        | {"drifting_pairs": int(counts.sel(layer=layer, query_head=head))}
+        for layer in onsets.layer.values.tolist()
+        for head in onsets.query_head.values.tolist()
+    ]
+
+
+def _find_link(capture: Capture) -> dict[str, dict[str, Any]]:
+    """The head that follows the excess best, on either side of the critical pair; none without excess."""
+    if "nll_windowed" not in capture.loss:
+        return {}
+    link = measure_loss_link(capture).load()
+    found = {}
+    for side in link.side.values.tolist():
+        values = link.correlation.sel(side=side)
+        if np.isfinite(values).any():
+            at = link.sel(
+                side=side, **{axis: values[axis][place] for axis, place in values.argmax(...).items()}
+            )
+            names = ("correlation", "correlation_low", "correlation_high")
+            found[side] = {axis: int(at[axis]) for axis in ("layer", "query_head")} | _numbers(at, names)
+    return found
+
+
+def _whole(found: xr.Dataset, name: str, prefix: str = "") -> dict[str, int | None]:
+    """A whole number and its interval, under the names of the verdict."""
+    values = {f"{name}{end}": _number(found[f"{prefix}{name}{end}"]) for end in ("", "_low", "_high")}
+    return {key: None if value is None else int(value) for key, value in values.items()}
+
+
+def _numbers(found: xr.Dataset, names: tuple[str, ...]) -> dict[str, Any]:
+    """Plain numbers; whole where the array holds whole ones."""
+    whole = {name: np.issubdtype(found[name].dtype, np.integer) for name in names}
+    return {name: int(found[name]) if whole[name] else _number(found[name]) for name in names}
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

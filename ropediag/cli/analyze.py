@@ -1,0 +1,52 @@
+"""``ropediag analyze``: what a capture says of its model, for a person, a program or a pipeline."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Failure(StrEnum):
+    """What ``--fail-on`` can name."""
+
+    drift = "drift"
+    loss = "loss"
+
+
+FAILED = 3  # exit status of a verdict that was named with --fail-on; 2 is an error
+
+
+def command(
+    capture: Annotated[Path, typer.Argument(help="A capture: NAME.h5, or NAME.h5.partial while it runs.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Folder: write every diagnostic as tables there.")] = None,
+    fail_on: Annotated[
+        Failure | None, typer.Option(help=f"Exit with {FAILED} if a pair drifts, or if the loss breaks.")
+    ] = None,
+) -> None:
+    """Judge a capture: which pairs drift, from which lag on, and where the loss breaks."""
+    import json
+
+    from rich.console import Console
+
+    from ropediag.analysis.verdict import judge_capture
+    from ropediag.cli._verdict import print_verdict
+    from ropediag.store import open_capture
+
+    with open_capture(capture) as opened:
+        verdict = judge_capture(opened)
+        if csv is not None:
+            from ropediag.analysis.tables import write_tables
+
+            written = write_tables(opened, csv)
+    if as_json:
+        typer.echo(json.dumps(verdict.figures(), indent=2, allow_nan=False))
+    else:
+        console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
+        print_verdict(console, verdict)
+        if csv is not None:
+            console.print(f"\nwrote {len(written)} tables to {csv}")
+    broken = {Failure.drift: verdict.drifts, Failure.loss: bool(verdict.loss_breaks)}
+    if fail_on is not None and broken[fail_on]:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,105 @@
+"""The verdict says what the diagnostics say, and names what the evidence does not carry."""
+
+import json
+import re
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from ropediag import capture_model, open_capture
+from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.onset_pair import measure_onset_pair
+from ropediag.analysis.verdict import judge_capture
+from ropediag.analysis.wording import find_weaknesses, word_verdict
+from ropediag.testing.broken import make_broken_model, random_tokens
+from ropediag.testing.planted import plant_drift
+from tests.analysis.captures import EXAMPLE
+
+
+@pytest.fixture(scope="module")
+def verdict():
+    with open_capture(EXAMPLE) as capture:
+        return judge_capture(capture)
+
+
+def test_the_keys_are_the_documented_ones(verdict):
+    figures = json.loads(json.dumps(verdict.figures(), allow_nan=False))
+    assert list(figures) == [field.name for field in fields(verdict)]
+    documented = type(verdict).__doc__
+    assert all(re.search(rf"\b{name}\b", documented) for name in figures)
+    assert [layer["critical_pair"] for layer in figures["layers"]] == [11] * 4
+    assert set(figures["heads"][0]) == {
+        "layer", "query_head", "onset_pair", "onset_pair_low", "onset_pair_high", "drifting_pairs"
+    }  # fmt: skip
+
+
+def test_its_numbers_are_those_of_the_diagnostics(verdict):
+    with open_capture(EXAMPLE) as capture:
+        drift, onsets = measure_drift(capture).load(), measure_onset_pair(capture)
+    assert verdict.drifting_pairs == int(drift.drifts.sum())
+    assert verdict.tested_pairs == 4 * 2 * 32
+    assert verdict.onset_pair == int(onsets.model_onset_pair)
+    assert [head["onset_pair"] for head in verdict.heads] == onsets.onset_pair.values.ravel().tolist()
+    assert verdict.offenders[0]["drift"] == pytest.approx(float(drift.drift.max()))
+    assert len(verdict.offenders) == 10
+
+
+def test_every_sentence_carries_a_number(verdict):
+    assert len(verdict.sentences) >= 5
+    assert all(re.search(r"\d", sentence) for sentence in verdict.sentences)
+    assert verdict.weak == []
+
+
+def test_a_model_that_does_not_break_is_told_so(tmp_path):
+    """Random tokens are as hard to predict from any context; the fast pair has shown all of its range."""
+    model = make_broken_model(0, 0, 2)
+    options = {"train_len": 64, "pretrain_base": 10_000.0, "name": "still", "rows": 4}
+    path = capture_model(model, random_tokens(8, 1024, 5), tmp_path / "still.h5", **options)
+    with open_capture(path) as capture:
+        verdict = judge_capture(capture)
+    assert verdict.loss_breaks is False
+    assert verdict.drifts is False
+    assert verdict.offenders == []
+    assert "does not break in loss" in verdict.sentences[0]
+    assert verdict.sentences[1].startswith("None of 64 pairs leaves the range")
+    assert len(verdict.sentences) == 2
+
+
+def test_theory_and_measurement_are_held_against_each_other(verdict):
+    assert not any("disagree" in sentence for sentence in verdict.sentences)
+    late = replace(verdict, onset_pair=20, measured_limit=400)
+    said = " ".join(word_verdict(late))
+    assert "disagree on the pair: 11 against 20" in said
+    assert "disagree on the limit: 128 against 400" in said
+    quiet = replace(verdict, loss_breaks=False, measured_limit=None)
+    assert "the drift does no harm" in " ".join(word_verdict(quiet))
+    other = replace(verdict, drifts=False)
+    assert "The loss breaks and no pair drifts" in " ".join(word_verdict(other))
+
+
+def test_weak_evidence_is_named(verdict):
+    single = replace(
+        verdict,
+        sequences=1,
+        measured_limit_low=None,
+        measured_limit_high=None,
+        length=200,
+        onset_pair_high=None,
+    )
+    said = " ".join(find_weaknesses(single))
+    for words in ("1 sequence:", "--sequences 8", "no interval: there is one", "up to 175", "on one side"):
+        assert words in said
+    assert "no windowed loss" in " ".join(find_weaknesses(replace(verdict, loss_breaks=None)))
+    assert "no pair could be tested" in " ".join(find_weaknesses(replace(verdict, tested_pairs=0)))
+
+
+def test_without_drift_the_loss_still_has_its_sentence(tmp_path):
+    with open_capture(EXAMPLE) as source:
+        path = plant_drift(source, tmp_path / "none.h5")
+    with open_capture(path) as capture:
+        verdict = judge_capture(capture)
+    assert verdict.drifts is False
+    assert verdict.loss_breaks is True
+    assert verdict.onset_pair is None
+    assert np.isfinite(verdict.measured_limit)
