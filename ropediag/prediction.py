@@ -124,6 +124,12 @@ def predict(
     return replace(answer, source=source, notes=_notes(layers, widest, metadata, answer))
 
 
+def limit_of(config: Mapping[str, Any], training: Training, turns: float = 1.0) -> float | None:
+    """The limit alone, tokens, of a model by its config and its training; None for no bound of this kind."""
+    found = {_bound(layer, training, turns)[2] for layer in _widest_layers(read_layers(config))}
+    return min((limit for limit in found if limit is not None), default=None)
+
+
 def _layer_from_flags(rotary_dim: int | None, base: float | None) -> tuple[LayerRope, ...]:
     if rotary_dim is None or base is None:
         raise ConfigError(
@@ -142,13 +148,10 @@ def _widest_layers(layers: Sequence[LayerRope]) -> list[LayerRope]:
 def _predict_layer(
     layer: LayerRope, layout: str, training: Training, turns: float, target_len: int | None
 ) -> Prediction:
-    now, _ = layer_inv_freq(replace(layer, base=training.base), target_len)
-    before, _ = layer_inv_freq(replace(layer, base=training.pretrain_base), scaled=False)
+    now, before, limit, law = _bound(layer, training, turns, target_len)
     train_len, tune_len = training.train_len, training.tune_len
-    limit, law = _limit(now, before, training, turns)
-    first = _first_untrained(layer, layout, now, before, training, turns)
-    if layer.window and (limit is None or limit >= layer.window):
-        limit, law, first = None, f"no lag exceeds the window of {layer.window:,} tokens", None
+    unseen = limit is not None or not layer.window  # within a window nothing need break
+    first = _first_untrained(layer, layout, now, before, training, turns) if unseen else None
     return Prediction(
         source="",
         sources=training.sources,
@@ -171,6 +174,18 @@ def _predict_layer(
         target=None if target_len is None else answer_target(target_len, limit, now, before, training, turns),
         notes=(),
     )
+
+
+def _bound(
+    layer: LayerRope, training: Training, turns: float, target_len: int | None = None
+) -> tuple[Frequencies, Frequencies, float | None, str]:
+    """Frequencies now and in pretraining, the limit, and the law that sets it."""
+    now, _ = layer_inv_freq(replace(layer, base=training.base), target_len)
+    before, _ = layer_inv_freq(replace(layer, base=training.pretrain_base), scaled=False)
+    limit, law = _limit(now, before, training, turns)
+    if layer.window and (limit is None or limit >= layer.window):
+        limit, law = None, f"no lag exceeds the window of {layer.window:,} tokens"
+    return now, before, limit, law
 
 
 def _limit(

@@ -1,8 +1,6 @@
 """The models of an evaluation, checked: they read these tokens, and say on what they were trained."""
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +9,9 @@ from torch import Tensor
 
 from ropediag.checkpoint import Training
 from ropediag.errors import ConfigError
-from ropediag.limits import extrapolation_limit
 from ropediag.models.inputs import check_ids, read_training, run_plain
 from ropediag.models.load import LoadedModel
 from ropediag.models.loss import nll_windowed
-from ropediag.rope_config import read_layers
 
 PREFIX = 64  # tokens of the first, trying pass
 
@@ -81,12 +77,3 @@ def check_parent(parent: LoadedModel, child: Reader, ids: np.ndarray) -> Reader:
     except ConfigError:
         training = read_training(parent, child.training.train_len, child.training.pretrain_base)
     return check_reader(parent, ids, training.train_len, training.pretrain_base)[0]
-
-
-def predict_limit(model: Any, training: Training) -> float | None:
-    """Compute the law's limit of the layers that see farthest, tokens; None without a bound."""
-    rotating = [layer for layer in read_layers(model.config.to_dict()) if layer.rotary_dim]
-    widest = max(rotating, key=lambda layer: layer.window or math.inf)
-    return extrapolation_limit(
-        widest.rotary_dim, training.base, training.pretrain_base, training.train_len, training.tune_len
-    )

@@ -22,7 +22,7 @@ from ropediag.evaluate.keytokens import KeyTokens, find_key_tokens, score_key_to
 from ropediag.evaluate.log_attention import scale_attention
 from ropediag.evaluate.perplexity import SlidingPerplexity, perplexity, sliding_perplexity
 from ropediag.evaluate.prompts import recall_tasks
-from ropediag.evaluate.readers import Reader, check_parent, check_reader, predict_limit
+from ropediag.evaluate.readers import Reader, check_parent, check_reader
 from ropediag.evaluate.regression import Regression, compare_losses
 from ropediag.evaluate.result import Evaluation
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
@@ -31,6 +31,7 @@ from ropediag.models.inputs import read_tokens
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position
 from ropediag.models.record import describe_model
+from ropediag.prediction import limit_of
 from ropediag.store import check_name
 from ropediag.text import check_paths, hash_tokens
 
@@ -136,7 +137,7 @@ def _evaluate(
     begun = time.perf_counter()
     reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
     training = reader.training
-    predicted = predict_limit(loaded.model, training)
+    predicted = limit_of(loaded.model.config.to_dict(), training)
     elder = check_parent(parent, reader, ids) if parent is not None else None
     train_len, window = training.train_len, config.sliding_window(training.train_len)
     attributes = describe_model(loaded, training)

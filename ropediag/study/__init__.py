@@ -1,6 +1,8 @@
-"""Studies: families of models, tuned and measured cell by cell, and the law fitted to them.
+"""Studies: families of models, made and measured cell by cell, and the law fitted to them.
 
-A study is a YAML file (``config``); its cells are independent of one another (``cells``), each is made
-and measured in a folder of its own (``work``), here or on a Ray cluster (``engines``); what they found
-is one labelled table (``table``) to which the law is fitted (``ropediag.analysis.law``).
+A study is a YAML file (``config``, its parts in ``sections``); its cells are independent of one another
+(``cells``), each is planned from configurations alone (``plan``) and made and measured in a folder of its
+own (``work``, on several GPUs through ``sharded``), here or on a Ray cluster (``engines``); the folder holds
+no other cells (``claim``). What they found is one labelled table (``table``) to which the law is fitted
+(``ropediag.analysis.law``); ``run`` does all of it.
 """

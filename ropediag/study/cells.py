@@ -1,9 +1,13 @@
 """The cells of a study: one model each, with the place where what it yields is kept."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ropediag.errors import ConfigError
 from ropediag.study.config import StudyConfig
+from ropediag.study.sections import Checkpoint, Grid, Parent, Pretraining, parent_name
 from ropediag.tune.tune_config import TuneConfig
 
 
@@ -13,31 +17,78 @@ class Cell:
 
     Attributes
     ----------
-    parent : the pretrained model, as ``--model`` takes it
-    base, tune_len : of the tuning; None for the parent itself
+    parent : the pretrained model, as ``--model`` takes it, or the name of one that the study makes
+    base, tune_len : of the tuning; None for the parent itself, the base also with a scaling rule
     seed : of the tuning
+    rule, factor : of the scaling rule; None without one
+    evaluate_at : tokens to evaluate at; None where the study's ``evaluate`` section decides
     """
 
     parent: str
     base: float | None = None
     tune_len: int | None = None
     seed: int = 0
+    rule: str | None = None
+    factor: float | None = None
+    evaluate_at: int | None = None
 
     @property
     def name(self) -> str:
-        """The cell's folder: parent, base, tuning length and seed."""
+        """The cell's folder: parent, base or scaling rule, tuning length and seed."""
         parent = Path(self.parent).name
-        return parent if self.base is None else f"{parent}-b{self.base:.10g}-t{self.tune_len}-s{self.seed}"
+        if self.tune_len is None:
+            return parent
+        change = f"b{self.base:.10g}" if self.rule is None else f"{self.rule}{self.factor:.10g}"
+        return f"{parent}-{change}-t{self.tune_len}-s{self.seed}"
 
 
 def list_cells(config: StudyConfig) -> list[Cell]:
-    """List the cells, each parent before the models tuned from it, seed after seed; none twice."""
-    cells = [Cell(parent) for parent in config.parents]
+    """List the cells, each parent before the models tuned from it, seed after seed; none twice.
+
+    Raises
+    ------
+    ConfigError
+        If two cells would have one name.
+    """
+    sources = [_source(parent) for parent in config.parents]
+    cells = [Cell(source) for source in sources]
     for seed in range(config.seeds):
-        for parent in config.parents:
+        for source in sources:
             for grid in config.grid:
-                cells += [Cell(parent, base, length, seed) for length in grid.lengths for base in grid.bases]
-    return list(dict.fromkeys(cells))
+                cells += _tuned_cells(source, grid, seed)
+    cells = list(dict.fromkeys(cells))
+    name, count = Counter(cell.name for cell in cells).most_common(1)[0]
+    if count > 1:
+        raise ConfigError(
+            f"study {config.name} asks for {name} more than once: a model has one evaluate_at, and no parent "
+            "may be named as a model tuned from another."
+        )
+    return cells
+
+
+def _tuned_cells(source: str, grid: Grid, seed: int) -> Iterator[Cell]:
+    for length in grid.lengths:
+        for base in grid.bases:
+            yield Cell(source, base, length, seed, evaluate_at=grid.evaluate_at)
+        for scaling in grid.scaling:
+            yield Cell(source, None, length, seed, scaling.rule, scaling.factor, grid.evaluate_at)
+
+
+def _source(parent: Parent) -> str:
+    if isinstance(parent, str):
+        return parent
+    return parent.model if isinstance(parent, Checkpoint) else parent.name
+
+
+def find_parent(cell: Cell, config: StudyConfig) -> Parent:
+    """The entry of the study's parents that a cell comes from."""
+    return next(parent for parent in config.parents if parent_name(parent) == Path(cell.parent).name)
+
+
+def parent_model(cell: Cell, config: StudyConfig, folder: Path) -> str:
+    """A cell's parent as ``--model`` takes it: where the study makes it, in the study's folder."""
+    parent = find_parent(cell, config)
+    return str(parent.plan(folder).out) if isinstance(parent, Pretraining) else cell.parent
 
 
 def cell_folder(cell: Cell, folder: Path) -> Path:
@@ -53,17 +104,34 @@ def plan_tuning(cell: Cell, config: StudyConfig, folder: Path) -> TuneConfig | N
     ConfigError
         If the settings of the study make no tuning run.
     """
-    if cell.base is None or cell.tune_len is None:
+    if cell.tune_len is None:
         return None
+    tune, parent = config.tune, find_parent(cell, config)
+    batch = max(1, tune.tokens // cell.tune_len)
+    if batch % tune.accumulate:
+        raise ConfigError(
+            f"{cell.name}: {tune.tokens} tokens a step make {batch} windows of {cell.tune_len}, which cannot "
+            f"be shared out over {tune.accumulate} backward passes. Change tokens or accumulate."
+        )
     return TuneConfig(
-        model=cell.parent,
+        model=parent_model(cell, config, folder),
         out=cell_folder(cell, folder) / "model",
         base=cell.base,
+        scaling=cell.rule,
+        factor=cell.factor,
         length=cell.tune_len,
-        text=config.tune.text,
-        steps=config.tune.steps,
-        batch=max(1, config.tune.tokens // cell.tune_len),
-        lr=config.tune.lr,
+        text=tune.text,
+        steps=tune.steps,
+        batch=batch,
+        accumulate=tune.accumulate,
+        lr=tune.lr,
+        recall_share=tune.recall_share,
         seed=cell.seed,
+        train_len=parent.train_len if isinstance(parent, Checkpoint) else None,
+        pretrain_base=parent.pretrain_base if isinstance(parent, Checkpoint) else None,
+        dtype=tune.dtype,
+        gradient_checkpointing=tune.gradient_checkpointing,
+        lora=tune.lora,
+        fsdp=tune.fsdp,
         force=True,  # an interrupted run may have left files there
     )

@@ -1,83 +1,33 @@
 """What a study is asked to do: a YAML file, checked whole before any model loads.
 
-The file's keys are the fields of ``StudyConfig``; its ``tune``, ``evaluate`` and ``resources`` sections
-and the entries of ``grid`` are those of the classes below.
+The file's keys are the fields of ``StudyConfig``; its sections and the entries of its lists are those of
+the classes in ``sections``. An entry of ``parents`` is a model as ``--model`` takes it; or a mapping with
+``model`` and what that model does not say of its pretraining; or a mapping with ``name`` and the settings
+of a model that the study pretrains itself.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 
 from ropediag.errors import ConfigError
+from ropediag.study.sections import (
+    Capturing,
+    Checkpoint,
+    Evaluation,
+    Grid,
+    Parent,
+    Pretraining,
+    Tuning,
+    parent_name,
+)
+from ropediag.tune.config import PretrainConfig
 
 Section = TypeVar("Section")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Bases to tune with, each at every length.
-
-    Attributes
-    ----------
-    bases : above 1
-    lengths : tuning lengths, tokens
-    """
-
-    bases: tuple[float, ...]
-    lengths: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        for base in self.bases:
-            if not base > 1:
-                raise ConfigError(f"a base in a study's grid must be above 1: got {base}.")
-        for length in self.lengths:
-            if length < 2:
-                raise ConfigError(f"a tuning length in a study's grid must be at least 2: got {length}.")
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How every cell is tuned: ``tokens`` of text a step, so that all lengths see as much."""
-
-    steps: int = 300
-    tokens: int = 2048
-    lr: float = 1e-3
-    text: tuple[Path, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.tokens < 1:
-            raise ConfigError(
-                f"tune: steps and tokens must be at least 1: got {self.steps} and {self.tokens}."
-            )
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How far every cell is measured, and on what.
-
-    Attributes
-    ----------
-    sequences : held-out sequences, the replicates of the intervals
-    least : shortest length, tokens
-    reach : the length is at least this multiple of the predicted limit
-    text : files or folders; none for the bundled held-out text
-    """
-
-    sequences: int = 16
-    least: int = 2048
-    reach: float = 3.0
-    text: tuple[Path, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.sequences < 2:
-            raise ConfigError(f"evaluate: sequences must be at least 2, for intervals: got {self.sequences}.")
-        if self.least < 2 or not self.reach > 1:
-            raise ConfigError(
-                f"evaluate: least must be at least 2 and reach above 1: got {self.least} and {self.reach}."
-            )
 
 
 @dataclass(frozen=True)
@@ -87,17 +37,19 @@ class StudyConfig:
     Attributes
     ----------
     name : of the study and its results
-    parents : pretrained models, as ``--model`` takes them; each is measured untuned too
+    parents : pretrained models; each is measured untuned too
     grid : what to tune
+    capture : how to capture each cell as well; None for no captures
     seeds : seeds 0 .. seeds - 1 of the tuning
     resources : of one cell, as ``ray.remote`` takes them (num_cpus, num_gpus, ...)
     """
 
     name: str
-    parents: tuple[str, ...]
+    parents: tuple[Parent, ...]
     grid: tuple[Grid, ...]
-    tune: Tuning = Tuning()
-    evaluate: Evaluation = Evaluation()
+    tune: Tuning = field(default_factory=Tuning)
+    evaluate: Evaluation = field(default_factory=Evaluation)
+    capture: Capturing | None = None
     seeds: int = 1
     resources: Mapping[str, float] | None = None
 
@@ -106,12 +58,17 @@ class StudyConfig:
             raise ConfigError(f"a study's name holds lowercase letters, digits, - and .: got {self.name!r}.")
         if not self.parents or not self.grid:
             raise ConfigError(f"study {self.name}: parents and grid must not be empty.")
-        if len({Path(parent).name for parent in self.parents}) < len(self.parents):
+        if len({parent_name(parent) for parent in self.parents}) < len(self.parents):
             raise ConfigError(
                 f"study {self.name}: parents must have different names, which name their cells."
             )
         if self.seeds < 1:
             raise ConfigError(f"study {self.name}: seeds must be at least 1: got {self.seeds}.")
+        if self.resources is not None and not isinstance(self.resources, Mapping):
+            raise ConfigError(
+                f"study {self.name}: resources maps names such as num_gpus to numbers: got "
+                f"{self.resources!r}."
+            )
 
 
 def read_study(path: Path) -> StudyConfig:
@@ -128,28 +85,41 @@ def read_study(path: Path) -> StudyConfig:
         raise ConfigError(f"cannot read the study {path}: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    values = _keys(StudyConfig, found, str(path))
-    values["grid"] = tuple(_section(Grid, entry, f"{path}, grid") for entry in _list(values["grid"]))
-    for name, section in (("tune", Tuning), ("evaluate", Evaluation)):
-        if name in values:
-            values[name] = _section(section, values[name], f"{path}, {name}")
+    values = _check_keys(_fields(StudyConfig), found, str(path))
+    values["parents"] = [_read_parent(entry, f"{path}, parents") for entry in _list(values["parents"])]
     return _build(StudyConfig, values, str(path))
 
 
-def _section(section: type[Section], found: Any, where: str) -> Section:
-    return _build(section, _keys(section, found, where), where)
+def _read_parent(entry: Any, where: str) -> Parent:
+    if isinstance(entry, str):
+        return entry
+    if isinstance(entry, dict) and "model" in entry:
+        return _read_section(Checkpoint, entry, where)
+    passing = ("out", "force", "resume")
+    known = {name: each for name, each in _fields(PretrainConfig).items() if name not in passing}
+    values = _check_keys(_fields(Pretraining, "name") | known, entry, where)
+    name = str(values.pop("name"))
+    run = _build(PretrainConfig, values | {"out": Path("parents") / name, "resume": True}, f"{where}, {name}")
+    return Pretraining(name, run)
 
 
-def _keys(section: type, found: Any, where: str) -> dict[str, Any]:
+def _read_section(section: type[Section], found: Any, where: str) -> Section:
+    return _build(section, _check_keys(_fields(section), found, where), where)
+
+
+def _fields(section: type, *names: str) -> dict[str, Field]:
+    return {each.name: each for each in fields(section) if not names or each.name in names}
+
+
+def _check_keys(known: dict[str, Field], found: Any, where: str) -> dict[str, Any]:
     """Check a mapping's keys against the fields of a class."""
     if not isinstance(found, dict):
         raise ConfigError(f"{where} must be a mapping of keys to values: got {found!r}.")
-    known = {field.name: field for field in fields(section)}
     unknown = [key for key in found if key not in known]
     needed = [
         name
-        for name, field in known.items()
-        if field.default is MISSING and field.default_factory is MISSING and name not in found
+        for name, each in known.items()
+        if each.default is MISSING and each.default_factory is MISSING and name not in found
     ]
     if unknown or needed:
         complaint = f"has no key {unknown[0]!r}" if unknown else f"lacks the key {needed[0]!r}"
@@ -158,26 +128,26 @@ def _keys(section: type, found: Any, where: str) -> dict[str, Any]:
 
 
 def _build(section: type[Section], values: dict[str, Any], where: str) -> Section:
-    """Bring numbers and lists to the types of the fields, and construct."""
+    """Bring values to the types of the fields, and construct."""
+    known = _fields(section)
     try:
-        return section(**{name: _convert(section, name, value) for name, value in values.items()})
-    except (TypeError, ValueError) as error:
+        return section(**{n: _convert(known[n].type, value, f"{where}, {n}") for n, value in values.items()})
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{where}: a value has the wrong type: {error}.") from error
 
 
-def _convert(section: type, name: str, value: Any) -> Any:
-    kind: Any = next(field.type for field in fields(section) if field.name == name)
-    if kind == tuple[float, ...]:
-        return tuple(float(item) for item in _list(value))  # YAML reads 1e6 as text
-    if kind == tuple[int, ...]:
-        return tuple(_whole(item) for item in _list(value))
-    if kind == tuple[Path, ...]:
-        return tuple(Path(item) for item in _list(value))
-    if kind == tuple[str, ...]:
-        return tuple(str(item) for item in _list(value))
-    if kind in (int, float, str):
-        return _whole(value) if kind is int else kind(value)
-    return value
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    if get_origin(kind) is tuple:
+        return tuple(_convert(get_args(kind)[0], item, where) for item in _list(value))
+    if isinstance(kind, UnionType) and type(None) in get_args(kind):
+        return None if value is None else _convert(get_args(kind)[0], value, where)
+    if isinstance(kind, type) and is_dataclass(kind) and not isinstance(value, kind):
+        return _read_section(kind, value, where)
+    if kind is bool and not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    if kind is int:
+        return _whole(value)
+    return kind(value) if kind in (float, str, Path) else value  # YAML reads 1e6 as text
 
 
 def _whole(value: Any) -> int:

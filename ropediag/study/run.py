@@ -9,12 +9,14 @@ import numpy as np
 import xarray as xr
 
 from ropediag.analysis.law import LawFit, fit_law
-from ropediag.errors import ConfigError, RopediagError
+from ropediag.errors import RopediagError
 from ropediag.plots import SHOW_CONFIG
 from ropediag.plots.law import plot_law
-from ropediag.study.cells import list_cells
+from ropediag.study.cells import Cell, list_cells, plan_tuning
+from ropediag.study.claim import claim_folder
 from ropediag.study.config import StudyConfig
-from ropediag.study.engines import run_cells
+from ropediag.study.engines import Finished, run_cells
+from ropediag.study.sections import Checkpoint, Parent, Pretraining
 from ropediag.study.table import make_table
 from ropediag.study.work import CellWork
 
@@ -57,13 +59,15 @@ def run_study(
     if engine == "ray":
         folder = folder.absolute()  # its tasks start elsewhere
     config = replace(config, parents=tuple(_absolute(parent) for parent in config.parents))
-    _claim(folder, config)
     work = CellWork(config, folder)
     cells = list_cells(config)
+    for cell in cells:
+        plan_tuning(cell, config, folder)  # a bad value stops here
+    claim_folder(folder, config, [cell for cell in cells if work.evaluation(cell).exists()], cells)
     waiting = [cell for cell in cells if not work.is_finished(cell)]
     say(f"{config.name}: {len(cells)} cells, {len(cells) - len(waiting)} of them finished before")
     failures = []
-    for count, (cell, error) in enumerate(run_cells(engine, work, waiting, config.resources or {}), 1):
+    for count, (cell, error) in enumerate(_run_waiting(engine, work, waiting), 1):
         say(f"{count} of {len(waiting)}: {cell.name}" + (f" failed: {error}" if error else ""))
         if error:
             failures.append((cell, error))
@@ -73,15 +77,30 @@ def run_study(
     return _write_results(make_table({cell: work.evaluation(cell) for cell in cells}), folder)
 
 
+def _run_waiting(engine: str, work: CellWork, waiting: list[Cell]) -> Finished:
+    """Run the cells, those whose model others are tuned from before the others."""
+    resources = work.config.resources or {}
+    first = [cell for cell in waiting if cell.tune_len is None and not work.has_parent(cell)]
+    yield from run_cells(engine, work, first, resources)
+    rest = [cell for cell in waiting if cell not in first]
+    yield from run_cells(engine, work, [cell for cell in rest if work.has_parent(cell)], resources)
+    for cell in rest:
+        if not work.has_parent(cell):
+            yield cell, RopediagError(f"its parent {cell.parent} could not be made.")
+
+
 def fit_table(table: xr.Dataset) -> LawFit | None:
     """Fit the law to the tuned models above their critical base that show both limits.
 
     Seeds of one model count as one, with the geometric mean of their limits: they share what the law
-    gets wrong, so taking them as independent would make the interval too narrow.
+    gets wrong, so taking them as independent would make the interval too narrow. Models tuned with a
+    scaling rule have no base above the critical one, and stay out.
     """
     chosen = table.tuned & table.past_critical_base & np.isfinite(table.predicted + table.measured)
-    rows = table[["base", "tune_len", "predicted", "measured"]].where(chosen, drop=True).to_dataframe()
-    models = np.log(rows).groupby(["predicted", "base", "tune_len"]).measured.mean().reset_index()
+    names = ["base", "tune_len", *(["parent"] if "parent" in table else []), "predicted", "measured"]
+    rows = table[names].isel(model=np.flatnonzero(chosen)).to_dataframe()
+    models = np.log(rows[["predicted", "measured"]]).assign(**rows[names[:-2]])
+    models = models.groupby(names[:-1]).measured.mean().reset_index()
     if models.predicted.nunique() < 3:
         return None
     return fit_law(np.exp(models.predicted.to_numpy()), np.exp(models.measured.to_numpy()))
@@ -99,19 +118,14 @@ def _write_results(table: xr.Dataset, folder: Path) -> StudyResult:
     return StudyResult(table, law, folder)
 
 
-def _absolute(parent: str) -> str:
-    """A local checkpoint's absolute path; a hub id and ``demo`` as they are."""
-    return str(Path(parent).resolve()) if Path(parent).is_dir() else parent
+def _absolute(parent: Parent) -> Parent:
+    """A local checkpoint with its absolute path; a hub id and ``demo`` as they are."""
+    if isinstance(parent, Pretraining):
+        return parent
+    if isinstance(parent, Checkpoint):
+        return replace(parent, model=_absolute_path(parent.model))
+    return _absolute_path(parent)
 
 
-def _claim(folder: Path, config: StudyConfig) -> None:
-    """Record what the cells in a folder have in common, or refuse a folder with other cells in it."""
-    path = folder / "study.json"
-    shared = json.dumps({"tune": asdict(config.tune), "evaluate": asdict(config.evaluate)}, default=str)
-    if path.exists() and path.read_text(encoding="utf-8") != shared:
-        raise ConfigError(
-            f"{folder} holds cells tuned or evaluated otherwise than {config.name} asks for. Name another "
-            "folder with --out."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(shared, encoding="utf-8")
+def _absolute_path(model: str) -> str:
+    return str(Path(model).resolve()) if Path(model).is_dir() else model

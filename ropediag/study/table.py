@@ -60,11 +60,15 @@ def _row(cell: Cell, capture: Capture) -> xr.Dataset:
         "base": (base, "", "base the model was tuned with"),
         "tune_len": (tune_len, "token", "tuning length"),
         "seed": (cell.seed, "", "seed of the tuning"),
-        "tuned": (cell.base is not None, "", "whether the model was tuned at all"),
+        "parent": (Path(cell.parent).name, "", "pretrained model it was tuned from"),
+        "rule": (_rule(cell), "", "scaling rule and its factor, or none"),
+        "pretrain_base": (pretrain_base, "", "base of pretraining"),
+        "train_len": (train_len, "token", "length of pretraining"),
+        "tuned": (cell.tune_len is not None, "", "whether the model was tuned at all"),
         "past_critical_base": (
-            base > critical_base(pretrain_base, train_len, tune_len),
+            cell.rule is None and base > critical_base(pretrain_base, train_len, tune_len),
             "",
-            "whether the base is above the critical one of the tuning length",
+            "whether plain RoPE of a base above the critical one of the tuning length",
         ),
         "predicted": (_or_nan(predicted), "token", "extrapolation limit of the law"),
         **_limit_values(measured),
@@ -96,6 +100,10 @@ def _row(cell: Cell, capture: Capture) -> xr.Dataset:
     row = row.assign_coords(multiple=list(EXCESS_AT))
     row.attrs["length"] = excess.shape[1]
     return row
+
+
+def _rule(cell: Cell) -> str:
+    return "none" if cell.rule is None else f"{cell.rule} {cell.factor:g}"
 
 
 def steepest_rise(curve: np.ndarray, centre: np.ndarray, train_len: int) -> float:

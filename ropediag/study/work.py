@@ -1,29 +1,27 @@
-"""The work of one cell: tune the model, measure it, each step once, whatever was interrupted before."""
+"""The work of one cell: make the model, measure it, each step once, whatever was interrupted before."""
 
-import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ropediag.evaluate.config import EvaluateConfig
+from ropediag.capture import capture_checkpoint
 from ropediag.evaluate.run import evaluate_checkpoint
-from ropediag.models.load import load_config
-from ropediag.prediction import predict
-from ropediag.study.cells import Cell, cell_folder, plan_tuning
+from ropediag.study.cells import Cell, cell_folder, find_parent, plan_tuning
 from ropediag.study.config import StudyConfig
+from ropediag.study.plan import plan_capture, plan_evaluation
+from ropediag.study.sections import Pretraining
+from ropediag.study.sharded import tune_sharded
 from ropediag.tune.metadata import METADATA_NAME
+from ropediag.tune.pretrain import pretrain_model
 from ropediag.tune.tune import tune_model
-from ropediag.tune.tune_config import TuneConfig
-
-LENGTH_STEP = 256  # evaluation lengths are multiples of it, tokens
 
 
 @dataclass(frozen=True)
 class CellWork:
     """Makes and measures cells in the folder of a study: ``FOLDER/cells/NAME/``.
 
-    A cell is finished when its ``evaluation.h5`` is there, and its model when ``ropediag.json`` is:
-    both are written last.
+    A cell is finished when its ``evaluation.h5`` is there, its ``capture.h5`` if the study captures, and the
+    ``ropediag.json`` of a parent that the study pretrains: each is written last.
     """
 
     config: StudyConfig
@@ -32,39 +30,39 @@ class CellWork:
     def __call__(self, cell: Cell) -> None:
         if self.is_finished(cell):
             return
-        tuning = plan_tuning(cell, self.config, self.folder)
-        model = cell.parent if tuning is None else self._tune(tuning)
-        evaluate_checkpoint(
-            EvaluateConfig(
-                model=model,
-                length=self.length(model),
-                out=self.evaluation(cell),
-                sequences=self.config.evaluate.sequences,
-                text=self.config.evaluate.text,
-                parent=None if tuning is None else cell.parent,
-                force=True,
-            )
-        )
+        self._make(cell)
+        if not self.evaluation(cell).exists():
+            evaluate_checkpoint(plan_evaluation(cell, self.config, self.folder))
+        capture = plan_capture(cell, self.config, self.folder)
+        if capture is not None and not self._capture(cell).exists():
+            capture_checkpoint(capture)
 
     def evaluation(self, cell: Cell) -> Path:
         """Where the cell's measurements lie."""
         return cell_folder(cell, self.folder) / "evaluation.h5"
 
     def is_finished(self, cell: Cell) -> bool:
-        return self.evaluation(cell).exists()
+        captured = self.config.capture is None or self._capture(cell).exists()
+        return self.evaluation(cell).exists() and captured and self.has_parent(cell)
 
-    def length(self, model: str) -> int:
-        """Tokens to measure at: ``reach`` times the predicted limit, and at least ``least``."""
-        wanted = self.config.evaluate.least
-        directory = load_config(model)[1]
-        limit = None if directory is None else predict(directory).limit
-        if limit is not None:
-            wanted = max(wanted, math.ceil(self.config.evaluate.reach * limit))
-        return math.ceil(wanted / LENGTH_STEP) * LENGTH_STEP
+    def has_parent(self, cell: Cell) -> bool:
+        """Whether the cell's parent is there, or is none that the study makes."""
+        parent = find_parent(cell, self.config)
+        return not isinstance(parent, Pretraining) or _is_made(parent.plan(self.folder).out)
 
-    def _tune(self, tuning: TuneConfig) -> str:
-        """Tune a model unless that was done before."""
-        if not (tuning.out / METADATA_NAME).exists():
+    def _capture(self, cell: Cell) -> Path:
+        return cell_folder(cell, self.folder) / "capture.h5"
+
+    def _make(self, cell: Cell) -> None:
+        """Pretrain the cell's own model if it is a parent, tune it if not, unless that was done before."""
+        tuning = plan_tuning(cell, self.config, self.folder)
+        parent = find_parent(cell, self.config)
+        if tuning is not None and not _is_made(tuning.out):
             shutil.rmtree(tuning.out, ignore_errors=True)
-            tune_model(tuning, say=lambda line: None)
-        return str(tuning.out)
+            (tune_sharded if tuning.fsdp else tune_model)(tuning, say=lambda line: None)
+        elif tuning is None and isinstance(parent, Pretraining) and not self.has_parent(cell):
+            pretrain_model(parent.plan(self.folder), say=lambda line: None)
+
+
+def _is_made(model: Path) -> bool:
+    return (model / METADATA_NAME).exists()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ropediag.tune.config import HEAD_DIM, PretrainConfig
+from ropediag.tune.config import PretrainConfig
 from ropediag.tune.metadata import CheckpointMetadata
 from ropediag.tune.tune_config import TuneConfig
 
@@ -69,7 +69,7 @@ def write_card(out: Path, config: PretrainConfig, metadata: CheckpointMetadata, 
         width=config.width,
         feed_forward=config.feed_forward,
         heads=config.heads,
-        head_dim=HEAD_DIM,
+        head_dim=config.head_dim,
         parameters=parameters,
         length=config.length,
         base=config.base,

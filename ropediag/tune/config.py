@@ -12,7 +12,6 @@ from ropediag.errors import ConfigError
 from ropediag.tune.recall import MIN_LENGTH
 
 PASSING = ("save_every", "force", "resume")  # fields that leave no trace in the weights
-HEAD_DIM = 64  # channels a head, all of them rotated
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,9 @@ class PretrainConfig:
     base : float, > 1
         RoPE base.
     layers, width, heads : int
-        Shape of the model; a head has 64 channels, the feed-forward part is 2.75 times ``width``.
+        Shape of the model; the feed-forward part is 2.75 times ``width``.
+    head_dim : int, even
+        Channels of a head, all of them rotated.
     steps, batch : int
         Optimiser steps, and windows a step.
     lr : float
@@ -57,6 +58,7 @@ class PretrainConfig:
     layers: int = 4
     width: int = 128
     heads: int = 2
+    head_dim: int = 64
     steps: int = 8_000
     batch: int = 16
     lr: float = 3e-3
@@ -71,6 +73,10 @@ class PretrainConfig:
         for name, least in {"layers": 1, "width": 8, "heads": 1}.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}: got {getattr(self, name)}.")
+        if self.head_dim < 2 or self.head_dim % 2:
+            raise ConfigError(
+                f"head_dim must be even and at least 2, for two channels turn together: got {self.head_dim}."
+            )
         if self.length < MIN_LENGTH:
             raise ConfigError(
                 f"length must be at least {MIN_LENGTH} tokens, the room that two key-value pairs and their "

@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from ropediag.errors import ConfigError
 from ropediag.text import read_text
 from ropediag.tune.card import write_card
-from ropediag.tune.config import HEAD_DIM, PretrainConfig
+from ropediag.tune.config import PretrainConfig
 from ropediag.tune.corpus import read_standard_library
 from ropediag.tune.measure import measure_inside
 from ropediag.tune.metadata import CheckpointMetadata, hash_weights, package_versions, write_metadata
@@ -81,24 +81,27 @@ def build_model(config: PretrainConfig) -> LlamaForCausalLM:
     ``max_position_embeddings`` is the training length: nothing in a Llama stops at it, and it is the
     nearest thing to a training length that other tools read.
     """
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=config.width,
-            intermediate_size=config.feed_forward,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            num_key_value_heads=config.heads,
-            head_dim=HEAD_DIM,
-            max_position_embeddings=config.length,
-            rope_parameters={"rope_type": "default", "rope_theta": float(config.base)},
-            tie_word_embeddings=False,
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=None,
-            attn_implementation="sdpa",
-            dtype="float32",
-        )
+    return LlamaForCausalLM(make_llama_config(config))
+
+
+def make_llama_config(config: PretrainConfig) -> LlamaConfig:
+    """Write the shape of the model as transformers' configuration."""
+    return LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=config.width,
+        intermediate_size=config.feed_forward,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.heads,
+        head_dim=config.head_dim,
+        max_position_embeddings=config.length,
+        rope_parameters={"rope_type": "default", "rope_theta": float(config.base)},
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+        attn_implementation="sdpa",
+        dtype="float32",
     )
 
 

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ropediag.checkpoint import Training, read_checkpoint, resolve_training
+from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError
 from ropediag.models.load import LoadedModel, load_config, load_model
 from ropediag.models.memory import available_memory
-from ropediag.rope_config import LayerRope, read_layers
 from ropediag.text import read_documents, tokenize
 from ropediag.tune.card import write_tune_card
 from ropediag.tune.corpus import read_standard_library
@@ -27,7 +26,7 @@ from ropediag.tune.metadata import (
     package_versions,
     write_metadata,
 )
-from ropediag.tune.rope_change import change_rope
+from ropediag.tune.rope_change import plan_change
 from ropediag.tune.saving import save_model
 from ropediag.tune.tokenizer import VOCABULARY
 from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer
@@ -60,10 +59,9 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
         If model or text cannot be used, or the run would not fit in memory.
     """
     parent_config, directory = load_config(config.model)
-    training, layer = _read_training(parent_config, directory, config)
-    length = config.length or training.train_len
-    changes = _change_config(parent_config, config, training, layer, length)
-    parent = load_model(config.model, device="cpu", dtype=config.dtype, changes=changes)
+    change = plan_change(parent_config, read_checkpoint(directory)[1] if directory else {}, config)
+    training, length = change.parent, change.training.tune_len
+    parent = load_model(config.model, device="cpu", dtype=config.dtype, changes=change.entries)
     byte_level = _is_byte_level(parent)
     text = _read_tokens(parent, config, byte_level, length)
     share = _recall_share(parent, config, byte_level)
@@ -120,16 +118,6 @@ def _recipe(config: TuneConfig) -> Recipe:
     )
 
 
-def _read_training(
-    parent_config: Any, directory: Path | None, config: TuneConfig
-) -> tuple[Training, LayerRope]:
-    """Find the parent's pretraining, and its first layer that rotates."""
-    metadata = read_checkpoint(directory)[1] if directory else {}
-    layer = next(layer for layer in read_layers(parent_config.to_dict()) if layer.rotary_dim)
-    flags = {"train_len": config.train_len, "pretrain_base": config.pretrain_base}
-    return resolve_training(flags, metadata, layer), layer
-
-
 def _parent(parent: LoadedModel) -> dict[str, str | None]:
     """Name the parent, and the hash of its weights where they lie in a folder."""
     return {
@@ -182,26 +170,6 @@ def _recall_share(parent: LoadedModel, config: TuneConfig, byte_level: bool) -> 
     if config.recall_share and not byte_level:
         raise ConfigError("--recall-share takes a byte-level model, as pretrain makes them.")
     return config.recall_share
-
-
-def _change_config(
-    parent_config: Any, config: TuneConfig, training: Training, layer: LayerRope, length: int
-) -> dict[str, Any]:
-    """Work out the entries of the configuration that tuning changes."""
-    if parent_config.get_text_config() is not parent_config:
-        raise ConfigError(f"{config.model} is a model of more than text, which cannot be tuned here.")
-    rope = change_rope(
-        parent_config.rope_parameters,
-        layer.rotary_dim,
-        training.train_len,
-        config.base,
-        config.scaling,
-        config.factor,
-    )
-    longest = max(length, parent_config.max_position_embeddings or 0)
-    if config.scaling == "dynamic":
-        longest = training.train_len  # the length beyond which its base grows
-    return {"rope_parameters": rope, "max_position_embeddings": longest}
 
 
 def _check_memory(model: Any, config: TuneConfig, length: int) -> None:

@@ -1,11 +1,12 @@
 """A study's YAML: what it means, and a clear line for what it cannot mean."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ropediag.errors import ConfigError
-from ropediag.study.cells import Cell, list_cells
+from ropediag.study.cells import Cell, list_cells, plan_tuning
 from ropediag.study.config import read_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -29,6 +30,33 @@ def test_cells_are_the_parents_and_the_product_of_each_grid_none_twice(tmp_path)
     config = read(tmp_path, SMALL + "seeds: 2\n")
     tuned = [("demo", base, length) for length in (128, 512) for base in (1e6, 2e4)]
     assert list_cells(config) == [Cell("demo")] + [Cell(*cell, seed) for seed in (0, 1) for cell in tuned]
+
+
+def test_a_scaling_rule_is_tuned_at_every_length_and_named(tmp_path):
+    grid = "  - {scaling: [{rule: yarn, factor: 4}, {rule: ntk, factor: 2.5}], lengths: [128, 512]}\n"
+    names = [cell.name for cell in list_cells(read(tmp_path, SMALL + grid))]
+    lengths = [f"demo-{rule}-t{length}-s0" for length in (128, 512) for rule in ("yarn4", "ntk2.5")]
+    assert names[-4:] == lengths
+
+
+def test_a_model_with_two_evaluation_lengths_is_refused(tmp_path):
+    config = read(tmp_path, SMALL + "  - {bases: 1e6, lengths: 512, evaluate_at: 4096}\n")
+    with pytest.raises(ConfigError, match="demo-b1000000-t512-s0 more than once"):
+        list_cells(config)
+
+
+def test_tokens_that_cannot_be_accumulated_are_refused(tmp_path):
+    config = read(tmp_path, SMALL + "tune: {tokens: 384, accumulate: 2}\n")
+    with pytest.raises(ConfigError, match="3 windows of 128, which cannot be shared out over 2"):
+        plan_tuning(list_cells(config)[1], config, tmp_path)
+
+
+def test_the_tune_section_reaches_the_tuning_run(tmp_path):
+    given = {"dtype": "bfloat16", "gradient_checkpointing": True, "accumulate": 2, "fsdp": True, "lora": 4,
+             "recall_share": 0.5}  # fmt: skip
+    config = read(tmp_path, SMALL + f"tune: {json.dumps(given)}\n")
+    tuning = plan_tuning(list_cells(config)[1], config, tmp_path)
+    assert {name: getattr(tuning, name) for name in given} == given
 
 
 def test_names_of_cells_tell_them_apart():
@@ -63,6 +91,38 @@ def test_the_shipped_studies_can_be_read(path):
         (SMALL.replace("128, 512", "1"), "at least 2"),
         (SMALL.replace("small", "Small Study"), "name"),
         (SMALL.replace("[demo]", "[]"), "must not be empty"),
+        (SMALL.replace("[demo]", "[3]"), "parents must be a mapping"),
+        (SMALL.replace("[demo]", "[{length: 64}]"), "lacks the key 'name'"),
+        (SMALL.replace("[demo]", "[{name: new, out: x}]"), "has no key 'out'"),
+        (SMALL.replace("[demo]", "[{name: a/b}]"), "a parent's name holds letters"),
+        (SMALL.replace("[demo]", "[{name: new, head_dim: 33}]"), "head_dim must be even"),
+        (SMALL.replace("[demo]", "[{name: new, steps: few}]"), "wrong type"),
+        (SMALL.replace("[demo]", "[{name: new, text: no-such-text}]"), "no such text"),
+        (SMALL.replace("[demo]", "[demo, {name: demo}]"), "different names"),
+        (SMALL.replace("[demo]", "[{model: a/b, trained: 64}]"), "has no key 'trained'"),
+        (SMALL.replace("[demo]", "[{model: a/b, train_len: 1}]"), "train_len must be at least 2"),
+        (SMALL.replace("[demo]", "[{model: a/b, pretrain_base: 1}]"), "pretrain_base must be above 1"),
+        (SMALL + "  - {lengths: 128}\n", "bases or scaling or both"),
+        (SMALL + "  - {bases: 1e6}\n", "needs lengths"),
+        (SMALL + "  - {scaling: [{rule: best, factor: 4}], lengths: 128}\n", "one of linear, ntk"),
+        (SMALL + "  - {scaling: [{rule: yarn, factor: 1}], lengths: 128}\n", "a number above 1"),
+        (SMALL + "  - {scaling: [{rule: yarn}], lengths: 128}\n", "lacks the key 'factor'"),
+        (SMALL + "  - {scaling: [yarn], lengths: 128}\n", "scaling must be a mapping"),
+        (SMALL + "  - {bases: 1e6, lengths: 64, evaluate_at: 1}\n", "evaluate_at .* at least 2"),
+        (SMALL + "tune: {dtype: float8}\n", "tune: dtype must be float32 or bfloat16"),
+        (SMALL + "tune: {accumulate: 0}\n", "tune: accumulate must be at least 1"),
+        (SMALL + "tune: {lora: 0}\n", "tune: lora must be at least 1"),
+        (SMALL + "tune: {lr: 2}\n", "tune: lr must be between 0 and 1"),
+        (SMALL + "tune: {recall_share: 2}\n", "tune: recall_share must be between 0 and 1"),
+        (SMALL + "tune: {fsdp: maybe}\n", "neither true nor false"),
+        (SMALL + "tune: {gradient_checkpointing: 1}\n", "neither true nor false"),
+        (SMALL + "evaluate: {trials: -1}\n", "trials must be at least 0"),
+        (SMALL + "capture: {}\n", "give length or reach"),
+        (SMALL + "capture: {length: 64, reach: 2}\n", "give length or reach"),
+        (SMALL + "capture: {length: 1}\n", "length must be at least 2"),
+        (SMALL + "capture: {reach: 1}\n", "reach must be a number above 1"),
+        (SMALL + "capture: {length: 64, rows: 0}\n", "sequences and rows must be at least 1"),
+        (SMALL + "resources: 2\n", "resources maps names"),
     ],
 )
 def test_what_it_cannot_mean_is_refused(tmp_path, text, words):

@@ -21,6 +21,8 @@ from ropediag.tune.config import PretrainConfig
         ("layers", 0, "layers must be at least 1: got 0"),
         ("width", 4, "width must be at least 8"),
         ("heads", 0, "heads must be at least 1"),
+        ("head_dim", 0, "head_dim must be even and at least 2"),
+        ("head_dim", 33, "head_dim must be even and at least 2"),
         ("steps", 0, "steps must be at least 1"),
         ("batch", -1, "batch must be at least 1"),
         ("seed", -1, "seed must be at least 0"),

@@ -1,0 +1,115 @@
+"""What is done with each cell: its evaluation and its capture, worked out before its model is there.
+
+A cell's model is known by its configuration and its training; both follow from its parent's and from the
+study, so lengths and commands are the same before and after the tuning.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ropediag.checkpoint import Training, read_checkpoint, resolve_training
+from ropediag.config import CaptureConfig
+from ropediag.evaluate.config import EvaluateConfig
+from ropediag.models.load import load_config
+from ropediag.prediction import limit_of
+from ropediag.rope_config import read_layers
+from ropediag.study.cells import Cell, cell_folder, find_parent, parent_model, plan_tuning
+from ropediag.study.config import StudyConfig
+from ropediag.study.sections import Checkpoint, Pretraining
+from ropediag.tune.pretrain import make_llama_config
+from ropediag.tune.rope_change import plan_change
+
+LENGTH_STEP = 256  # lengths that follow from a limit are multiples of it, tokens
+
+
+@dataclass(frozen=True, eq=False)
+class CellModel:
+    """A cell's model before its weights: transformers configuration, and what the laws need."""
+
+    config: Any
+    training: Training
+
+
+def describe_cell(cell: Cell, study: StudyConfig, folder: Path) -> CellModel:
+    """Work out configuration and training of a cell's model.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        If there is no parent, nothing states its training, or its RoPE cannot be changed.
+    """
+    parent = find_parent(cell, study)
+    if isinstance(parent, Pretraining):
+        config, base, length = make_llama_config(parent.run), parent.run.base, parent.run.length
+        metadata: dict[str, Any] = {"pretrain_base": base, "train_len": length, "tune_len": length}
+    else:
+        config, directory = load_config(cell.parent)
+        metadata = read_checkpoint(directory)[1] if directory else {}
+    tuning = plan_tuning(cell, study, folder)
+    if tuning is not None:
+        change = plan_change(config, metadata, tuning)
+        return CellModel(change.config, change.training)
+    layer = next(layer for layer in read_layers(config.to_dict()) if layer.rotary_dim)
+    return CellModel(config, resolve_training(_stated(cell, study), metadata, layer))
+
+
+def plan_evaluation(cell: Cell, study: StudyConfig, folder: Path) -> EvaluateConfig:
+    """Work out how a cell's model is evaluated."""
+    evaluate, parent = study.evaluate, parent_model(cell, study, folder)
+    length = cell.evaluate_at
+    if length is None:
+        model = describe_cell(cell, study, folder)
+        limit = limit_of(model.config.to_dict(), model.training) or 0
+        length = _round(max(evaluate.least, evaluate.reach * limit))
+    return EvaluateConfig(
+        model=_model_path(cell, study, folder),
+        length=length,
+        out=cell_folder(cell, folder) / "evaluation.h5",
+        text=evaluate.text,
+        sequences=evaluate.sequences,
+        parent=None if cell.tune_len is None else parent,
+        trials=evaluate.trials,
+        force=True,
+        **_stated(cell, study),
+    )
+
+
+def plan_capture(cell: Cell, study: StudyConfig, folder: Path) -> CaptureConfig | None:
+    """Work out how a cell's model is captured; None where the study does not capture."""
+    capture = study.capture
+    if capture is None:
+        return None
+    length = capture.length
+    if length is None:
+        model = describe_cell(cell, study, folder)
+        trained = max(model.training.train_len, model.training.tune_len)
+        length = _round((capture.reach or 1) * (limit_of(model.config.to_dict(), model.training) or trained))
+    return CaptureConfig(
+        model=_model_path(cell, study, folder),
+        length=length,
+        out=cell_folder(cell, folder) / "capture.h5",
+        text=study.evaluate.text,
+        sequences=capture.sequences,
+        rows=capture.rows,
+        resume=True,
+        **_stated(cell, study),
+    )
+
+
+def _model_path(cell: Cell, study: StudyConfig, folder: Path) -> str:
+    tuned = str(cell_folder(cell, folder) / "model")
+    return parent_model(cell, study, folder) if cell.tune_len is None else tuned
+
+
+def _round(tokens: float) -> int:
+    return math.ceil(tokens / LENGTH_STEP) * LENGTH_STEP
+
+
+def _stated(cell: Cell, study: StudyConfig) -> dict[str, Any]:
+    """What the study says of an untuned parent's pretraining; a tuned model says it itself."""
+    parent = find_parent(cell, study)
+    if cell.tune_len is not None or not isinstance(parent, Checkpoint):
+        return {}
+    return {"train_len": parent.train_len, "pretrain_base": parent.pretrain_base}

@@ -1,0 +1,51 @@
+"""Tuning over several GPUs: one process for each under torchrun, which FSDP needs."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ropediag.errors import ConfigError, RopediagError
+from ropediag.tune.tune_config import TuneConfig
+
+_COMMAND = "from ropediag.cli import main\n\nmain()\n"
+
+
+def tune_sharded(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
+    """Tune a model over all GPUs of this machine that the process may use.
+
+    Parameters
+    ----------
+    config : with ``fsdp``
+    say : receives the lines of the run once it has ended well
+
+    Raises
+    ------
+    ConfigError
+        If there is no GPU.
+    RopediagError
+        If the run failed, with the last line it said.
+    """
+    gpus = torch.cuda.device_count()
+    if not gpus:
+        raise ConfigError("tune: fsdp needs at least one GPU for each cell: none is here.")
+    config.out.mkdir(parents=True, exist_ok=True)
+    script = config.out.parent / "tune.py"
+    script.write_text(_COMMAND, encoding="utf-8")
+    words = [*torchrun_words(gpus), str(script), *shlex.split(config.command_line())[1:], "--force"]
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ropediag: ")]
+        reason = lines[0].removeprefix("ropediag: ") if lines else "\n".join(done.stderr.splitlines()[-20:])
+        raise RopediagError(f"torchrun ended with status {done.returncode}: {reason}")
+    for line in done.stdout.splitlines():
+        say(line)
+    return config.out
+
+
+def torchrun_words(processes: int) -> list[str]:
+    """The module and flags that start a run of several processes on one machine."""
+    return ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
