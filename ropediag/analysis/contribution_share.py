@@ -31,9 +31,9 @@ def measure_contribution_share(capture: Capture) -> xr.Dataset:
     -------
     xr.Dataset, by (layer, query_head, pair)
         ``variance_share_inside``, ``variance_share_beyond``: variance over all query-key pairs of the
-        window, so spread within lags and between them. ``mean_share_inside``, ``mean_share_beyond`` and their ``_se``:
-        absolute mean within a lag bin (2 per doubling), averaged over the bins; a pair that turns within a
-        bin averages out there. NaN where the capture has no such lags.
+        window, so spread within lags and between them. ``mean_share_inside``, ``mean_share_beyond`` and
+        their ``_se``: absolute mean within a lag bin (2 per doubling), averaged over the bins; a pair that
+        turns within a bin averages out there. NaN where the capture has no such lags.
 
     Raises
     ------

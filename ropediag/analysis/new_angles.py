@@ -76,15 +76,26 @@ def cover_training(
     ConfigError
         If the training length is not known.
     """
+    seen = coverage(trained_inv_freq(spec) if trained is None else trained, check_train_len(spec))
+    if spec.tune_len and spec.tune_len >= 2:
+        seen = np.maximum(seen, coverage(spec.inv_freq, spec.tune_len))
+    return seen
+
+
+def check_train_len(spec: RopeSpec) -> int:
+    """Give the length of pretraining, tokens.
+
+    Raises
+    ------
+    ConfigError
+        If it is not known.
+    """
     if not spec.train_len:
         raise ConfigError(
             "this needs the length of pretraining: the geometry does not state it. Pass train_len to the "
             "RopeSpec, or capture the model again with --train-len."
         )
-    seen = coverage(trained_inv_freq(spec) if trained is None else trained, spec.train_len)
-    if spec.tune_len and spec.tune_len >= 2:
-        seen = np.maximum(seen, coverage(spec.inv_freq, spec.tune_len))
-    return seen
+    return spec.train_len
 
 
 def trained_inv_freq(spec: RopeSpec) -> Float[np.ndarray, "layer pair"]:
