@@ -178,10 +178,10 @@ def share_reversed(
     constant : the same of all channels that do not rotate
     """
     start = products.real.sum(-1) + constant
-    sign = np.where(np.isfinite(start), np.where(start < 0, -1.0, 1.0), np.nan)
-    difference = sign[..., None] * (_turn(products, inv_freq, sweep.lags) + constant[..., None])
-    share = (difference < 0) @ sweep.weights.T
-    return np.where(np.isnan(sign)[..., None], np.nan, share)
+    difference = _turn(products, inv_freq, sweep.lags)
+    difference += constant[..., None].astype(np.float32)
+    share = _average((difference < 0) != (start < 0)[..., None], sweep)
+    return np.where(np.isnan(start)[..., None], np.nan, share)
 
 
 def mean_change(
@@ -190,7 +190,7 @@ def mean_change(
     """Mean of |logit(lag + 1) - logit(lag)| below each reach, over the length of ``products``."""
     step = products * (np.exp(1j * inv_freq) - 1)
     size = np.linalg.norm(products, axis=-1)[..., None]
-    return abs(_turn(step, inv_freq, sweep.lags)) @ sweep.weights.T / np.where(size > 0, size, np.nan)
+    return _average(abs(_turn(step, inv_freq, sweep.lags)), sweep) / np.where(size > 0, size, np.nan)
 
 
 def _turn(
@@ -201,4 +201,12 @@ def _turn(
     """Real part of the sum over pairs of ``products * exp(i lag inv_freq)``: float64 angles, float32 sums."""
     angle = np.multiply.outer(inv_freq, lags)
     basis = np.concatenate([np.cos(angle), -np.sin(angle)]).astype(np.float32)
-    return np.concatenate([products.real, products.imag], axis=-1).astype(np.float32) @ basis
+    vectors = np.concatenate([products.real, products.imag], axis=-1).astype(np.float32)
+    turned = vectors.reshape(-1, len(basis)) @ basis  # one product: many small ones wait on a busy machine
+    return turned.reshape(*products.shape[:-1], len(lags))
+
+
+def _average(values: np.ndarray, sweep: Sweep) -> Float[np.ndarray, "*any reach"]:
+    """Mean over the lags below each reach of values (..., lag)."""
+    flat = values.reshape(-1, len(sweep.lags)).astype(np.float32)
+    return (flat @ sweep.weights.T.astype(np.float32)).reshape(*values.shape[:-1], -1).astype(float)
