@@ -102,7 +102,8 @@ def in_window_scale(
     inside: np.ndarray,
 ) -> Float[np.ndarray, "head pair"]:
     """Standard deviation over all query-key pairs of the bins ``inside``, pooled from those of the bins."""
-    weight = count[inside] / count[inside].sum()
+    total = count[inside].sum()
+    weight = count[inside] / (total if total > 0 else np.nan)  # NaN in a layer that is still to come
     centre = (mean[..., inside] * weight).sum(-1)
     square = ((mean[..., inside] ** 2 + std[..., inside] ** 2) * weight).sum(-1)
     return np.sqrt(np.maximum(square - centre**2, 0.0))
