@@ -10,7 +10,7 @@ fewer pairs, no rotation, lags beyond its window) is NaN, in integers -1.
 
 from dataclasses import dataclass
 
-VERSION = 2
+VERSION = 3
 KINDS = ("capture", "evaluation", "ablation", "study")
 REPLICATES = 8  # per sequence: the groups of query positions whose spread gives the standard errors
 
@@ -76,6 +76,7 @@ DIMENSIONS = (
     Dimension(
         "depth", "f8", "1", "place in the prompt of what is asked for: 0 its beginning, 1 before the question"
     ),
+    Dimension("run", "i4", "1", "index of the intervention: 0 on the chosen pairs, then on random sets"),
 )
 
 _SCORE = ("layer", "query_head", "pair", "lag")
@@ -101,6 +102,9 @@ VARIABLES = (
     Variable("recall", "hits", ("task", "length", "depth"), "i8", "1", "answers whose every token the model ranks first, all before it given", "sampled"),
     Variable("recall", "count", ("task", "length", "depth"), "i8", "1", "answers asked for; 0 where no prompt of this length exists", "sampled"),
     Variable("recall", "answer_lag", ("task", "length", "depth"), "f4", "tokens", "mean distance from the answer back to what it repeats", "exact"),
+    # ablation: the loss under an intervention
+    Variable("ablation", "nll", ("run", "sequence", "position"), "f4", "nats", "negative log-likelihood of the token at this position, given all before it, under the intervention", "exact"),
+    Variable("ablation", "chosen", ("run", "layer", "query_head", "pair"), "i4", "1", "1 where the intervention works on the pair, else 0", "given"),
     # scores: contributions of single pairs to the logit, by lag
     Variable("scores", "count", ("layer", "lag"), "i8", "1", "query-key pairs in the bin, over all sequences", "exact", pooled=True),
     Variable("scores", "mean", _SCORE, "f4", "logit", "mean contribution of the pair over all query-key pairs in the bin", "exact", pooled=True),
@@ -168,7 +172,7 @@ ATTRIBUTES = {
     "tune_len": "tokens per sequence in the last tuning; 0 where unknown",
     "created": "when the run began, UTC",
     "seconds": "wall time of the run",
-    "figures": "figures of an evaluation, JSON",
+    "figures": "figures of an evaluation or an ablation, JSON",
 }
 
 

@@ -9,7 +9,7 @@ from jaxtyping import install_import_hook
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when transformers is imported
 CHECKED = ("ropediag.rope", "ropediag.scaling", "ropediag.limits", "ropediag.capture", "ropediag.models",
-           "ropediag.analysis", "ropediag.evaluate", "ropediag.store.pool")  # fmt: skip
+           "ropediag.analysis", "ropediag.evaluate", "ropediag.intervene", "ropediag.store.pool")  # fmt: skip
 _hook = install_import_hook(CHECKED, "beartype.beartype")
 torch.set_num_threads(1)  # tiny models: more threads only wait for each other
 

@@ -58,6 +58,7 @@ def test_the_linter_sees_an_import_inside_a_function(tmp_path):
     "from ropediag.cli import main; sys.argv = ['ropediag', 'capture', '--help']; main()",
     "from ropediag.cli import main; sys.argv = ['ropediag', 'evaluate', '--help']; main()",
     "import ropediag.evaluate; ropediag.evaluate.EvaluateConfig",
+    "import ropediag.intervene; ropediag.intervene.Intervention; ropediag.intervene.AblateConfig",
 ])  # fmt: skip
 def test_import_and_help_load_nothing_heavy(code):
     loaded = loaded_by(code)

@@ -101,7 +101,7 @@ def make_plan(model: Any, config: CaptureConfig, training: Training) -> CaptureP
         heads=heads,
         kv_heads=tuple(sorted(kv_heads)),
         rotation=rotation,
-        critical_pairs=_critical_pairs(model, rotation, training),
+        critical_pairs=critical_pairs(model, rotation, training),
         lag_edges=lag_edges(config.length),
         coarse_edges=lag_edges(config.length, 2),
         position_edges=position_edges(config.length, POSITION_BINS),
@@ -166,7 +166,7 @@ def _choose_samples(length: int) -> Int[np.ndarray, " sample"]:
     return np.unique(np.concatenate([[0], np.geomspace(1, length - 1, SAMPLES - 1).round()]).astype(np.int64))
 
 
-def _critical_pairs(model: Any, rotation: Rotation, training: Training) -> Int[np.ndarray, " layer"]:
+def critical_pairs(model: Any, rotation: Rotation, training: Training) -> Int[np.ndarray, " layer"]:
     """Count, for each layer, the pairs that made a full turn in pretraining."""
     layers = read_layers(model.config.to_dict())
     found = np.full(len(rotation.layers), -1)

@@ -92,7 +92,7 @@ def _describe_rope(summary: "Summary") -> str:
 
 def _describe_size(sizes: dict[str, int]) -> str:
     named = {"layer": "layers", "query_head": "query heads", "kv_head": "key heads", "lag": "lag bins"}
-    named |= {"task": "recall tasks", "length": "recall lengths", "depth": "depths"}
+    named |= {"task": "recall tasks", "length": "recall lengths", "depth": "depths", "run": "interventions"}
     return _join(*(f"{sizes[dim]} {label}" for dim, label in named.items() if dim in sizes))
 
 

@@ -75,13 +75,13 @@ class Evaluation:
                 "single_pass": self.single_pass_perplexity,
                 "sliding_window": asdict(self.sliding_perplexity),
             },
-            "recall": [_plain_recall(recall) for recall in self.recall],
+            "recall": [plain_recall(recall) for recall in self.recall],
             "disagreement": list(self.disagreement),
             "key_tokens": asdict(self.key_tokens) if self.key_tokens else None,
             "regression": asdict(self.regression) if self.regression else None,
             "tasks": self.tasks,
         }
-        return _finite(plain)
+        return finite(plain)
 
     def write(self, path: Path, *, force: bool = False) -> Path:
         """Write losses, recall and figures as an HDF5 file of the schema.
@@ -118,7 +118,8 @@ def recall_by_length(recall: Recall) -> list[tuple[int, Estimate]]:
     return [(length, share_interval(hits, count)) for length, hits, count in sums if count]
 
 
-def _plain_recall(recall: Recall) -> dict[str, Any]:
+def plain_recall(recall: Recall) -> dict[str, Any]:
+    """Give recall as plain values, with the share and its interval at each length and in each cell."""
     cells = [
         {
             "length": length,
@@ -135,12 +136,12 @@ def _plain_recall(recall: Recall) -> dict[str, Any]:
     return {"task": recall.task, "chance": recall.chance, "by_length": by_length, "cells": cells}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace what JSON has no number for, NaN and infinity, by None."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

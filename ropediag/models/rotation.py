@@ -74,7 +74,7 @@ def measure_rotation(model: Any, samples: Int[np.ndarray, " sample"]) -> Rotatio
     positions = np.concatenate([[p for p in _PROBES if p <= largest] or [largest], samples])
     still = _tap_rotated(model, np.zeros_like(positions))
     turned = _tap_rotated(model, positions)
-    frequencies = _frequency_tables(model)  # after the pass: dynamic rules have settled by now
+    frequencies = frequency_tables(model)  # after the pass: dynamic rules have settled by now
     if not frequencies:
         raise ModelError(
             f"{model.config.model_type} has no rotary position embedding: no module of it holds an inv_freq "
@@ -128,7 +128,7 @@ def _tap_rotated(model: Any, positions: np.ndarray) -> dict[int, tuple[Tensor, T
     return vectors
 
 
-def _frequency_tables(model: nn.Module) -> list[tuple[np.ndarray, float]]:
+def frequency_tables(model: nn.Module) -> list[tuple[np.ndarray, float]]:
     """List the distinct (inv_freq, attention factor) tables that the model's modules hold."""
     tables: dict[bytes, tuple[np.ndarray, float]] = {}
     for module in model.modules():

@@ -1,0 +1,105 @@
+"""What ``ropediag ablate`` shows on a terminal: which pairs were changed, and what share that repairs."""
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ropediag.intervene.result import Ablation
+    from ropediag.intervene.search import Search
+    from ropediag.tune.measure import Estimate
+
+
+def print_ablation(console: Console, ablation: "Ablation") -> None:
+    """Print pairs, the table of repairs, and what the search and recall found."""
+    sequences, length = ablation.nll.shape
+    train_len = ablation.training.train_len
+    console.print()
+    console.print(
+        f"{ablation.model} at {sequences} x {length:,} tokens, {length / train_len:g} x its training length: "
+        f"{ablation.change.describe()}",
+        style="bold",
+    )
+    console.print(_describe_pairs(ablation))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for head in ("x", "damage", "repaired", "last quarter", "random", "above random"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for repair in ablation.repairs:
+        table.add_row(
+            f"{repair.multiple:g}",
+            f"{repair.damage.value:+.3f}",
+            _percent(repair.repaired) if repair.repaired else "no damage",
+            f"{100 * repair.repaired_tail.value:.1f}" if repair.repaired_tail else "-",
+            f"{100 * sum(repair.random) / len(repair.random):.1f}" if repair.random else "-",
+            _percent(repair.above_random),
+        )
+    console.print(table)
+    console.print(
+        "over all positions past the training length, up to x times it. damage: nats by which the full "
+        "context is worse than windows of the training length. repaired: per cent of it (95 % interval), "
+        "0 as untouched, 100 as in windows; in the last quarter of the positions; by random sets; above them"
+    )
+    if ablation.search:
+        console.print(_describe_search(ablation.search))
+    _print_recall(console, ablation)
+
+
+def _describe_pairs(ablation: "Ablation") -> str:
+    from ropediag.intervene.result import group_places
+
+    if ablation.change.kind == "log":
+        return "all logits of the chosen heads"
+    groups = group_places(ablation.sets[0])
+    named = [
+        "pairs {pairs} of layers {layers}, heads {heads}".format(
+            **{name: _ranges(numbers) for name, numbers in group.items()}
+        )
+        for group in groups[:8]
+    ]
+    more = f"; {len(groups) - 8} groups more" if len(groups) > 8 else ""
+    critical = sorted({pair for pair in ablation.critical.values() if pair >= 0})
+    compared = f"; {len(ablation.sets) - 1} random sets of equal size" if len(ablation.sets) > 1 else ""
+    return f"{'; '.join(named)}{more}; critical pair {_ranges(critical)}{compared}"
+
+
+def _describe_search(search: "Search") -> str:
+    at = f"{search.target:.0%} of the damage at {search.multiple:g} x the training length"
+    if search.pairs is None:
+        return f"search: no set repairs {at}: all chosen pairs together repair {search.searched:.1%}"
+    confirmed = f", {_percent(search.confirmed)} % on the others" if search.confirmed else ""
+    return (
+        f"search: pairs {_ranges(search.pairs)} repair {at}, and none of them can be left out: "
+        f"{search.searched:.1%} on the sequences of the search{confirmed} ({search.runs} sets tried)"
+    )
+
+
+def _print_recall(console: Console, ablation: "Ablation") -> None:
+    from ropediag.evaluate.result import recall_by_length
+
+    for one, other in zip(ablation.recall, ablation.recall_changed, strict=True):
+        changed = dict(recall_by_length(other))
+        cells = [
+            f"{share.value:.0%} to {changed[length].value:.0%} at {length:,}"
+            for length, share in recall_by_length(one)
+        ]
+        console.print(f"recall, {one.task}, untouched to changed: {', '.join(cells) or 'no prompt fits'}")
+
+
+def _percent(share: "Estimate | None") -> str:
+    if share is None:
+        return "-"
+    value, low, high = (100 * number for number in (share.value, share.low, share.high))
+    return f"{value:.1f} ({low:.1f} to {high:.1f})" if math.isfinite(low) else f"{value:.1f}"
+
+
+def _ranges(numbers: "tuple[int, ...] | list[int]") -> str:
+    """Write sorted numbers with runs drawn together: 0-3, 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(str(end) for end in run) for run in runs)

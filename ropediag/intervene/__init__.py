@@ -1,0 +1,28 @@
+"""Interventions: change what chosen rotary pairs do while a model runs, and see what that repairs.
+
+``intervention`` says what is asked for, ``kinds`` is the registry: the kinds of intervention, each with the
+function that carries it out, in ``turning`` (a change of queries, keys or angles, at the speed of the
+model's own attention) or ``clipping`` (a lag that stops growing, streamed). ``apply`` is the context
+manager for any loaded model. ``selection`` turns words and lists into pairs of layers and heads, ``run``
+measures, ``repair`` gives the share of the damage repaired with its interval, ``search`` looks for a
+smallest set, ``result`` holds what came out. Names load on first use.
+"""
+
+import importlib
+
+_HOME = {
+    "AblateConfig": "config",
+    "Ablation": "result",
+    "Intervention": "intervention",
+    "ablate_checkpoint": "run",
+    "ablate_model": "run",
+    "intervene": "apply",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

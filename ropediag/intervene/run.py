@@ -1,0 +1,203 @@
+"""The ablation itself: the model untouched, in windows, under the intervention and under random ones.
+
+``ablate_checkpoint`` starts from an ``AblateConfig``, ``ablate_model`` from a model in memory; both end in
+the same steps.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ropediag.capture.plan import critical_pairs
+from ropediag.errors import ConfigError
+from ropediag.evaluate.prompts import recall_tasks
+from ropediag.evaluate.readers import check_reader
+from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
+from ropediag.intervene.apply import intervene
+from ropediag.intervene.config import AblateConfig
+from ropediag.intervene.intervention import Pairs, Place
+from ropediag.intervene.repair import measure_repair, multiples_up_to
+from ropediag.intervene.result import Ablation
+from ropediag.intervene.search import search_smallest
+from ropediag.intervene.selection import choose_pairs, draw_random
+from ropediag.intervene.subject import Subject
+from ropediag.models.inputs import read_tokens
+from ropediag.models.load import LoadedModel, check_finite, load_model
+from ropediag.models.record import describe_model
+from ropediag.models.rotation import Rotation, measure_rotation
+from ropediag.store import check_name, open_capture
+from ropediag.text import check_paths, hash_tokens
+
+Say = Callable[[str], None]
+
+
+def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Ablation:
+    """Load a model and text, intervene, and write the file if one is asked for.
+
+    Parameters
+    ----------
+    config : what to do
+    say : told about progress, a line at a time
+
+    Raises
+    ------
+    ConfigError, ModelError, CaptureError, FormatError
+        One clear line each; nothing is left under the name of the file.
+    """
+    given = (config.tokens, config.capture)
+    check_paths([*config.text, *(path for path in given if path is not None)])
+    if config.out is not None:
+        check_name(config.out, config.force)
+    loaded = load_model(
+        config.model,
+        revision=config.revision,
+        device=config.device,
+        dtype=config.dtype,
+        attention=config.attention,
+        allow_pickle=config.allow_pickle,
+    )
+    ids = read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
+    return _ablate(loaded, ids, config, say)
+
+
+def ablate_model(
+    model: Any,
+    input_ids: Int[np.ndarray, "sequence position"] | Int[Tensor, "sequence position"],
+    *,
+    tokenizer: Any | None = None,
+    name: str | None = None,
+    say: Say = lambda line: None,
+    **options: Any,
+) -> Ablation:
+    """Intervene in a model that is already in memory.
+
+    Parameters
+    ----------
+    model : a transformers decoder with a language-model head; left as it was
+    input_ids : token ids, one row a sequence
+    tokenizer : for recall prompts
+    name : what to call the model; its config's name or type if None
+    say : told about progress
+    options : fields of ``AblateConfig``: kind, pairs, limit, factor, base, layers, heads, capture, random,
+        search, trials, out, train_len, pretrain_base, seed, force
+
+    Raises
+    ------
+    ConfigError, ModelError, CaptureError, FormatError
+        As ``ablate_checkpoint``.
+    """
+    ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
+    name = name or Path(getattr(model.config, "name_or_path", "") or model.config.model_type).name
+    config = AblateConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)
+    if config.out is not None:
+        check_name(config.out, config.force)
+    check_finite(name, model)
+    mode = model.training
+    try:
+        return _ablate(LoadedModel(model.eval(), tokenizer, Path(name).name, None), ids, config, say)
+    finally:
+        model.train(mode)
+
+
+def _ablate(loaded: LoadedModel, ids: np.ndarray, config: AblateConfig, say: Say) -> Ablation:
+    """Check, choose, measure, write."""
+    begun = time.perf_counter()
+    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
+    training = reader.training
+    if config.length <= training.train_len:
+        raise ConfigError(
+            f"there is no damage to repair within the training length, {training.train_len} tokens: got a "
+            f"length of {config.length}. Read further, 4 or 8 times as far."
+        )
+    rotation = measure_rotation(loaded.model, np.array([config.length - 1]))
+    critical = critical_pairs(loaded.model, rotation, training)
+    subject = Subject(loaded, input_ids, rotation, training, config)
+    sets = _choose_sets(config, rotation, critical)
+    attributes = describe_model(loaded, training)
+    full, windowed = subject.loss(), reader.windowed(input_ids, training.train_len)
+    say(f"untouched: {len(ids)} x {config.length:,} tokens")
+    changed = []
+    for run, pairs in enumerate(sets):
+        changed.append(subject.changed_loss(pairs))
+        say(f"{config.kind}: " + (f"random set {run} of {len(sets) - 1}" if run else "the chosen pairs"))
+    repairs = tuple(
+        measure_repair(full, windowed, changed[0], changed[1:], training.train_len, multiple)
+        for multiple in multiples_up_to(training.train_len, config.length)
+    )
+    recall = _measure_recall(subject, sets[0], ids, say)
+    ablation = Ablation(
+        model=loaded.name,
+        training=training,
+        change=subject.intervention(sets[0]),
+        chosen=config.pairs,
+        critical=dict(zip(rotation.layers.tolist(), critical.tolist(), strict=True)),
+        sets=tuple(sets),
+        nll=full,
+        nll_windowed=windowed,
+        nll_changed=np.stack(changed),
+        repairs=repairs,
+        search=search_smallest(subject, sets[0], full, windowed, repairs[-1], say) if config.search else None,
+        recall=recall[0],
+        recall_changed=recall[1],
+        attributes={**attributes, **_describe_run(config, ids), "seconds": time.perf_counter() - begun},
+    )
+    if config.out is not None:
+        ablation.write(config.out, force=config.force)
+    return ablation
+
+
+def _choose_sets(
+    config: AblateConfig, rotation: Rotation, critical: Int[np.ndarray, " layer"]
+) -> list[dict[Place, Pairs]]:
+    """The chosen pairs first, then the random sets."""
+    if config.capture is None:
+        chosen = choose_pairs(config.pairs, rotation, critical, config.layers, config.heads)
+    else:
+        from ropediag.analysis.drift import flagged_pairs
+
+        with open_capture(config.capture) as capture:
+            flagged = flagged_pairs(capture)
+        everything = choose_pairs("all", rotation, critical, config.layers, config.heads)
+        chosen = {place: tuple(sorted(flagged[place])) for place in everything if flagged.get(place)}
+        if not chosen:
+            raise ConfigError(f"{config.capture} flags no pair in the layers and heads chosen.")
+    generator = np.random.default_rng(config.seed)
+    return [chosen, *(draw_random(chosen, rotation, generator) for _ in range(config.draws))]
+
+
+def _measure_recall(
+    subject: Subject, pairs: Mapping[Place, Pairs], ids: np.ndarray, say: Say
+) -> tuple[tuple[Recall, ...], tuple[Recall, ...]]:
+    """Recall of the untouched model and under the intervention."""
+    loaded, config = subject.loaded, subject.config
+    if not config.trials:
+        return (), ()
+    vocabulary = loaded.model.config.get_text_config().vocab_size
+    tasks = recall_tasks(loaded.tokenizer, vocabulary, ids.reshape(-1))
+    lengths = recall_lengths(subject.training.train_len, config.length)
+
+    def measure() -> tuple[Recall, ...]:
+        return tuple(
+            measure_recall(loaded.model, task, make, lengths, config.trials, config.seed, say)
+            for task, make in tasks.items()
+        )
+
+    untouched = measure()
+    with intervene(loaded.model, subject.intervention(pairs), rotation=subject.rotation):
+        return untouched, measure()
+
+
+def _describe_run(config: AblateConfig, ids: np.ndarray) -> dict[str, str | int | float]:
+    return {
+        "kind": "ablation",
+        "config": config.recipe(),
+        "seed": config.seed,
+        "length": config.length,
+        "text_hash": hash_tokens(ids),
+    }
