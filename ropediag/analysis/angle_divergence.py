@@ -28,17 +28,20 @@ def measure_angle_divergence(
     length: int,
     trained: Float[np.ndarray, "layer pair"] | None = None,
     epsilon: float = EPSILON,
+    bins: int = BINS,
 ) -> xr.Dataset:
-    """Compare, in 360 bins, the angles of all positions below a length with those of pretraining.
+    """Compare, in bins of the turn, the angles of all positions below a length with those of pretraining.
 
     The two directions of the divergence are different numbers. Angles are computed in float32, as the
-    released code does and as most models do.
+    released code does and as most models do. A training length of fewer tokens than bins leaves bins empty
+    for every pair, and all diverge; take fewer bins then.
 
     Parameters
     ----------
     length : tokens
     trained : radians per token in pretraining, for models scaled since; see ``trained_inv_freq``
     epsilon : added to both frequencies in ``printed``, which has no value without it
+    bins : equal parts of the turn; 360 in the paper
 
     Returns
     -------
@@ -56,7 +59,9 @@ def measure_angle_divergence(
     axes = make_geometry_axes(*spec.inv_freq.shape)
     divergences = {
         name: xr.DataArray(values, axes, dims=("layer", "pair"))
-        for name, values in _diverge(before, train_len, np.array(spec.inv_freq), length, epsilon).items()
+        for name, values in _diverge(
+            before, train_len, np.array(spec.inv_freq), length, epsilon, bins
+        ).items()
     }
     directions = {
         "reverse": f"KL(angles of training || angles within {length:,} tokens)",
@@ -76,12 +81,13 @@ def _diverge(
     now: Float[np.ndarray, "layer pair"],
     length: int,
     epsilon: float,
+    bins: int,
 ) -> dict[str, Float[np.ndarray, "layer pair"]]:
     """Both directions for every pair; equal pairs of different layers are counted once."""
     real = np.isfinite(now) & np.isfinite(before)
     both, place = np.unique(np.stack([before[real], now[real]]), axis=1, return_inverse=True)
-    trained = count_angles(both[0], train_len)
-    reached = count_angles(both[1], length)
+    trained = count_angles(both[0], train_len, bins)
+    reached = count_angles(both[1], length, bins)
     started, spread = (trained + START) / train_len, (reached + START) / length
     shares = trained / train_len, reached / length
     found = {
@@ -94,14 +100,16 @@ def _diverge(
     return padded
 
 
-def count_angles(inv_freq: Float[np.ndarray, " pair"], length: int) -> Int[np.ndarray, "pair bin"]:
-    """Count the positions below ``length`` whose angle falls into each of 360 equal bins of the turn."""
-    counts = np.zeros((len(inv_freq), BINS), dtype=np.int64)
+def count_angles(
+    inv_freq: Float[np.ndarray, " pair"], length: int, bins: int = BINS
+) -> Int[np.ndarray, "pair bin"]:
+    """Count the positions below ``length`` whose angle falls into each of equal bins of the turn."""
+    counts = np.zeros((len(inv_freq), bins), dtype=np.int64)
     single = inv_freq.astype(np.float32)[:, None]
-    first = BINS * np.arange(len(inv_freq))[:, None]
+    first = bins * np.arange(len(inv_freq))[:, None]
     for start in range(0, length, AT_ONCE):
         positions = np.arange(start, min(start + AT_ONCE, length), dtype=np.float32)
         angle = np.mod(positions * single, np.float32(2 * np.pi))
-        bins = np.minimum((angle * BINS / (2 * np.pi)).astype(np.int64), BINS - 1)
-        counts += np.bincount((bins + first).ravel(), minlength=counts.size).reshape(counts.shape)
+        place = np.minimum((angle * bins / (2 * np.pi)).astype(np.int64), bins - 1)
+        counts += np.bincount((place + first).ravel(), minlength=counts.size).reshape(counts.shape)
     return counts

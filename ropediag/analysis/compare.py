@@ -14,6 +14,7 @@ SCORES = "scores"  # the statistics of the file itself, beside the diagnostics
 SCORE_VARIABLES = ("mean", "mean_se", "std", "rest_mean")
 BINS = {"lag": 8, "coarse_lag": 2, "query_position": 2}  # axes of bins, and how many each doubling holds
 SAME_GEOMETRY = ("pair", "channel")  # an index along these means the same only if there are as many
+ROUNDING = 1e-9  # of the largest number in either: a smaller difference is none
 SURE = 2.0  # errors: what a difference must exceed to be ranked, where it has an error
 
 
@@ -121,6 +122,7 @@ def rank_differences(
     name = variable or str(second.attrs["shows"])
     found = subtract(first[[name]], second[[name]])[name]
     size = abs(found.values.ravel())
+    scale = max(float(abs(part[name]).max()) for part in (first, second))
     error = None
     if f"{name}_se" in second:
         own = f"{name}_se"
@@ -129,7 +131,7 @@ def rank_differences(
             size = np.where(size > SURE * error, size, np.nan)
     order = np.argsort(np.nan_to_num(size, nan=-1.0), kind="stable")[::-1][:count]
     ranked = []
-    for place in order[size[order] > 0]:
+    for place in order[size[order] > ROUNDING * scale]:
         index = np.unravel_index(place, found.shape)
         at = {str(dim): found[dim].values[step].item() for dim, step in zip(found.dims, index, strict=True)}
         one, other = (part[name].transpose(*found.dims).values[index].item() for part in (first, second))

@@ -15,7 +15,8 @@ from ropediag.schema import REPLICATES
 from ropediag.store import Capture
 
 TRIPLES = 64  # of one head, over all sequences; at least 4 of a sequence
-LAGS = 128  # evaluated up to the first reach, and from each reach to the next
+LAGS = 64  # evaluated up to the first reach, and from each reach to the next
+ALIKE = 1e-4  # of the products: below it, two keys are the same token and differ by rounding
 SEED = 0
 
 
@@ -46,9 +47,11 @@ def measure_position_scores(capture: Capture) -> xr.Dataset:
     """Sweep the lag of sampled queries and keys, and count reversals and changes of their logits.
 
     A triple is three distinct sampled positions within the training length, drawn with a fixed seed, position
-    0 left out; the last is the query. (All sampled positions, where fewer than three are left.) Both keys are
-    placed at the same lag, and the channels that do not rotate take part. Lags are all those below the reach,
-    or one at random of each of 128 equal stretches up to the training length and of every doubling after it.
+    0 left out; the last is the query. (All sampled positions, where fewer than three are left.) Triples
+    whose keys are equal but for rounding, as of the same token, have no preference to reverse and are left
+    out. Both keys are placed at the same lag, and the channels that do not rotate take part. Lags are all
+    those below the reach, or one at random of each of 64 equal stretches up to the training length and of
+    every doubling after it.
 
     Returns
     -------
@@ -72,16 +75,11 @@ def measure_position_scores(capture: Capture) -> xr.Dataset:
     for layer in range(capture.sizes["layer"]):  # one layer in memory at a time
         vectors = query[:, layer].values, key[:, layer].values[:, owner]
         kept.append(_score_layer(*vectors, triples, spec, layer, sweep))
-    found = np.stack(kept, axis=1)  # (score, layer, sequence, triple, query_head, reach)
-    if capture.sizes["sequence"] >= REPLICATES:
-        found = found.mean(3)
-    else:
-        found = found.reshape(*found.shape[:2], -1, *found.shape[4:])
     reach = ("reach", sweep.reaches, {"units": "tokens", "long_name": "reach: all lags below it"})
     axes = {"layer": query.layer, "query_head": query.query_head, "reach": reach}
+    dims = ("layer", "sequence", "triple", "query_head", "reach")
     semantic, positional = (
-        average(xr.DataArray(score, axes, dims=("layer", "replicate", "query_head", "reach")), "replicate")
-        for score in found
+        _average_triples(xr.DataArray(score, axes, dims=dims)) for score in np.stack(kept, axis=1)
     )
     return label(
         {
@@ -91,6 +89,13 @@ def measure_position_scores(capture: Capture) -> xr.Dataset:
             "positional_score_se": (positional[1], "1", "standard error of the Positional Score"),
         }
     )
+
+
+def _average_triples(scores: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Mean over all triples and its standard error, with the replicates that the interval names."""
+    if scores.sizes["sequence"] >= REPLICATES:
+        return average(average(scores, "triple")[0], "sequence")
+    return average(scores.stack(replicate=("sequence", "triple")), "replicate")
 
 
 def list_reaches(train_len: int, length: int) -> Int[np.ndarray, " reach"]:
@@ -160,8 +165,12 @@ def _score_layer(
         products.append(spec.attention_factor[layer] ** 2 * turning[0] * turning[1].conj())
         constants.append((asking[..., rest] * answering[..., rest]).sum(-1))
     frequencies = spec.inv_freq[layer, :pairs]
-    reversed_ = share_reversed(products[0] - products[1], constants[0] - constants[1], frequencies, sweep)
-    return np.stack([1 - reversed_, mean_change(products[0], frequencies, sweep)])
+    contrast, constant = products[0] - products[1], constants[0] - constants[1]
+    kept = 1 - share_reversed(contrast, constant, frequencies, sweep)
+    apart = np.hypot(np.linalg.norm(contrast, axis=-1), constant)
+    size = np.linalg.norm(products[0], axis=-1) + np.linalg.norm(products[1], axis=-1)
+    kept = np.where((apart > ALIKE * size)[..., None], kept, np.nan)
+    return np.stack([kept, mean_change(products[0], frequencies, sweep)])
 
 
 def share_reversed(

@@ -77,35 +77,31 @@ def _print_json(
 def _print_table(
     captures: "tuple[Capture, Capture]", ranked: "dict[str, list[Difference]]", left_out: dict[str, str]
 ) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False, markup=False, soft_wrap=True)
     for side, capture in zip("AB", captures, strict=True):
         model, length = capture.attrs.get("model", ""), int(capture.attrs["length"])
-        console.print(f"{side}  {capture.path}: {model} at {length:,} tokens")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("diagnostic", "where", "A", "B", "B - A", "error"):
-        table.add_column(
-            heading, justify="left" if heading in ("diagnostic", "where") else "right", no_wrap=True
-        )
-    same = []
-    for name, found in ranked.items():
-        if not found:
-            same.append(name)
-        for place, each in enumerate(found):
-            label = f"{name}: {each.variable}" if place == 0 else ""
-            where = ", ".join(f"{axis} {value:,g}" for axis, value in each.at.items())
-            numbers = (f"{value:.4g}" for value in (each.first, each.second))
-            error = "" if each.error is None else f"{each.error:.2g}"
-            table.add_row(label, where, *numbers, f"{each.difference:+.4g} {_unit(each.units)}", error)
-    if table.row_count:
-        console.print(table)
+        typer.echo(f"{side}  {capture.path}: {model} at {length:,} tokens")
+    rows = {name: [_describe(each) for each in found] for name, found in ranked.items() if found}
+    cells = [("", "A", "B", "B - A"), *(row for found in rows.values() for row in found)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    typer.echo(_align(cells[0], widths))
+    for name, found in rows.items():
+        unit = ranked[name][0].units
+        typer.echo(f"{name}: {ranked[name][0].variable}" + ("" if unit == "1" else f" ({unit})"))
+        for row in found:
+            typer.echo(_align(row, widths))
+    same = [name for name, found in ranked.items() if not found]
     if same:
-        console.print(f"no difference (none above twice its error, where it has one): {', '.join(same)}")
+        typer.echo(f"no difference (none above twice its error, where it has one): {', '.join(same)}")
     for name, reason in left_out.items():
-        console.print(f"left out {name}: {reason}")
+        typer.echo(f"left out {name}: {reason}")
 
 
-def _unit(units: str) -> str:
-    return "" if units == "1" else units
+def _describe(each: "Difference") -> tuple[str, str, str, str]:
+    where = ", ".join(f"{axis} {value:,}" for axis, value in each.at.items())
+    error = "" if each.error is None else f" +/- {each.error:.2g}"
+    return where, f"{each.first:.4g}", f"{each.second:.4g}", f"{each.difference:+.4g}{error}"
+
+
+def _align(row: tuple[str, ...], widths: list[int]) -> str:
+    first, second, third, last = row
+    return f"  {first:{widths[0]}}  {second:>{widths[1]}}  {third:>{widths[2]}}  {last}"

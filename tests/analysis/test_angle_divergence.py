@@ -51,6 +51,15 @@ def test_nothing_diverges_within_the_training_length():
     np.testing.assert_allclose(found.printed, 0, atol=1e-12)
 
 
+def test_fewer_bins_than_training_tokens_tell_turned_pairs_from_others():
+    """128 tokens leave most of 360 bins empty; in 16, a pair that turned fully does not diverge."""
+    spec = uniform_spec(1, 64, inv_freq(64, 10_000.0), "half", base=10_000.0, train_len=128)
+    many, few = (measure_angle_divergence(spec, 8192, bins=bins).reverse[0] for bins in (360, 16))
+    assert float(many[:8].min()) > 0.5
+    assert float(few[:8].max()) < 0.05
+    assert float(few[16:].min()) > 0.5
+
+
 def test_counts_equal_a_loop_over_positions():
     frequencies = np.array([1.0, 0.01, 0.0])
     slow = np.zeros((3, 360), dtype=int)
