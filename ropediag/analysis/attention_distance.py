@@ -6,7 +6,7 @@ import xarray as xr
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.labelled import label
 from ropediag.analysis.rows import average_rows
-from ropediag.analysis.window import read_train_len, split_lags, visible_lags
+from ropediag.analysis.window import split_lags, trained_length, visible_lags
 from ropediag.store import Capture
 
 
@@ -35,10 +35,10 @@ def measure_attention_distance(capture: Capture) -> xr.Dataset:
     ConfigError
         If the capture does not state its training length.
     """
-    train_len, length = read_train_len(capture), int(capture.attrs["length"])
-    inside, beyond = split_lags(capture.values("lag"), length, train_len)
+    trained, length = trained_length(capture), int(capture.attrs["length"])
+    inside, beyond = split_lags(capture.values("lag"), length, trained)
     position = capture["rows/query_position"].drop_vars(("sequence", "row"))
-    past = (position >= train_len).astype(float)
+    past = (position >= trained).astype(float)
     groups = xr.concat([1 - past, past], "group")
     mass, layers = capture["rows/mass"], []
     for layer in range(capture.sizes["layer"]):  # one layer in memory at a time
@@ -55,17 +55,17 @@ def measure_attention_distance(capture: Capture) -> xr.Dataset:
     unit = "1"
     return label(
         {
-            "mass_inside": (mass_inside, unit, f"attention mass of queries before position {train_len:,}"),
+            "mass_inside": (mass_inside, unit, f"attention mass of queries before position {trained:,}"),
             "mass_inside_se": (inside_error, unit, "standard error of that mass"),
-            "mass_past": (mass_past, unit, f"attention mass of queries from position {train_len:,} on"),
+            "mass_past": (mass_past, unit, f"attention mass of queries from position {trained:,} on"),
             "mass_past_se": (past_error, unit, "standard error of that mass"),
             "far_mass": (
                 far_mean,
                 unit,
-                f"mass at lags from {train_len:,} on, of queries past that position",
+                f"mass at lags from {trained:,} on, of queries past that position",
             ),
             "far_mass_se": (far_error, unit, "standard error of that mass"),
-            "far_keys": (_share_far(capture, past, train_len), unit, "share of keys at those lags"),
+            "far_keys": (_share_far(capture, past, trained), unit, "share of keys at those lags"),
             "overlap": (
                 _overlap(mass_inside.sel(lag=bins), mass_past.sel(lag=bins)),
                 unit,
@@ -75,12 +75,12 @@ def measure_attention_distance(capture: Capture) -> xr.Dataset:
     )
 
 
-def _share_far(capture: Capture, past: xr.DataArray, train_len: int) -> xr.DataArray:
+def _share_far(capture: Capture, past: xr.DataArray, trained: int) -> xr.DataArray:
     """Share of the visible keys at lags beyond the training length, mean over the queries past it."""
     reach = visible_lags(capture)
     position = capture["rows/query_position"].drop_vars(("sequence", "row"))
     keys = np.minimum(reach.where(reach > 0), position + 1)
-    share = (keys - train_len).clip(min=0) / keys
+    share = (keys - trained).clip(min=0) / keys
     return share.where(past > 0).mean(("sequence", "row"))
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.labelled import label
-from ropediag.analysis.window import read_train_len, split_lags
+from ropediag.analysis.window import split_lags, trained_length
 from ropediag.store import Capture
 
 AXES = ("layer", "query_head", "pair")
@@ -40,9 +40,9 @@ def measure_contribution_share(capture: Capture) -> xr.Dataset:
     ConfigError
         If the capture does not state its training length.
     """
-    train_len, length = read_train_len(capture), int(capture.attrs["length"])
-    fine = split_lags(capture.values("lag"), length, train_len)
-    coarse = split_lags(capture.values("coarse_lag"), length, train_len)
+    trained, length = trained_length(capture), int(capture.attrs["length"])
+    fine = split_lags(capture.values("lag"), length, trained)
+    coarse = split_lags(capture.values("coarse_lag"), length, trained)
     count, mean, std, replicates, sizes = (
         capture[f"scores/{name}"] for name in ("count", "mean", "std", "replicate_mean", "replicate_count")
     )

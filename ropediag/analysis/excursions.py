@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from ropediag.errors import CaptureError
 from ropediag.schema import REPLICATES
 from ropediag.store import Capture
 
@@ -60,20 +59,6 @@ class Excursions:
     error: Float[np.ndarray, "head pair bin"]
     direction: Float[np.ndarray, "head pair bin"]
     freedom: Int[np.ndarray, " bin"]
-
-
-def trained_length(capture: Capture) -> int:
-    """The longest sequence of pretraining or tuning, tokens: lags below it are *in-window*.
-
-    Raises
-    ------
-    CaptureError
-        If the file does not state the training length.
-    """
-    trained = max(int(capture.attrs.get("train_len") or 0), int(capture.attrs.get("tune_len") or 0))
-    if not trained:
-        raise CaptureError(f"{capture.path} does not state the training length: capture with --train-len.")
-    return trained
 
 
 def read_profiles(capture: Capture, layer: int, trained: int) -> Profiles:

@@ -11,12 +11,12 @@ import numpy as np
 import xarray as xr
 
 from ropediag.analysis.drift import measure_drift
-from ropediag.analysis.excursions import trained_length
 from ropediag.analysis.explosions import rank_explosions
 from ropediag.analysis.glance import glance
 from ropediag.analysis.limit import MeasuredLimit
 from ropediag.analysis.loss_link import measure_loss_link
 from ropediag.analysis.onset_pair import find_onset_pairs
+from ropediag.analysis.window import trained_length
 from ropediag.analysis.wording import find_weaknesses, word_verdict
 from ropediag.store import Capture
 
@@ -95,7 +95,7 @@ def judge_capture(capture: Capture) -> Verdict:
 
     Raises
     ------
-    CaptureError
+    ConfigError
         If the file does not state the training length.
     """
     trained_len, attrs = trained_length(capture), capture.attrs

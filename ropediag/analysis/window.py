@@ -8,21 +8,21 @@ from ropediag.errors import ConfigError
 from ropediag.store import Capture
 
 
-def read_train_len(capture: Capture) -> int:
-    """Read the training length, tokens.
+def trained_length(capture: Capture) -> int:
+    """The longest sequence of pretraining or tuning, tokens: lags below it are *in-window*.
 
     Raises
     ------
     ConfigError
         If the capture does not state it.
     """
-    train_len = int(capture.attrs.get("train_len") or 0)
-    if train_len < 1:
+    trained = max(int(capture.attrs.get(name) or 0) for name in ("train_len", "tune_len"))
+    if trained < 1:
         raise ConfigError(
             f"{capture.path} does not say how long the sequences of pretraining were. Capture the model "
             "again with --train-len."
         )
-    return train_len
+    return trained
 
 
 def split_lags(
