@@ -25,6 +25,7 @@ from ropediag.config import CaptureConfig
 from ropediag.models.inputs import check_ids, read_tokens, read_training
 from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
+from ropediag.models.memory import explain_exhaustion
 from ropediag.models.record import describe_model
 from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.store import CaptureWriter
@@ -171,7 +172,8 @@ def _capture(
         writer = CaptureWriter.resume(path, given, attributes)
     else:
         writer = CaptureWriter.create(path, given, attributes, force=config.force)
-    with writer:
+    advice = "use a smaller --len, --dtype bfloat16, or a device with more memory; go on with --resume"
+    with writer, explain_exhaustion(f"capturing {config.length:,} tokens", advice):
         for sequence in range(plan.sequences):
             if not _is_done(writer, plan, sequence):
                 ids_of_sequence = prepared.input_ids[sequence]

@@ -3,8 +3,8 @@
 One metric a file: ``perplexity`` (sliding windows), ``retrieval`` (recall by length and depth, of the lines
 and prompts in ``prompts``), ``keytokens`` (the loss of tokens that need long context), ``regression``
 (against the parent inside the training length), ``harness`` (standard benchmarks), ``verdict`` (where loss
-and recall disagree). ``config`` says what is asked for, ``readers`` checks the models, ``run`` measures,
-``result`` holds what came out; ``log_attention`` scales logits with the length.
+and recall disagree). ``config`` says what is asked for, ``readers`` checks the models, ``memory`` the length,
+``run`` measures, ``result`` holds what came out; ``log_attention`` scales logits with the length.
 Names load on first use, so that importing this package costs nothing.
 """
 

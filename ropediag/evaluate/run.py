@@ -20,6 +20,7 @@ from ropediag.evaluate.config import EvaluateConfig
 from ropediag.evaluate.harness import check_harness, run_harness
 from ropediag.evaluate.keytokens import KeyTokens, find_key_tokens, score_key_tokens, short_window
 from ropediag.evaluate.log_attention import scale_attention
+from ropediag.evaluate.memory import ADVICE, check_memory
 from ropediag.evaluate.perplexity import SlidingPerplexity, perplexity, sliding_perplexity
 from ropediag.evaluate.prompts import recall_tasks
 from ropediag.evaluate.readers import Reader, check_parent, check_reader
@@ -30,6 +31,7 @@ from ropediag.evaluate.verdict import find_disagreements
 from ropediag.models.inputs import read_tokens
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position
+from ropediag.models.memory import explain_exhaustion
 from ropediag.models.record import describe_model
 from ropediag.prediction import limit_of
 from ropediag.store import check_name
@@ -133,10 +135,18 @@ def _load(source: str, config: EvaluateConfig) -> LoadedModel:
 def _evaluate(
     loaded: LoadedModel, parent: LoadedModel | None, ids: np.ndarray, config: EvaluateConfig, say: Say
 ) -> Evaluation:
-    """Check both models, measure, write."""
+    """Check both models, measure, write; running out of memory is one clear line."""
+    with explain_exhaustion(f"evaluating {config.length:,} tokens", ADVICE):
+        return _evaluate_checked(loaded, parent, ids, config, say)
+
+
+def _evaluate_checked(
+    loaded: LoadedModel, parent: LoadedModel | None, ids: np.ndarray, config: EvaluateConfig, say: Say
+) -> Evaluation:
     begun = time.perf_counter()
     reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
     training = reader.training
+    check_memory(loaded.model, config)
     predicted = limit_of(loaded.model.config.to_dict(), training)
     elder = check_parent(parent, reader, ids) if parent is not None else None
     train_len, window = training.train_len, config.sliding_window(training.train_len)

@@ -1,9 +1,13 @@
 """Memory: how much a device has left, and how much a pass takes, of a model or of its empty shell."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psutil
 import torch
+
+from ropediag.errors import RopediagError
 
 LIBRARIES = 2**26  # bytes of slices of logits, and of what is loaded on first use (HDF5, FFT plans)
 
@@ -11,6 +15,24 @@ LIBRARIES = 2**26  # bytes of slices of logits, and of what is loaded on first u
 def available_memory(device: torch.device) -> int:
     """Bytes free on the device."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+@contextmanager
+def explain_exhaustion(doing: str, advice: str) -> Iterator[None]:
+    """Say in one line that memory ran out, on a GPU or on the CPU; let every other error pass.
+
+    Raises
+    ------
+    RopediagError
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(
+            error
+        ):
+            raise
+        raise RopediagError(f"memory ran out while {doing}: {advice}.") from error
 
 
 def empty_model(config: Any, dtype: str) -> Any:

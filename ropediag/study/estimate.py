@@ -14,9 +14,9 @@ from typing import Any
 from ropediag.capture.estimate import capture_bytes
 from ropediag.config import CaptureConfig
 from ropediag.evaluate.config import EvaluateConfig
+from ropediag.evaluate.memory import evaluation_bytes
 from ropediag.evaluate.retrieval import DEPTHS, recall_lengths
-from ropediag.models.loss import TOKENS_AT_ONCE
-from ropediag.models.memory import empty_model, pass_bytes, weight_bytes
+from ropediag.models.memory import empty_model, weight_bytes
 from ropediag.models.speed import forward_operations
 from ropediag.study.cells import Cell, find_parent, list_cells, plan_tuning
 from ropediag.study.config import StudyConfig
@@ -113,7 +113,7 @@ def _evaluate(cell: Cell, model: Any, described: CellModel, run: EvaluateConfig)
     for length in recall_lengths(window, run.length):
         operations += forward_operations(model, tasks * len(DEPTHS) * run.trials, length)
     models = 1 if run.parent is None else 2
-    memory = models * weight_bytes(model) + pass_bytes(model, run.length, TOKENS_AT_ONCE)
+    memory = models * weight_bytes(model) + evaluation_bytes(model, run)
     return Step(cell.name, "evaluate", write_command("evaluate", run, length="len"), operations, memory)
 
 

@@ -4,6 +4,7 @@ Optimiser, precision, accumulation and distribution over processes (``torchrun``
 are the Hugging Face Trainer's. Batches are global: each process takes its share.
 """
 
+import atexit
 import json
 import math
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -84,6 +86,8 @@ def run_trainer(
     unfinished = out / UNFINISHED
     if recipe.save_every:
         _record_settings(unfinished, settings, resume)
+    if not torch.distributed.is_initialized():
+        atexit.register(_leave)
     trainer = Trainer(model=model, args=_arguments(recipe, unfinished), train_dataset=windows)
     _check_sharding(recipe, trainer)
     trainer.remove_callback(PrinterCallback)
@@ -99,6 +103,22 @@ def run_trainer(
     finally:
         progress.close()
     return [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+
+
+def wait_for_all() -> None:
+    """Wait until every process of a distributed run is here; nothing happens in a run of one."""
+    if torch.distributed.is_initialized():
+        PartialState().wait_for_everyone()
+
+
+def _leave() -> None:
+    """Take down the process group that the Trainer made, while Python still runs.
+
+    A group that is left to the end of the process is destroyed with the library's own objects, while its
+    threads may still be at work on the connections to processes that have ended: that can abort.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def newest_checkpoint(unfinished: Path) -> Path | None:

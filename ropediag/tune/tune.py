@@ -30,7 +30,7 @@ from ropediag.tune.metadata import (
 from ropediag.tune.rope_change import plan_change
 from ropediag.tune.saving import save_model
 from ropediag.tune.tokenizer import VOCABULARY
-from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer
+from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer, wait_for_all
 from ropediag.tune.tune_config import TuneConfig
 from ropediag.tune.windows import TrainingWindows
 
@@ -38,7 +38,7 @@ from ropediag.tune.windows import TrainingWindows
 def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
     """Change a model's RoPE, train it and write its checkpoint.
 
-    Under ``torchrun`` every process calls this; the first one writes.
+    Under ``torchrun`` every process calls this; the first one writes, and all return when that is done.
 
     Parameters
     ----------
@@ -98,6 +98,7 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
         write_tune_card(config.out, config, metadata)
         discard_unfinished(config.out)
         write_metadata(config.out, metadata)
+    wait_for_all()  # none ends, and takes its connections down, while another is still at work
     return config.out
 
 

@@ -15,15 +15,17 @@ from ropediag.tune.tune_config import TuneConfig
 from tests.tune.tiny import tiny_config
 
 CODE = """
-import json, sys
+import atexit, json, sys
 import torch
 from pathlib import Path
 from ropediag.tune.tune import tune_model
 from ropediag.tune.tune_config import TuneConfig
 torch.set_num_threads(1)
+atexit.register(lambda: print("group at the end:", torch.distributed.is_initialized()))
 given = json.loads(sys.argv[1])
 tune_model(TuneConfig(**given | {"out": Path(given["out"]), "text": (Path(given["text"]),)}), say=print)
 assert torch.distributed.get_world_size() == 2 and torch.distributed.get_backend() == "gloo"
+assert (Path(given["out"]) / "ropediag.json").exists()  # whichever process this is
 """
 
 
@@ -46,6 +48,7 @@ def test_two_processes_have_the_loss_of_one(tmp_path):
         timeout=240,
     )
     assert finished.returncode == 0, finished.stderr[-2000:]
+    assert finished.stdout.count("group at the end: False") == 2
     losses = [line.split("loss ")[1] for line in said if "loss" in line]
     shared = [line.split("loss ")[1] for line in finished.stdout.splitlines() if "loss" in line]
     assert len(losses) == len(shared) == 10
