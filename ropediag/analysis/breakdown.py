@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
+from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.glance import Glance, glance
 from ropediag.errors import ConfigError
 from ropediag.schema import lag_edges
@@ -20,6 +21,13 @@ REACH = 0.09  # of its position: how far a mean of the loss reaches to either si
 SIDES = {"before": "before the critical one", "past": "the critical one and slower"}
 
 
+@diagnostic(
+    question="Whose joint logit moves where the loss breaks: the pairs before or past the critical one?",
+    high="these pairs' joint logit is high at that position, on average over the keys a query sees",
+    interval="of the excess, its standard error over sequences; of the measured limit, 95 % over sequences",
+    source="Liu et al. 2023, arXiv:2310.05209, whose core figure this is",
+    shows="past_mean",
+)
 def measure_breakdown(
     capture: Capture, layer: int | None = None, query_head: int | None = None
 ) -> xr.Dataset:

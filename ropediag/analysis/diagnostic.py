@@ -74,6 +74,10 @@ class Diagnostic:
         else:
             spec, reach = self._geometry(subject, length)
             found = self.measure(spec, reach, **options)
+            if (
+                isinstance(subject, Capture) and "layer" in found.dims
+            ):  # a capture may hold chosen layers only
+                found["layer"] = found.layer.copy(data=subject.values("layer"))
         labels = {name: getattr(self, name) for name in ("question", "high", "interval", "source", "shows")}
         return found.assign_attrs(
             _describe(subject, length) | found.attrs | labels | {"diagnostic": self.name}

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from ropediag.analysis.diagnostic import diagnostic
-from ropediag.analysis.excursions import Excursions, find_excursions, read_profiles, trained_length
+from ropediag.analysis.excursions import Excursions, find_excursions, read_profiles
+from ropediag.analysis.window import trained_length
 from ropediag.store import Capture
 
 LEAST = 0.25  # in-window standard deviations: a smaller excursion is no drift
@@ -55,7 +56,7 @@ def measure_drift(capture: Capture) -> xr.Dataset:
 
     Raises
     ------
-    CaptureError
+    ConfigError
         If the file does not state the training length.
     """
     trained, length = trained_length(capture), int(capture.attrs["length"])

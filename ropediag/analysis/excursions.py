@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from ropediag.errors import CaptureError
 from ropediag.schema import REPLICATES
 from ropediag.store import Capture
 
@@ -62,20 +61,6 @@ class Excursions:
     freedom: Int[np.ndarray, " bin"]
 
 
-def trained_length(capture: Capture) -> int:
-    """The longest sequence of pretraining or tuning, tokens: lags below it are *in-window*.
-
-    Raises
-    ------
-    CaptureError
-        If the file does not state the training length.
-    """
-    trained = max(int(capture.attrs.get("train_len") or 0), int(capture.attrs.get("tune_len") or 0))
-    if not trained:
-        raise CaptureError(f"{capture.path} does not state the training length: capture with --train-len.")
-    return trained
-
-
 def read_profiles(capture: Capture, layer: int, trained: int) -> Profiles:
     """Read one layer, by the capture's coordinate, from the file."""
     lag = capture.values("lag")
@@ -102,7 +87,8 @@ def in_window_scale(
     inside: np.ndarray,
 ) -> Float[np.ndarray, "head pair"]:
     """Standard deviation over all query-key pairs of the bins ``inside``, pooled from those of the bins."""
-    weight = count[inside] / count[inside].sum()
+    total = count[inside].sum()
+    weight = count[inside] / (total if total > 0 else np.nan)  # NaN in a layer that is still to come
     centre = (mean[..., inside] * weight).sum(-1)
     square = ((mean[..., inside] ** 2 + std[..., inside] ** 2) * weight).sum(-1)
     return np.sqrt(np.maximum(square - centre**2, 0.0))

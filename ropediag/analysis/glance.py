@@ -31,7 +31,8 @@ class Glance:
     Attributes
     ----------
     critical_pair : first pair past the critical dimension in the layers that reach farthest
-    predicted : the extrapolation law's limit, tokens; None if training covered every pair
+    predicted : the extrapolation law's limit, tokens; None if training covered every pair, or the base of
+        pretraining is not known
     measured : from the excess loss; None if the capture has no windowed loss
     excess : (multiple of the training length, mean excess there in nats), from ``limit.EXCESS_AT``
     before, past : the logit of the pairs before and past the critical one; None where no query is past
@@ -53,13 +54,11 @@ def glance(capture: Capture) -> Glance:
     critical = capture["rope/critical_pair"].values
     pairs = np.isfinite(capture["rope/inv_freq"].values).sum(-1)
     widest = int(np.argmax(critical))
-    predicted = extrapolation_limit(
-        2 * int(pairs[widest]),
-        float(attributes["base"]),
-        float(attributes["pretrain_base"]),
-        train_len,
-        int(attributes["tune_len"]),
-    )
+    bases = float(attributes["base"]), float(attributes["pretrain_base"])
+    predicted = None
+    if np.isfinite(bases).all():
+        tune_len = int(attributes["tune_len"]) or None
+        predicted = extrapolation_limit(2 * int(pairs[widest]), *bases, train_len, tune_len)
     measured, excess = _read_excess(capture, train_len)
     return Glance(
         critical_pair=int(critical[widest]),

@@ -11,7 +11,7 @@ from scipy import stats
 
 from ropediag.analysis.breakdown import SIDES
 from ropediag.analysis.diagnostic import diagnostic
-from ropediag.analysis.excursions import trained_length
+from ropediag.analysis.window import trained_length
 from ropediag.errors import CaptureError
 from ropediag.store import Capture
 

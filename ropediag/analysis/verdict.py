@@ -11,18 +11,19 @@ import numpy as np
 import xarray as xr
 
 from ropediag.analysis.drift import measure_drift
-from ropediag.analysis.excursions import trained_length
 from ropediag.analysis.explosions import rank_explosions
 from ropediag.analysis.glance import glance
 from ropediag.analysis.limit import MeasuredLimit
 from ropediag.analysis.loss_link import measure_loss_link
 from ropediag.analysis.onset_pair import find_onset_pairs
+from ropediag.analysis.window import trained_length
 from ropediag.analysis.wording import find_weaknesses, word_verdict
 from ropediag.store import Capture
 
 WORST = 10  # offenders listed
 _OFFENDER = ("layer", "query_head", "pair", "period", "drift", "drift_se", "share", "move")
 _ONSET = ("onset", "onset_low", "onset_high")
+_PAIR = ("onset_pair", "onset_pair_low", "onset_pair_high")
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,14 @@ def judge_capture(capture: Capture) -> Verdict:
 
     Raises
     ------
-    CaptureError
+    ConfigError
         If the file does not state the training length.
     """
     trained_len, attrs = trained_length(capture), capture.attrs
     drift = measure_drift(capture).load()
     onsets = find_onset_pairs(drift, capture["rope/critical_pair"].load())
     worst = rank_explosions(drift, capture["rope/inv_freq"].load()).isel(rank=slice(WORST))
-    onset_pair: dict[str, Any] = _whole(onsets, "onset_pair", "model_")
+    onset_pair: dict[str, Any] = {name: _whole(onsets[f"model_{name}"]) for name in _PAIR}
     verdict = Verdict(
         model=str(attrs["model"]),
         length=int(attrs["length"]),
@@ -143,27 +144,28 @@ def _read_limits(capture: Capture) -> dict[str, Any]:
 
 
 def _list_layers(onsets: xr.Dataset, drift: xr.Dataset) -> list[dict[str, Any]]:
-    counts = drift.drifts.sum(("query_head", "pair"))
-    listed = []
-    for layer in onsets.layer.values.tolist():
-        at = onsets.sel(layer=layer)
-        critical = _number(at.critical_pair)
-        listed.append(
-            {"layer": layer, "critical_pair": None if critical is None else int(critical)}
-            | _whole(at, "onset_pair", "layer_")
-            | {"past_critical": _number(at.past_critical), "drifting_pairs": int(counts.sel(layer=layer))}
-        )
-    return listed
+    counts = drift.drifts.values.sum((1, 2)).tolist()
+    pairs = {
+        name: onsets[name].values.tolist() for name in ("critical_pair", *(f"layer_{name}" for name in _PAIR))
+    }
+    shares = onsets.past_critical.values.tolist()
+    return [
+        {"layer": layer}
+        | {name.removeprefix("layer_"): _whole(values[row]) for name, values in pairs.items()}
+        | {"past_critical": _number(shares[row]), "drifting_pairs": counts[row]}
+        for row, layer in enumerate(onsets.layer.values.tolist())
+    ]
 
 
 def _list_heads(onsets: xr.Dataset, drift: xr.Dataset) -> list[dict[str, Any]]:
-    counts = drift.drifts.sum("pair")
+    counts = drift.drifts.values.sum(2).tolist()
+    pairs = {name: onsets[name].values.tolist() for name in _PAIR}
     return [
         {"layer": layer, "query_head": head}
-        | _whole(onsets.sel(layer=layer, query_head=head), "onset_pair")
-        | {"drifting_pairs": int(counts.sel(layer=layer, query_head=head))}
-        for layer in onsets.layer.values.tolist()
-        for head in onsets.query_head.values.tolist()
+        | {name: _whole(values[row][column]) for name, values in pairs.items()}
+        | {"drifting_pairs": counts[row][column]}
+        for row, layer in enumerate(onsets.layer.values.tolist())
+        for column, head in enumerate(onsets.query_head.values.tolist())
     ]
 
 
@@ -184,10 +186,9 @@ def _find_link(capture: Capture) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _whole(found: xr.Dataset, name: str, prefix: str = "") -> dict[str, int | None]:
-    """A whole number and its interval, under the names of the verdict."""
-    values = {f"{name}{end}": _number(found[f"{prefix}{name}{end}"]) for end in ("", "_low", "_high")}
-    return {key: None if value is None else int(value) for key, value in values.items()}
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
 
 
 def _numbers(found: xr.Dataset, names: tuple[str, ...]) -> dict[str, Any]:

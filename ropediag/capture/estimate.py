@@ -16,6 +16,7 @@ from ropediag.capture.layer import measure_layer
 from ropediag.capture.moments import SCRATCH
 from ropediag.capture.plan import NORM_BINS, POSITION_BINS, CapturePlan
 from ropediag.models.loss import TOKENS_AT_ONCE, decode, nll_by_position, nll_windowed
+from ropediag.models.memory import LIBRARIES, feed_forward_bytes, held_values, square_bytes
 from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.schema import VARIABLES, lag_edges, position_edges
 
@@ -23,7 +24,6 @@ PILOT_TOKENS = 2048
 PILOT_SECONDS = 0.1  # to spend on each timing, at least two runs
 FILE_SECONDS = 0.4  # to merge the layers into the file, for a small one
 PILOT_WORK = 2e10  # parameters times tokens: large models get a shorter pilot
-LIBRARIES = 2**26  # bytes of what a first capture loads (HDF5, FFT plans) and of slices of logits
 COMPRESSED = 0.85  # size of a captured float array on disk over its size in memory, gzip 1 with shuffle
 
 
@@ -134,35 +134,30 @@ def _shorten(plan: CapturePlan, length: int) -> CapturePlan:
 
 
 def _estimate_memory(model: Any, plan: CapturePlan, window: int | None) -> int:
-    """Peak over the loaded model: a layer's feed-forward part or its measurement, or the windowed loss.
+    heads = max(plan.rotation.query_heads), max(plan.rotation.kv_heads)
+    return capture_bytes(model, plan.length, window, int(plan.rotation.spec.head_dim.max()), *heads)
 
-    Through a layer the model holds the embeddings, the residual stream and its normed copy, and the
-    rotation's tables.
+
+def capture_bytes(
+    model: Any, length: int, window: int | None, head_dim: int, query_heads: int, kv_heads: int
+) -> int:
+    """Peak over the model's weights: a layer's feed-forward part or its measurement, or the windowed loss.
+
+    Parameters
+    ----------
+    model : in memory or empty
+    length, window : tokens
+    head_dim, query_heads, kv_heads : of the largest layer
     """
-    config = model.config.get_text_config()
     parameter = next(model.parameters())
-    hidden, head_dim = config.hidden_size, int(plan.rotation.spec.head_dim.max())
-    query_heads, kv_heads = max(plan.rotation.query_heads), max(plan.rotation.kv_heads)
-    wide = getattr(config, "intermediate_size", None) or 4 * hidden
-    held = 3 * hidden + 2 * head_dim
-    feed_forward = (held + hidden + 3 * wide) * parameter.element_size()
-    attention = (held + 2 * (query_heads + kv_heads) * head_dim) * parameter.element_size()
-    workers = min(torch.get_num_threads(), query_heads) if parameter.device.type == "cpu" else 1
+    device = parameter.device.type if parameter.device.type in SCRATCH else "cpu"
+    feed_forward = feed_forward_bytes(model, head_dim)
+    attention = held_values(model, head_dim) + 2 * (query_heads + kv_heads) * head_dim
+    workers = min(torch.get_num_threads(), query_heads) if device == "cpu" else 1
     copies = 4 * head_dim * (-(-query_heads // max(kv_heads, workers)) + 2)
-    measuring = plan.length * (attention + workers * copies) + workers * SCRATCH[parameter.device.type]
-    square = _square_arrays(model) * plan.length**2
-    windowed = 0 if window is None else min(2 * plan.length, max(window, TOKENS_AT_ONCE)) * feed_forward
-    return int(max(plan.length * feed_forward, measuring, windowed) + square) + LIBRARIES
-
-
-def _square_arrays(model: Any) -> int:
-    """Bytes per query-key pair that the model's own attention allocates."""
-    config = model.config.get_text_config()
-    width = next(model.parameters()).element_size()
-    if model.config._attn_implementation == "eager":
-        return 3 * config.num_attention_heads * width + width
-    windows = "sliding_attention" in (getattr(config, "layer_types", None) or ())
-    return 1 + width if windows and model.config._attn_implementation == "sdpa" else 0
+    measuring = length * (attention * parameter.element_size() + workers * copies) + workers * SCRATCH[device]
+    windowed = 0 if window is None else min(2 * length, max(window, TOKENS_AT_ONCE)) * feed_forward
+    return int(max(length * feed_forward, measuring, windowed) + square_bytes(model) * length**2) + LIBRARIES
 
 
 def _estimate_disk(plan: CapturePlan, window: int | None) -> int:

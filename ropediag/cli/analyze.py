@@ -2,9 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ropediag.store import Capture
 
 
 class Failure(StrEnum):
@@ -36,10 +39,7 @@ def command(
 
     with open_capture(capture) as opened:
         verdict = judge_capture(opened)
-        if csv is not None:
-            from ropediag.analysis.tables import write_tables
-
-            written = write_tables(opened, csv)
+        written, left_out = ([], []) if csv is None else _write_diagnostics(opened, csv)
     if as_json:
         typer.echo(json.dumps(verdict.figures(), indent=2, allow_nan=False))
     else:
@@ -47,6 +47,23 @@ def command(
         print_verdict(console, verdict)
         if csv is not None:
             console.print(f"\nwrote {len(written)} tables to {csv}")
+        for reason in left_out:
+            console.print(f"left out {reason}")
     broken = {Failure.drift: verdict.drifts, Failure.loss: bool(verdict.loss_breaks)}
     if fail_on is not None and broken[fail_on]:
         raise typer.Exit(FAILED)
+
+
+def _write_diagnostics(capture: "Capture", csv: Path) -> tuple[list[Path], list[str]]:
+    """Write every diagnostic as tables; also name those that need what the capture does not hold."""
+    from ropediag.analysis.diagnostic import list_diagnostics
+    from ropediag.cli._tables import make_folder, write_tables
+    from ropediag.errors import RopediagError
+
+    folder, written, left_out = make_folder(csv), [], []
+    for name, diagnostic in list_diagnostics().items():
+        try:
+            written += write_tables(diagnostic(capture).load(), folder, name)
+        except RopediagError as error:
+            left_out.append(f"{name}: {error}")
+    return written, left_out

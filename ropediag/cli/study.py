@@ -14,7 +14,10 @@ def command(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds, instead of the file's.")] = None,
     engine: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the tuning commands.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print commands, memory and time.")] = False,
+    flops: Annotated[
+        float | None, typer.Option(help="Operations a second of the machine meant [measured here].")
+    ] = None,
 ) -> None:
     """Tune and evaluate every model of a study, then fit the extrapolation law to them.
 
@@ -27,11 +30,9 @@ def command(
         config = replace(config, seeds=seeds)
     folder = out or Path("studies/runs") / config.name
     if dry_run:
-        from ropediag.study.cells import list_cells, plan_tuning
+        from ropediag.cli._dry_run import print_dry_run
 
-        for cell in list_cells(config):
-            tuning = plan_tuning(cell, config, folder)
-            typer.echo(f"# {cell.name}, not tuned" if tuning is None else tuning.command_line())
+        print_dry_run(config, folder, flops)
         return
     from ropediag.study.run import run_study  # loading torch takes seconds
 

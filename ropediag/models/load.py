@@ -92,6 +92,8 @@ def load_model(
 def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path | None]:
     """Load a model's configuration alone, and find its directory, None for a hub model.
 
+    No weights need be there.
+
     Raises
     ------
     ModelError
@@ -99,7 +101,7 @@ def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path 
     """
     from transformers import AutoConfig
 
-    directory = _local_directory(source, allow_pickle=True)
+    directory = _local_directory(source, allow_pickle=True, need_weights=False)
     location = str(directory) if directory else source
     try:
         with _quiet_transformers():
@@ -108,7 +110,7 @@ def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path 
         raise ModelError(f"cannot load {source}: {first_statement(error)}") from error
 
 
-def _local_directory(source: str, allow_pickle: bool) -> Path | None:
+def _local_directory(source: str, allow_pickle: bool, need_weights: bool = True) -> Path | None:
     """Find the checkpoint directory, None for a hub id; say what is wrong with a directory."""
     if source == "demo":
         from ropediag.assets import demo_model
@@ -126,7 +128,7 @@ def _local_directory(source: str, allow_pickle: bool) -> Path | None:
         raise ModelError(f"{source} is a file. Give the checkpoint directory that holds config.json.")
     if not (path / "config.json").is_file():
         raise ModelError(f"{source} holds no config.json, so it is no Hugging Face checkpoint directory.")
-    if not any(path.glob("*.safetensors")):
+    if need_weights and not any(path.glob("*.safetensors")):
         if not any(path.glob("*.bin")):
             raise ModelError(f"{source} holds no weights: no *.safetensors beside its config.json.")
         if not allow_pickle:

@@ -1,9 +1,67 @@
-"""How much memory a device has left."""
+"""Memory: how much a device has left, and how much a pass takes, of a model or of its empty shell."""
+
+from typing import Any
 
 import psutil
 import torch
+
+LIBRARIES = 2**26  # bytes of slices of logits, and of what is loaded on first use (HDF5, FFT plans)
 
 
 def available_memory(device: torch.device) -> int:
     """Bytes free on the device."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+def empty_model(config: Any, dtype: str) -> Any:
+    """Build a model without weights from its transformers configuration: shapes and types alone."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+
+
+def weight_bytes(model: Any) -> int:
+    """Bytes of a model's weights."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def feed_forward_bytes(model: Any, head_dim: int | None = None) -> int:
+    """Bytes a token within a layer's feed-forward part, the peak of a pass without gradients.
+
+    Through a layer the model holds the embeddings, the residual stream and its normed copy, and the
+    rotation's tables; the feed-forward part adds its input and three arrays of its own width.
+    """
+    part = model.config.get_text_config()
+    hidden = part.hidden_size
+    wide = getattr(part, "intermediate_size", None) or 4 * hidden
+    return (held_values(model, head_dim) + hidden + 3 * wide) * next(model.parameters()).element_size()
+
+
+def held_values(model: Any, head_dim: int | None = None) -> int:
+    """Values a token that a pass holds through every layer."""
+    part = model.config.get_text_config()
+    head_dim = head_dim or getattr(part, "head_dim", None) or part.hidden_size // part.num_attention_heads
+    return 3 * part.hidden_size + 2 * head_dim
+
+
+def square_bytes(model: Any) -> int:
+    """Bytes per query-key pair that the model's own attention allocates."""
+    part = model.config.get_text_config()
+    width = next(model.parameters()).element_size()
+    if model.config._attn_implementation == "eager":
+        return 3 * part.num_attention_heads * width + width
+    windows = "sliding_attention" in (getattr(part, "layer_types", None) or ())
+    return 1 + width if windows and model.config._attn_implementation == "sdpa" else 0
+
+
+def pass_bytes(model: Any, length: int, tokens: int | None = None) -> int:
+    """Bytes over the model's weights at the peak of passes without gradients.
+
+    Parameters
+    ----------
+    model : in memory or empty
+    length : tokens of the longest sequence
+    tokens : of all sequences of one pass, if they are more
+    """
+    return max(length, tokens or 0) * feed_forward_bytes(model) + length**2 * square_bytes(model) + LIBRARIES

@@ -7,6 +7,15 @@ import xarray as xr
 COLOURS = ("#5e3c99", "#e66101", "#1b7837", "#2166ac", "#b2182b")
 SYMBOLS = ("circle", "square-open", "diamond-open", "x-thin-open", "triangle-up-open")
 LINE, GRID = "#4d4d4d", "#ececec"
+TICKS = 2 ** np.arange(4, 24)  # tokens; plotly shows those in range
+TOKENS = {"type": "log", "gridcolor": GRID, "tickvals": TICKS, "ticktext": [f"{tick:,}" for tick in TICKS]}
+LAYOUT = {
+    "template": "plotly_white",
+    "width": 760,
+    "height": 520,
+    "margin": {"t": 20, "r": 20},
+    "legend": {"x": 0.02, "y": 0.98},
+}
 
 
 def plot_law(table: xr.Dataset) -> go.Figure:
@@ -26,32 +35,37 @@ def plot_law(table: xr.Dataset) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": LINE, "dash": "dash"}, name="the law")
     for index, length in enumerate(np.unique(shown.tune_len.values)):
-        colour, symbol = COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)]
         rows = shown.where(shown.tune_len == length, drop=True)
-        figure.add_scatter(
-            x=rows.predicted.values,
-            y=rows.measured.values,
-            error_y={
-                "symmetric": False,
-                "array": (rows.measured_high - rows.measured).values,
-                "arrayminus": (rows.measured - rows.measured_low).values,
-            },
-            mode="markers",
-            marker={"color": colour, "size": 10, "symbol": symbol, "line": {"width": 2}},
-            name=f"tuned at {int(length)} tokens",
-            text=[f"base {base:,.0f}" for base in rows.base.values],
-            hovertemplate="%{text}<br>predicted %{x:,.0f}, measured %{y:,.0f} tokens",
+        points = mark_limits(rows, "predicted", index)
+        figure.add_trace(
+            points.update(
+                name=f"tuned at {int(length)} tokens",
+                text=[f"base {base:,.0f}" for base in rows.base.values],
+                hovertemplate="%{text}<br>predicted %{x:,.0f}, measured %{y:,.0f} tokens",
+            )
         )
-    ticks = 2 ** np.arange(4, 24)  # tokens; plotly shows those in range
-    figure.update_layout(
-        template="plotly_white",
-        width=760,
-        height=520,
-        margin={"t": 20, "r": 20},
-        legend={"x": 0.02, "y": 0.98},
-    )
+    figure.update_layout(**LAYOUT)
     for axis, name in (("xaxis", "predicted"), ("yaxis", "measured")):
         title = f"{name} limit ({table[name].attrs['units']}s)"
-        labels = {"tickvals": ticks, "ticktext": [f"{tick:,}" for tick in ticks]}
-        figure.update_layout({axis: {"type": "log", "title": title, "gridcolor": GRID, **labels}})
+        figure.update_layout({axis: {"title": title, **TOKENS}})
     return figure
+
+
+def mark_limits(rows: xr.Dataset, across: str, index: int) -> go.Scatter:
+    """Mark measured limits with their intervals over sequences, over another variable of a study's table."""
+    return go.Scatter(
+        x=rows[across].values,
+        y=rows.measured.values,
+        error_y={
+            "symmetric": False,
+            "array": (rows.measured_high - rows.measured).values,
+            "arrayminus": (rows.measured - rows.measured_low).values,
+        },
+        mode="markers",
+        marker={
+            "color": COLOURS[index % len(COLOURS)],
+            "size": 10,
+            "symbol": SYMBOLS[index % len(SYMBOLS)],
+            "line": {"width": 2},
+        },
+    )

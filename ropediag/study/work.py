@@ -10,9 +10,9 @@ from ropediag.study.cells import Cell, cell_folder, find_parent, plan_tuning
 from ropediag.study.config import StudyConfig
 from ropediag.study.plan import plan_capture, plan_evaluation
 from ropediag.study.sections import Pretraining
-from ropediag.study.sharded import tune_sharded
 from ropediag.tune.metadata import METADATA_NAME
 from ropediag.tune.pretrain import pretrain_model
+from ropediag.tune.sharded import tune_sharded
 from ropediag.tune.tune import tune_model
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from ropediag.analysis.excursions import in_window_scale, trained_length
+from ropediag.analysis.excursions import in_window_scale
+from ropediag.analysis.window import trained_length
 from ropediag.errors import CaptureError, ConfigError
 from ropediag.schema import REPLICATES
 from ropediag.store import Capture, write_whole

@@ -20,6 +20,7 @@ from ropediag.text import read_documents, tokenize
 from ropediag.tune.card import write_tune_card
 from ropediag.tune.corpus import read_standard_library
 from ropediag.tune.measure import measure_inside
+from ropediag.tune.memory import training_bytes
 from ropediag.tune.metadata import (
     CheckpointMetadata,
     hash_weights,
@@ -32,10 +33,6 @@ from ropediag.tune.tokenizer import VOCABULARY
 from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer
 from ropediag.tune.tune_config import TuneConfig
 from ropediag.tune.windows import TrainingWindows
-
-_BYTES_A_WEIGHT = 16  # weight, gradient and two moments in float32
-_BYTES_A_LOGIT = 10  # in bfloat16, float32 and as a gradient
-_BYTES_AN_ACTIVATION = 34  # of a layer, per token and channel (Korthikanti et al. 2022), without attention
 
 
 def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
@@ -173,14 +170,9 @@ def _recall_share(parent: LoadedModel, config: TuneConfig, byte_level: bool) -> 
 
 
 def _check_memory(model: Any, config: TuneConfig, length: int) -> None:
-    """Refuse a run that cannot fit: weights, optimiser, activations and logits of one backward pass."""
-    part = model.config.get_text_config()
-    weights = sum(parameter.numel() for parameter in model.parameters())
+    """Refuse a run that cannot fit. Of a sharded one no process holds it all, so it is let pass."""
     windows = -(-config.batch // config.accumulate)
-    kept = 1 if config.gradient_checkpointing else part.num_hidden_layers
-    activations = kept * part.hidden_size * _BYTES_AN_ACTIVATION + part.vocab_size * _BYTES_A_LOGIT
-    state = weights * (4 if config.lora else _BYTES_A_WEIGHT)
-    needed = state + windows * length * activations
+    needed = training_bytes(model, windows * length, config.gradient_checkpointing, bool(config.lora))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     free = available_memory(device)
     if needed > free and not config.fsdp:

@@ -43,9 +43,9 @@ def test_csv_holds_every_diagnostic(ropediag, tmp_path):
 
     done = ropediag("analyze", EXAMPLE, "--csv", tmp_path / "tables")
     assert done.status == 0, done.err
-    names = {path.name.split("-")[0].removesuffix(".csv") for path in (tmp_path / "tables").iterdir()}
+    names = {path.stem.split("-")[0] for path in (tmp_path / "tables").iterdir()}
     assert names == set(list_diagnostics())
-    lines = (tmp_path / "tables" / "drift.csv").read_text().splitlines()
+    lines = (tmp_path / "tables" / "drift-layer-query_head-pair.csv").read_text().splitlines()
     assert len(lines) == 1 + 4 * 2 * 32
     assert lines[0].startswith("layer,query_head,pair,drift,drift_se")
 
@@ -54,5 +54,5 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(ropediag, tmp_path):
     (tmp_path / "file").write_text("")
     done = ropediag("analyze", EXAMPLE, "--csv", tmp_path / "file" / "tables")
     assert done.status == 2
-    assert "cannot write tables" in done.err
+    assert "cannot make the folder" in done.err
     assert done.err.count("\n") == 1

@@ -3,7 +3,7 @@
 import pytest
 
 from ropediag.errors import ConfigError, RopediagError
-from ropediag.study import sharded
+from ropediag.tune import sharded
 from ropediag.tune.metadata import read_metadata
 from ropediag.tune.pretrain import pretrain_model
 from ropediag.tune.tune_config import TuneConfig

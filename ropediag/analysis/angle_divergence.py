@@ -1,0 +1,115 @@
+"""Angle divergence: how far the distribution of a pair's angles at a length is from that of training."""
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+from ropediag.analysis.diagnostic import diagnostic
+from ropediag.analysis.labelled import label, make_geometry_axes
+from ropediag.analysis.new_angles import check_train_len, trained_inv_freq
+from ropediag.rope import RopeSpec
+
+BINS = 360
+START = 6.103515625e-05  # what every bin holds before counting, as in the released code: float16's smallest
+EPSILON = 1e-3  # in the printed formula, whose value depends on it
+AT_ONCE = 2**16  # positions
+
+
+@diagnostic(
+    question="How differently are a pair's angles distributed at this length and in pretraining?",
+    high="the pair stands at angles at this length with frequencies that training did not show",
+    interval="none: it follows from the frequencies",
+    source="Wu et al. 2024, arXiv:2410.01490: reverse is its Table 3 and code, printed its equation 8",
+    shows="reverse",
+    geometry=True,
+)
+def measure_angle_divergence(
+    spec: RopeSpec,
+    length: int,
+    trained: Float[np.ndarray, "layer pair"] | None = None,
+    epsilon: float = EPSILON,
+    bins: int = BINS,
+) -> xr.Dataset:
+    """Compare, in bins of the turn, the angles of all positions below a length with those of pretraining.
+
+    The two directions of the divergence are different numbers. Angles are computed in float32, as the
+    released code does and as most models do. A training length of fewer tokens than bins leaves bins empty
+    for every pair, and all diverge; take fewer bins then.
+
+    Parameters
+    ----------
+    length : tokens
+    trained : radians per token in pretraining, for models scaled since; see ``trained_inv_freq``
+    epsilon : added to both frequencies in ``printed``, which has no value without it
+    bins : equal parts of the turn; 360 in the paper
+
+    Returns
+    -------
+    xr.Dataset
+        ``reverse`` (layer, pair): KL(training || length). ``printed`` (layer, pair): KL(length || training),
+        with ``epsilon``. ``mean_reverse``, ``mean_printed`` (layer): means over pairs.
+
+    Raises
+    ------
+    ConfigError
+        If the training length is not known.
+    """
+    train_len = check_train_len(spec)
+    before = trained_inv_freq(spec) if trained is None else trained
+    axes = make_geometry_axes(*spec.inv_freq.shape)
+    divergences = {
+        name: xr.DataArray(values, axes, dims=("layer", "pair"))
+        for name, values in _diverge(
+            before, train_len, np.array(spec.inv_freq), length, epsilon, bins
+        ).items()
+    }
+    directions = {
+        "reverse": f"KL(angles of training || angles within {length:,} tokens)",
+        "printed": f"KL(angles within {length:,} tokens || angles of training), epsilon {epsilon:g}",
+    }
+    table = {name: (divergences[name], "nats", meaning) for name, meaning in directions.items()}
+    means = {
+        f"mean_{name}": (divergences[name].mean("pair"), "nats", f"{meaning}, mean over pairs")
+        for name, meaning in directions.items()
+    }
+    return label(table | means)
+
+
+def _diverge(
+    before: Float[np.ndarray, "layer pair"],
+    train_len: int,
+    now: Float[np.ndarray, "layer pair"],
+    length: int,
+    epsilon: float,
+    bins: int,
+) -> dict[str, Float[np.ndarray, "layer pair"]]:
+    """Both directions for every pair; equal pairs of different layers are counted once."""
+    real = np.isfinite(now) & np.isfinite(before)
+    both, place = np.unique(np.stack([before[real], now[real]]), axis=1, return_inverse=True)
+    trained = count_angles(both[0], train_len, bins)
+    reached = count_angles(both[1], length, bins)
+    started, spread = (trained + START) / train_len, (reached + START) / length
+    shares = trained / train_len, reached / length
+    found = {
+        "reverse": (started * np.log(started / spread)).sum(-1),
+        "printed": (shares[1] * np.log((shares[1] + epsilon) / (shares[0] + epsilon))).sum(-1),
+    }
+    padded = {name: np.full(now.shape, np.nan) for name in found}
+    for name, values in found.items():
+        padded[name][real] = values[place]
+    return padded
+
+
+def count_angles(
+    inv_freq: Float[np.ndarray, " pair"], length: int, bins: int = BINS
+) -> Int[np.ndarray, "pair bin"]:
+    """Count the positions below ``length`` whose angle falls into each of equal bins of the turn."""
+    counts = np.zeros((len(inv_freq), bins), dtype=np.int64)
+    single = inv_freq.astype(np.float32)[:, None]
+    first = bins * np.arange(len(inv_freq))[:, None]
+    for start in range(0, length, AT_ONCE):
+        positions = np.arange(start, min(start + AT_ONCE, length), dtype=np.float32)
+        angle = np.mod(positions * single, np.float32(2 * np.pi))
+        place = np.minimum((angle * bins / (2 * np.pi)).astype(np.int64), bins - 1)
+        counts += np.bincount((place + first).ravel(), minlength=counts.size).reshape(counts.shape)
+    return counts

@@ -1,0 +1,40 @@
+"""CSV: a labelled Dataset as tables, one for all variables of the same axes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ropediag.errors import ConfigError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder for tables, or take an existing one.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make the folder {folder}: {error.strerror}. Choose another one."
+        ) from error
+    return folder
+
+
+def write_tables(found: "xr.Dataset", folder: Path, name: str) -> list[Path]:
+    """Write NAME-AXIS-AXIS.csv for each combination of axes: one row a cell, a column for every variable."""
+    by_axes: dict[tuple[str, ...], list[str]] = {}
+    for variable, values in found.data_vars.items():
+        by_axes.setdefault(tuple(map(str, values.dims)), []).append(str(variable))
+    paths = []
+    for axes, variables in by_axes.items():
+        path = folder / f"{'-'.join([name, *axes])}.csv"
+        table = found[variables].to_dataframe(dim_order=list(axes)) if axes else found[variables].to_pandas()
+        table.reset_index().to_csv(path, index=False)
+        paths.append(path)
+    return paths

@@ -1,0 +1,107 @@
+"""``ropediag compare``: what differs between two captures, diagnostic by diagnostic."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ropediag.analysis.compare import Difference
+    from ropediag.store import Capture
+
+SHOWN = 3  # differences of each diagnostic
+
+
+def command(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A capture.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The capture to compare with it.")],
+    diagnostic: Annotated[
+        list[str] | None, typer.Option(help="Which one, or scores; may be repeated. All if not given.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write all differences there.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the largest differences as JSON.")] = False,
+) -> None:
+    """Show where two captures differ most: B minus A, on the lags, layers, heads and pairs of both."""
+    from ropediag.analysis.compare import list_comparisons
+    from ropediag.cli._tables import make_folder
+    from ropediag.errors import RopediagError
+    from ropediag.store import open_capture
+
+    folder = None if csv is None else make_folder(csv)
+    ranked: dict[str, list[Difference]] = {}
+    left_out: dict[str, RopediagError] = {}
+    with open_capture(first) as one, open_capture(second) as other:
+        for name in diagnostic or list_comparisons():
+            try:
+                ranked[name] = _rank(one, other, name, folder)
+            except RopediagError as error:
+                if diagnostic:
+                    raise
+                left_out[name] = error
+        if not ranked:
+            raise next(iter(left_out.values()))
+        show = _print_json if as_json else _print_table
+        show((one, other), ranked, {name: str(error) for name, error in left_out.items()})
+
+
+def _rank(one: "Capture", other: "Capture", name: str, folder: Path | None) -> "list[Difference]":
+    """The largest differences of one diagnostic; all of them into the folder, if there is one."""
+    from ropediag.analysis.compare import measure_both, rank_differences, subtract
+    from ropediag.cli._tables import write_tables
+
+    both = measure_both(one, other, name)
+    if folder is not None:
+        write_tables(subtract(*both), folder, name)
+    return rank_differences(*both, count=SHOWN)
+
+
+def _print_json(
+    captures: "tuple[Capture, Capture]", ranked: "dict[str, list[Difference]]", left_out: dict[str, str]
+) -> None:
+    import json
+
+    sides = (
+        {
+            "path": str(capture.path),
+            "model": capture.attrs.get("model", ""),
+            "length": capture.attrs["length"],
+        }
+        for capture in captures
+    )
+    fields = dict(zip(("first", "second"), sides, strict=True))
+    differences = {name: [asdict(each) for each in found] for name, found in ranked.items()}
+    typer.echo(json.dumps(fields | {"differences": differences, "left_out": left_out}, indent=2))
+
+
+def _print_table(
+    captures: "tuple[Capture, Capture]", ranked: "dict[str, list[Difference]]", left_out: dict[str, str]
+) -> None:
+    for side, capture in zip("AB", captures, strict=True):
+        model, length = capture.attrs.get("model", ""), int(capture.attrs["length"])
+        typer.echo(f"{side}  {capture.path}: {model} at {length:,} tokens")
+    rows = {name: [_describe(each) for each in found] for name, found in ranked.items() if found}
+    cells = [("", "A", "B", "B - A"), *(row for found in rows.values() for row in found)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    typer.echo(_align(cells[0], widths))
+    for name, found in rows.items():
+        unit = ranked[name][0].units
+        typer.echo(f"{name}: {ranked[name][0].variable}" + ("" if unit == "1" else f" ({unit})"))
+        for row in found:
+            typer.echo(_align(row, widths))
+    same = [name for name, found in ranked.items() if not found]
+    if same:
+        typer.echo(f"no difference (none above twice its error, where it has one): {', '.join(same)}")
+    for name, reason in left_out.items():
+        typer.echo(f"left out {name}: {reason}")
+
+
+def _describe(each: "Difference") -> tuple[str, str, str, str]:
+    where = ", ".join(f"{axis} {value:,}" for axis, value in each.at.items())
+    error = "" if each.error is None else f" +/- {each.error:.2g}"
+    return where, f"{each.first:.4g}", f"{each.second:.4g}", f"{each.difference:+.4g}{error}"
+
+
+def _align(row: tuple[str, ...], widths: list[int]) -> str:
+    first, second, third, last = row
+    return f"  {first:{widths[0]}}  {second:>{widths[1]}}  {third:>{widths[2]}}  {last}"

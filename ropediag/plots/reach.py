@@ -1,0 +1,41 @@
+"""The reach of a study's models: measured limit by base, one colour for each model they were tuned from."""
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from ropediag.plots.law import COLOURS, GRID, LAYOUT, TOKENS, mark_limits
+
+
+def plot_reach(table: xr.Dataset) -> go.Figure:
+    """Draw the measured limit of every tuned model over its base, and the law's as a dashed line.
+
+    Parameters
+    ----------
+    table : as ``ropediag.study.make_table`` gives it
+
+    Returns
+    -------
+    go.Figure
+        Both axes logarithmic; bars are the interval over sequences.
+    """
+    figure = go.Figure()
+    shown = table.where(table.tuned & np.isfinite(table.predicted), drop=True)
+    for index, parent in enumerate(dict.fromkeys(shown.parent.values.tolist())):
+        rows = shown.where(shown.parent == parent, drop=True).sortby("base")
+        figure.add_scatter(
+            x=rows.base.values,
+            y=rows.predicted.values,
+            mode="lines",
+            line={"color": COLOURS[index % len(COLOURS)], "dash": "dash"},
+            name=f"{parent}, the law",
+        )
+        points = mark_limits(rows, "base", index)
+        figure.add_trace(points.update(name=parent, hovertemplate="base %{x:,.0f}<br>%{y:,.0f} tokens"))
+    base, measured = table.base.attrs, table.measured.attrs
+    figure.update_layout(
+        **LAYOUT,
+        xaxis={"type": "log", "title": base["long_name"], "gridcolor": GRID, "dtick": 1},
+        yaxis={"title": f"measured limit ({measured['units']}s)", **TOKENS},
+    )
+    return figure

@@ -1,0 +1,48 @@
+"""Every diagnostic on a ragged model and an unfinished capture: NaN where nothing is, numbers elsewhere."""
+
+import numpy as np
+import pytest
+
+from ropediag import open_capture
+from ropediag.analysis.diagnostic import list_diagnostics
+from tests.analysis.ragged import COMING, FULL, LAYERS, NARROW, UNROTATED, write_ragged
+
+FOUND = list_diagnostics()
+
+
+@pytest.fixture(scope="module", params=sorted(FOUND))
+def measured(request, tmp_path_factory):
+    path = write_ragged(tmp_path_factory.mktemp("ragged") / "run.h5")
+    with open_capture(path) as capture:
+        return FOUND[request.param], FOUND[request.param](capture).load()
+
+
+def test_layers_keep_their_numbers(measured):
+    _, found = measured
+    if "layer" in found.dims:
+        assert found.layer.values.tolist() == list(LAYERS)
+
+
+def test_what_a_layer_lacks_is_unknown(measured):
+    asked, found = measured
+    for name, array in found.data_vars.items():
+        if "layer" not in array.dims:
+            continue
+        if array.dtype == bool:  # which cannot be unknown
+            array = array.where(array)
+        narrow = array.isel(layer=NARROW)
+        if "pair" in array.dims:
+            assert array.isel(layer=UNROTATED).isnull().all(), name
+            assert narrow.sel(pair=slice(2, None)).isnull().all(), name
+        if "query_head" in array.dims:
+            assert narrow.sel(query_head=slice(2, None)).isnull().all(), name
+        if not asked.geometry and {"query_head", "kv_head"} & set(array.dims):
+            assert array.isel(layer=COMING).isnull().all(), name
+
+
+def test_what_is_there_has_numbers(measured):
+    asked, found = measured
+    shown = found[asked.shows]
+    if "layer" in shown.dims:
+        for place in (FULL, NARROW):
+            assert np.isfinite(shown.isel(layer=place).astype(float)).any(), place

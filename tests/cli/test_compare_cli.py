@@ -1,0 +1,76 @@
+"""``ropediag compare`` as a user meets it: a table, JSON, CSV, and one line where it cannot be."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from ropediag import open_capture
+from ropediag.analysis.compare import compare_captures, list_comparisons
+from tests.analysis.captures import EXAMPLE
+from tests.cli.command_line import run as run_command
+from tests.store.synthetic import write_capture
+
+
+@pytest.fixture
+def compare(monkeypatch, capsys, tmp_path):
+    """Give a function that compares two captures of random numbers, the second with fewer layers."""
+    write_capture(tmp_path / "a.h5")
+    write_capture(tmp_path / "b.h5", layers=(1, 2), sequences=3)
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: run_command(monkeypatch, capsys, "compare", *words)
+
+
+def test_a_table_names_the_places_and_what_was_left_out(compare):
+    outcome = compare("a.h5", "b.h5")
+    assert outcome.status == 0, outcome.err
+    for words in ("A  a.h5: toy at 40 tokens", "scores: mean", "layer", "B - A"):
+        assert words in outcome.out
+    assert "no difference" in outcome.out  # the geometry is the same
+    for name in list_comparisons():
+        assert name in outcome.out
+
+
+def test_a_capture_does_not_differ_from_itself(compare):
+    outcome = compare(EXAMPLE, EXAMPLE, "--diagnostic", "pair_norms", "--diagnostic", "scores")
+    assert outcome.status == 0, outcome.err
+    assert "no difference (none above twice its error, where it has one): pair_norms, scores" in outcome.out
+
+
+def test_json_holds_the_differences_with_their_places(compare):
+    fields = json.loads(compare("a.h5", "b.h5", "--json", "--diagnostic", "scores").out)
+    assert fields["first"] == {"path": "a.h5", "model": "toy", "length": 40}
+    largest = fields["differences"]["scores"][0]
+    with open_capture("a.h5") as one, open_capture("b.h5") as other:
+        found = compare_captures(one, other, "scores")
+    assert largest["difference"] == pytest.approx(float(found["mean"].sel(largest["at"])))
+    assert largest["second"] - largest["first"] == pytest.approx(largest["difference"])
+    assert abs(largest["difference"]) > 2 * largest["error"]
+
+
+def test_csv_holds_every_difference(compare, tmp_path):
+    outcome = compare("a.h5", "b.h5", "--csv", "tables", "--diagnostic", "pair_norms")
+    assert outcome.status == 0, outcome.err
+    table = pd.read_csv(tmp_path / "tables" / "pair_norms-layer-query_head-pair.csv")
+    assert list(table.columns) == ["layer", "query_head", "pair", "query_norm", "product", "product_se"]
+    with open_capture("a.h5") as one, open_capture("b.h5") as other:
+        found = compare_captures(one, other, "pair_norms")
+    for _, row in table.iterrows():
+        at = {name: int(row[name]) for name in ("layer", "query_head", "pair")}
+        assert row["product"] == pytest.approx(float(found["product"].sel(at)), nan_ok=True)
+    assert len(table) == found["product"].size
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("a.h5", "c.h5"), "no such capture"),
+        (("a.h5", "b.h5", "--diagnostic", "norms"), "choose from scores"),
+        (("a.h5", "b.h5", "--csv", "a.h5"), "cannot make the folder"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(compare, words, message):
+    outcome = compare(*words)
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
