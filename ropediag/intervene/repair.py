@@ -144,7 +144,7 @@ def _ratio_error(part: np.ndarray, whole: np.ndarray) -> float:
     return float(stats.sem(part - part.sum() / whole.sum() * whole) / whole.mean())
 
 
-def _spread(error: float, freedom: float) -> float:
+def _spread(error: float, freedom: int | float) -> float:
     return float(stats.t.ppf(0.975, freedom) * error)
 
 

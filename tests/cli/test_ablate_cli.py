@@ -1,0 +1,130 @@
+"""``ropediag ablate`` as a user meets it: the table, JSON, the file, and one line where it cannot be."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ropediag import open_capture
+from tests.cli.checkpoints import VOCABULARY, make_checkpoints
+from tests.cli.command_line import run as run_command
+from tests.cli.test_capture_cli import check_refused, left
+
+USUAL = {
+    "--len": 100,
+    "--tokens": "ids.npy",
+    "--train-len": 32,
+    "--sequences": 2,
+    "--random": 1,
+    "--pairs": "1",
+}
+DEMO = {"tokens": None, "train_len": None, "len": 512, "sequences": 4}
+EXAMPLE = Path(__file__).parents[2] / "captures" / "example-8192.h5"
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A folder of checkpoints and inputs, good and bad."""
+    folder = tmp_path_factory.mktemp("shelf")
+    make_checkpoints(folder)
+    np.save(folder / "ids.npy", np.random.default_rng(0).integers(3, VOCABULARY, 400))
+    (folder / "text.h5").write_text("no capture")
+    return folder
+
+
+@pytest.fixture
+def ablate(shelf, tmp_path, monkeypatch, capsys):
+    """Give a function that ablates a checkpoint in an empty folder, with the usual options changed."""
+    for entry in shelf.iterdir():
+        (tmp_path / entry.name).symlink_to(entry)
+    monkeypatch.chdir(tmp_path)
+
+    def ablate(model, *flags, **changes):
+        options = USUAL | {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
+        words = [word for name, value in options.items() if value is not None for word in (name, value)]
+        return run_command(monkeypatch, capsys, "ablate", "--model", model, *words, *flags)
+
+    return ablate
+
+
+def test_the_repair_is_printed_and_the_file_is_described(ablate, monkeypatch, capsys):
+    outcome = ablate("demo", **(DEMO | {"len": 256}), pairs="12-16", out="out.h5", search=0.5, trials=1)
+    assert outcome.status == 0, outcome.err
+    for words in ("2 x its training length: clip, limit 127", "critical pair 11; 1 random sets",
+                  "pairs 12-16 of layers 0-3, heads 0-1", "above random", "search: pairs 1",
+                  "recall, key-value, untouched to changed", "wrote out.h5"):  # fmt: skip
+        assert words in outcome.out
+    shown = run_command(monkeypatch, capsys, "info", "out.h5").out
+    assert "ablation, complete" in shown
+    assert "2 interventions" in shown
+    with open_capture("out.h5") as file:
+        assert file["ablation/nll"].shape == (2, 4, 256)
+
+
+def test_json_is_all_that_is_printed(ablate, tmp_path, shelf):
+    outcome = ablate("good", "--json", kind="rebase", base=700, heads="0", layers="1", pairs="0,1")
+    assert outcome.status == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert (found["length"], found["sequences"], found["kind"], found["new_base"]) == (100, 2, "rebase", 700)
+    assert found["pairs"] == [{"layers": [1], "heads": [0], "pairs": [0, 1]}]
+    assert left(tmp_path, shelf) == []
+
+
+def test_a_model_without_damage_says_so(ablate):
+    outcome = ablate("good")
+    assert outcome.status == 0, outcome.err
+    assert "no damage" in outcome.out
+
+
+def test_log_scaled_attention_needs_no_pairs(ablate):
+    outcome = ablate("demo", **DEMO, pairs="all", random=None, kind="log")
+    assert outcome.status == 0, outcome.err
+    assert "all logits of the chosen heads" in outcome.out
+
+
+def test_flagged_pairs_are_those_of_the_capture(ablate):
+    outcome = ablate("demo", "--json", **DEMO, pairs="flagged", capture=EXAMPLE, layers="0-2")
+    assert outcome.status == 0, outcome.err
+    found = json.loads(outcome.out)
+    pairs = {pair for group in found["pairs"] for pair in group["pairs"]}
+    assert pairs
+    assert {layer for group in found["pairs"] for layer in group["layers"]} <= {0, 1, 2}
+    assert found["repairs"][-1]["repaired"]["value"] > 0.4
+
+
+BAD_CHECKPOINTS = {
+    "nowhere": "no model at nowhere",
+    "gpt2": "no RoPE",
+    "gptj": "attention registry",
+    "nan-weights": "not finite",
+    "nan-logits": "logits are NaN",
+}
+
+
+@pytest.mark.parametrize("model", BAD_CHECKPOINTS)
+def test_a_bad_checkpoint_is_refused_in_one_line(ablate, shelf, tmp_path, model):
+    check_refused(ablate(model, out="out.h5"), BAD_CHECKPOINTS[model])
+    assert left(tmp_path, shelf) == []
+
+
+BAD_OPTIONS = {
+    "within the training length": ({"len": 32}, "no damage to repair within the training length"),
+    "no such pair": ({"pairs": "99"}, "no pair 99"),
+    "no such layer": ({"layers": "7"}, "no layer 7"),
+    "not a list": ({"pairs": "fast"}, "expected indices"),
+    "unknown kind": ({"kind": "melt"}, "kind must be one of clip"),
+    "no base": ({"kind": "rebase"}, "rebase needs base"),
+    "no such capture": ({"pairs": "flagged", "capture": "gone.h5"}, "cannot read gone.h5"),
+    "no capture": ({"pairs": "flagged", "capture": "text.h5"}, "text.h5 is not a whole HDF5 file"),
+    "a capture for a list": ({"capture": "text.h5"}, "flagged pairs are those of a capture"),
+    "random beside all": ({"pairs": "all"}, "no random set"),
+    "not the name of a file": ({"out": "out.txt"}, "must be named *.h5"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_a_bad_option_is_refused_in_one_line(ablate, shelf, tmp_path, case):
+    changes, said = BAD_OPTIONS[case]
+    check_refused(ablate("good", **({"out": "out.h5"} | changes)), said)
+    assert left(tmp_path, shelf) == []
