@@ -146,6 +146,7 @@ class Tuning:
                 recall_share=self.recall_share,
                 dtype=self.dtype,
                 lora=self.lora,
+                fsdp=self.fsdp,
             )
         except ConfigError as error:
             raise ConfigError(f"tune: {error}") from error

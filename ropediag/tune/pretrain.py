@@ -125,7 +125,7 @@ def train_model(
         save_every=config.save_every,
     )
     settings = config.settings() | {"text": hashlib.sha256(text).hexdigest()}
-    return run_trainer(model, windows, recipe, config.out, say, config.resume, settings)
+    return run_trainer(model, windows, recipe, config.out, say, config.resume, settings)[1]
 
 
 def _training_text(config: PretrainConfig, say: Callable[[str], None]) -> bytes:

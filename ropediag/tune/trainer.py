@@ -61,8 +61,8 @@ def run_trainer(
     resume: bool = False,
     settings: Any = None,
     callbacks: tuple[TrainerCallback, ...] = (),
-) -> list[tuple[int, float]]:
-    """Train a model in place.
+) -> tuple[Any, list[tuple[int, float]]]:
+    """Train a model.
 
     Parameters
     ----------
@@ -76,7 +76,8 @@ def run_trainer(
 
     Returns
     -------
-    list of (step, nats per token), as logged
+    model : the same, trained in place; of a sharded run the whole of it on the CPU, on the first process only
+    losses : (step, nats per token), as logged
 
     Raises
     ------
@@ -102,7 +103,19 @@ def run_trainer(
         trainer.train(resume_from_checkpoint=str(start) if start else None)
     finally:
         progress.close()
-    return [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+    losses = [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+    return _gather(trainer, model) if recipe.fsdp else model, losses
+
+
+def _gather(trainer: Trainer, model: Any) -> Any:
+    """Put a sharded model together again, which takes all processes; the others get what they hold."""
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if not trainer.is_world_process_zero():
+        return model
+    whole = type(model)(model.config)
+    whole.load_state_dict(state, assign=True)
+    whole.tie_weights()
+    return whole.eval()
 
 
 def wait_for_all() -> None:

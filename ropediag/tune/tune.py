@@ -68,7 +68,7 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
     windows = TrainingWindows(text, length, config.steps * config.batch, share, config.seed)
     text_hash = hashlib.sha256(text.tobytes()).hexdigest()
     settings = config.settings() | {"text": text_hash, "parent": _parent(parent)}
-    losses = run_trainer(model, windows, _recipe(config), config.out, say, config.resume, settings)
+    model, losses = run_trainer(model, windows, _recipe(config), config.out, say, config.resume, settings)
     if config.lora:
         model = model.merge_and_unload()
     if _is_first_process():

@@ -91,6 +91,8 @@ class TuneConfig:
             raise ConfigError(f"scaling must be one of {', '.join(RULES)}: got {self.scaling!r}.")
         if self.factor is not None and not 1 < self.factor < float("inf"):
             raise ConfigError(f"factor must be a number above 1: got {self.factor}.")
+        if self.lora is not None and self.fsdp:
+            raise ConfigError("give --lora or --fsdp, not both: low-rank updates are small enough unsharded.")
         if self.dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype must be float32 or bfloat16: got {self.dtype!r}.")
 

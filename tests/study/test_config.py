@@ -52,7 +52,7 @@ def test_tokens_that_cannot_be_accumulated_are_refused(tmp_path):
 
 
 def test_the_tune_section_reaches_the_tuning_run(tmp_path):
-    given = {"dtype": "bfloat16", "gradient_checkpointing": True, "accumulate": 2, "fsdp": True, "lora": 4,
+    given = {"dtype": "bfloat16", "gradient_checkpointing": True, "accumulate": 2, "fsdp": True,
              "recall_share": 0.5}  # fmt: skip
     config = read(tmp_path, SMALL + f"tune: {json.dumps(given)}\n")
     tuning = plan_tuning(list_cells(config)[1], config, tmp_path)
@@ -112,6 +112,7 @@ def test_the_shipped_studies_can_be_read(path):
         (SMALL + "tune: {dtype: float8}\n", "tune: dtype must be float32 or bfloat16"),
         (SMALL + "tune: {accumulate: 0}\n", "tune: accumulate must be at least 1"),
         (SMALL + "tune: {lora: 0}\n", "tune: lora must be at least 1"),
+        (SMALL + "tune: {lora: 4, fsdp: true}\n", "give --lora or --fsdp, not both"),
         (SMALL + "tune: {lr: 2}\n", "tune: lr must be between 0 and 1"),
         (SMALL + "tune: {recall_share: 2}\n", "tune: recall_share must be between 0 and 1"),
         (SMALL + "tune: {fsdp: maybe}\n", "neither true nor false"),

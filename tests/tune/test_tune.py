@@ -20,7 +20,7 @@ from ropediag.models.rotation import measure_rotation
 from ropediag.prediction import predict
 from ropediag.rope_config import read_layers
 from ropediag.scaling import spec_from_config
-from ropediag.tune import tune
+from ropediag.tune import trainer, tune
 from ropediag.tune.metadata import hash_weights, read_metadata
 from ropediag.tune.pretrain import pretrain_model
 from ropediag.tune.tune import tune_model
@@ -145,6 +145,7 @@ def test_the_command_offers_every_setting_with_its_default():
         ({"steps": 0}, "steps must be at least 1"),
         ({"dtype": "int8"}, "float32 or bfloat16"),
         ({"lora": 0}, "lora must be at least 1"),
+        ({"lora": 2, "fsdp": True}, "give --lora or --fsdp, not both"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused_before_anything_loads(config, given, words):
@@ -174,6 +175,16 @@ def test_sharding_is_refused_where_the_trainer_would_silently_replicate(config):
         pytest.skip("there is a GPU to shard on")
     with pytest.raises(ConfigError, match="--fsdp needs one GPU a process"):
         tune_model(changed(config, fsdp=True), say=quiet)
+
+
+def test_a_sharded_run_hands_over_the_whole_trained_model(config, monkeypatch):
+    """What is gathered after a run that is called sharded has the weights of the run that is not."""
+    plain = load_model(str(tune_model(config, say=quiet))).model.state_dict()
+    monkeypatch.setattr(trainer, "_check_sharding", lambda recipe, run: None)
+    out = config.out.with_name("gathered")
+    gathered = load_model(str(tune_model(changed(config, fsdp=True, out=out), say=quiet))).model.state_dict()
+    assert gathered.keys() == plain.keys()
+    assert all(torch.equal(gathered[name], plain[name]) for name in plain)
 
 
 def test_a_model_without_rope_is_refused(config, tmp_path):
