@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ropediag.capture import capture_checkpoint, capture_model
     from ropediag.config import CaptureConfig
     from ropediag.evaluate import EvaluateConfig, evaluate_checkpoint, evaluate_model
+    from ropediag.intervene import AblateConfig, Intervention, ablate_checkpoint, ablate_model
     from ropediag.models.load import load_model
     from ropediag.prediction import predict
     from ropediag.rope import RopeSpec
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from ropediag.tune.tune_config import TuneConfig
 
 _HOMES = {
+    "AblateConfig": "ropediag.intervene",
     "Capture": "ropediag.store",
     "CaptureConfig": "ropediag.config",
     "EvaluateConfig": "ropediag.evaluate",
+    "Intervention": "ropediag.intervene",
     "LimitCallback": "ropediag.tune.limit_callback",
     "RopeSpec": "ropediag.rope",
     "TuneConfig": "ropediag.tune.tune_config",
+    "ablate_checkpoint": "ropediag.intervene",
+    "ablate_model": "ropediag.intervene",
     "capture_checkpoint": "ropediag.capture",
     "capture_model": "ropediag.capture",
     "evaluate_checkpoint": "ropediag.evaluate",
@@ -37,12 +42,16 @@ _HOMES = {
 }
 
 __all__ = [
+    "AblateConfig",
     "Capture",
     "CaptureConfig",
     "EvaluateConfig",
+    "Intervention",
     "LimitCallback",
     "RopeSpec",
     "TuneConfig",
+    "ablate_checkpoint",
+    "ablate_model",
     "capture_checkpoint",
     "capture_model",
     "evaluate_checkpoint",

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from ropediag.cli import build_app
 from ropediag.cli.info import command
+from ropediag.schema import VERSION
 from ropediag.store import CaptureWriter
 from tests.store.synthetic import make_attributes, make_header, make_layer, make_loss, write_capture
 
@@ -39,7 +40,7 @@ def test_a_finished_capture_is_summed_up(finished):
     shown = run(finished)
     assert shown.exit_code == 0
     lines = dict(line.split(maxsplit=1) for line in shown.output.splitlines())
-    assert "run.h5 (0.4 MiB, format 2)" in lines["file"]
+    assert f"run.h5 (0.4 MiB, format {VERSION})" in lines["file"]
     assert lines["status"] == "capture, complete, took 2 s"
     assert lines["model"] == "toy, llama, weights abababababab"
     assert lines["lengths"] == "40 tokens, 2 sequences, pretrained at 16"

@@ -4,11 +4,19 @@
 function that carries it out, in ``turning`` (a change of queries, keys or angles, at the speed of the
 model's own attention) or ``clipping`` (a lag that stops growing, streamed). ``apply`` is the context
 manager for any loaded model. ``selection`` turns words and lists into pairs of layers and heads, ``run``
-measures, ``repair`` gives the share of the damage repaired with its interval, ``search`` looks for a
-smallest set, ``result`` holds what came out. Names load on first use.
+measures (a model with its tokens is a ``subject``), ``repair`` gives the share of the damage repaired with
+its interval, ``search`` looks for a smallest set, ``result`` holds what came out. Names load on first use.
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ropediag.intervene.apply import intervene
+    from ropediag.intervene.config import AblateConfig
+    from ropediag.intervene.intervention import Intervention
+    from ropediag.intervene.result import Ablation
+    from ropediag.intervene.run import ablate_checkpoint, ablate_model
 
 _HOME = {
     "AblateConfig": "config",
@@ -19,7 +27,14 @@ _HOME = {
     "intervene": "apply",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [
+    "AblateConfig",
+    "Ablation",
+    "Intervention",
+    "ablate_checkpoint",
+    "ablate_model",
+    "intervene",
+]
 
 
 def __getattr__(name: str) -> object:
