@@ -61,7 +61,7 @@ def test_every_kind_changes_every_family_and_leaves_it_as_it_was(family, kind):
         close(changed[:, : SETTING[kind].get("limit", 20)], plain[:, : SETTING[kind].get("limit", 20)])
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt_neox", "gemma2"])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt_neox", "cohere2", "gemma2", "gpt_oss"])
 @pytest.mark.parametrize("kind", ["freeze", "interpolate", "rebase"])
 def test_other_frequencies_are_those_of_a_model_with_edited_buffers(family, kind):
     model, ids, pairs = tiny_model(family), tokens(70), (1, 3)
