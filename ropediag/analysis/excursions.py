@@ -28,6 +28,7 @@ class Profiles:
     low, high : (sequence, head, pair, bin) extremes of the means at the single lags of a bin, logit
     scale : (head, pair) in-window standard deviation of the contribution, logit
     mean_se : (head, pair, bin) standard error of the bin's mean, logit
+    single_se : (head, pair) standard error of the mean at a single short lag, logit
     replicates : (bin,) how many replicates that error rests on
     """
 
@@ -37,6 +38,7 @@ class Profiles:
     high: Float[np.ndarray, "sequence head pair bin"]
     scale: Float[np.ndarray, "head pair"]
     mean_se: Float[np.ndarray, "head pair bin"]
+    single_se: Float[np.ndarray, "head pair"]
     replicates: Int[np.ndarray, " bin"]
 
 
@@ -68,14 +70,17 @@ def read_profiles(capture: Capture, layer: int, trained: int) -> Profiles:
         name: capture[f"scores/{name}"].sel(layer=layer).values.astype(float)
         for name in ("mean", "std", "count", "mean_se", "lag_mean_min", "lag_mean_max", "replicate_count")
     }
+    stop = np.append(lag[1:], int(capture.attrs["length"]))
+    alone = (stop - lag == 1) & (lag > 0)
     coarse = np.searchsorted(capture.values("coarse_lag"), lag, side="right") - 1
     return Profiles(
         lag=lag,
-        stop=np.append(lag[1:], int(capture.attrs["length"])),
+        stop=stop,
         low=arrays["lag_mean_min"],
         high=arrays["lag_mean_max"],
         scale=in_window_scale(arrays["mean"], arrays["std"], arrays["count"], lag < trained),
         mean_se=arrays["mean_se"],
+        single_se=np.sqrt((arrays["mean_se"][..., alone] ** 2).mean(-1)),
         replicates=(arrays["replicate_count"] > 0).sum(0)[coarse],
     )
 
@@ -97,8 +102,9 @@ def in_window_scale(
 def find_excursions(profiles: Profiles, trained: int, length: int) -> Excursions:
     """Compare the lags past ``trained`` with those below it.
 
-    Each sequence is held against its own range. The standard error is that over sequences, with fewer than
-    ``schema.REPLICATES`` of them that of the bin's mean.
+    Each sequence is held against its own range. The standard error is that over sequences. With fewer than
+    ``schema.REPLICATES`` of them it is that of a mean at a single lag, which grows as the query-key pairs get
+    fewer, or that of the bin's mean where that is larger.
 
     Parameters
     ----------
@@ -119,7 +125,8 @@ def find_excursions(profiles: Profiles, trained: int, length: int) -> Excursions
         spread = np.where(upwards, above.std(0, ddof=1), below.std(0, ddof=1))
         error, freedom = spread / np.sqrt(sequences) / scale, np.full(beyond.sum(), sequences - 1)
     else:
-        error = profiles.mean_se[..., beyond] / scale
+        fewer = np.sqrt(length / (length - profiles.stop[beyond] + 1))
+        error = np.maximum(profiles.single_se[..., None] * fewer, profiles.mean_se[..., beyond]) / scale
         freedom = np.maximum(profiles.replicates[beyond] - 1, 0)
     return Excursions(
         lag=profiles.lag[beyond],

@@ -34,6 +34,7 @@ def make_profiles(sequences, seed=0):
         high=middle + half,
         scale=random.gamma(2.0, size=(2, 3)),
         mean_se=random.gamma(1.0, size=shape[1:]),
+        single_se=random.gamma(1.0, size=(2, 3)),
         replicates=random.integers(0, 9, len(lag)),
     )
 
@@ -63,8 +64,10 @@ def test_excursions_equal_loops_over_sequences(sequences):
             for place, bin_ in enumerate(bins):
                 value, error = excursion_written_out(profiles, head, pair, bin_)
                 assert found.value[head, pair, place] == pytest.approx(value)
-                if sequences < 8:  # too few sequences: the error of the bin's mean stands in
-                    error = profiles.mean_se[head, pair, bin_] / profiles.scale[head, pair]
+                if sequences < 8:  # too few sequences: the error of a single lag or of the bin stands in
+                    keys = LENGTH - (profiles.stop[bin_] - 1)  # queries that reach the bin's last lag
+                    single = profiles.single_se[head, pair] * np.sqrt(LENGTH / keys)
+                    error = max(single, profiles.mean_se[head, pair, bin_]) / profiles.scale[head, pair]
                 assert found.error[head, pair, place] == pytest.approx(error)
 
 
@@ -211,7 +214,7 @@ def test_halves_of_the_window_do_not_drift_from_each_other():
         halves = [double(array[:, layer], inside) for array in (low, high)]
         scale = in_window_scale(*(moment[layer] for moment in moments), inside)
         unused = np.zeros(halves[0].shape[1:])
-        profiles = Profiles(lags, stop, *halves, scale, unused, np.zeros(len(lags), dtype=int))
+        profiles = Profiles(lags, stop, *halves, scale, unused, scale, np.zeros(len(lags), dtype=int))
         p_values.append(assess_excursions(find_excursions(profiles, trained, 4 * trained)))
     q_values = control_false_discoveries(np.stack(p_values))
     assert np.isfinite(q_values).all()
