@@ -17,12 +17,13 @@ from ropediag.store import Capture
 
 REACH = 4  # training lengths: the break lies within; further out excess and logits are plateaus
 LEAST_BINS = 16
+LARGEST = 1 - 1e-9  # correlation whose z is still finite
 
 
 @diagnostic(
     question="Does the excess loss rise where a head's partial logits move, and with which pairs'?",
     high="the excess rises and falls with the move of these pairs' joint logit",
-    interval="95 % by Student's t over sequences; none with a single one",
+    interval="95 % over sequences, by Student's t of Fisher's z; none with a single one",
     source="Liu et al. 2023, arXiv:2310.05209, whose figure shows both; Spearman's rank correlation",
     shows="correlation",
 )
@@ -35,7 +36,8 @@ def measure_loss_link(capture: Capture) -> xr.Dataset:
     Returns
     -------
     xr.Dataset over (side, layer, query_head)
-        ``correlation``, ``correlation_low``, ``correlation_high``: mean over sequences, -1 to 1. ``side`` is
+        ``correlation``, ``correlation_low``, ``correlation_high``: mean over sequences of Fisher's z, as a
+        correlation, -1 to 1. ``side`` is
         ``before`` or ``past`` the critical pair.
 
     Raises
@@ -53,9 +55,9 @@ def measure_loss_link(capture: Capture) -> xr.Dataset:
     harm = np.add.reduceat(excess, edges, axis=-1) / np.diff(edges, append=length)
     moves = [_move(capture.values(f"partial/{side}_mean"), edges < trained) for side in SIDES]
     found = np.stack([correlate(move[..., :bins], harm[:, :bins]) for move in moves], axis=1)
-    low, high = _interval(found)
+    mean, low, high = average_correlations(found)
     named = {
-        "correlation": (found.mean(0), "rank correlation of the excess with the move of the partial logit"),
+        "correlation": (mean, "rank correlation of the excess with the move of the partial logit"),
         "correlation_low": (low, "lower end of its 95 % interval"),
         "correlation_high": (high, "upper end of its 95 % interval"),
     }
@@ -87,10 +89,14 @@ def correlate(
     return np.divide((ranks * others).sum(-1), size, out=np.full(size.shape, np.nan), where=varies)
 
 
-def _interval(values: Float[np.ndarray, "sequence ..."]) -> tuple[np.ndarray, np.ndarray]:
-    count = len(values)
+def average_correlations(
+    found: Float[np.ndarray, "sequence ..."],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over sequences and its 95 % interval by Student's t, of Fisher's z, so that none exceeds 1."""
+    z = np.arctanh(np.clip(found, -LARGEST, LARGEST))
+    count, mean = len(z), z.mean(0)
     if count < 2:
-        unknown = np.full(values.shape[1:], np.nan)
-        return unknown, unknown
-    half = stats.t.ppf(0.975, count - 1) * values.std(0, ddof=1) / np.sqrt(count)
-    return values.mean(0) - half, values.mean(0) + half
+        unknown = np.full(mean.shape, np.nan)
+        return np.tanh(mean), unknown, unknown
+    half = stats.t.ppf(0.975, count - 1) * z.std(0, ddof=1) / np.sqrt(count)
+    return np.tanh(mean), np.tanh(mean - half), np.tanh(mean + half)

@@ -28,7 +28,7 @@ def find_weaknesses(verdict: "Verdict") -> list[str]:
     weak = []
     if verdict.sequences < REPLICATES:
         weak.append(
-            f"{verdict.sequences} sequence{'s' * (verdict.sequences > 1)}: errors come from blocks of its "
+            f"{verdict.sequences} sequence{'s' * (verdict.sequences > 1)}: errors come from blocks of "
             f"queries, taken as independent; capture with --sequences {REPLICATES}."
         )
     if verdict.loss_breaks is None:
@@ -77,7 +77,7 @@ def _word_drift(verdict: "Verdict") -> str:
     return (
         f"{verdict.drifting_pairs:,} of {verdict.tested_pairs:,} pairs leave the range of their mean "
         f"contribution in training by more than {LEAST:g} in-window standard deviations, at a rate of false "
-        f"discoveries of {FALSE_DISCOVERIES:.0%}."
+        f"discoveries of {_percent(FALSE_DISCOVERIES)}."
     )
 
 
@@ -92,7 +92,7 @@ def _word_onset(verdict: "Verdict") -> str:
     place = f"{abs(late)} pair{'s' * (abs(late) != 1)} {'past' if late > 0 else 'before'}" if late else "at"
     return (
         f"{begins}, {place} the critical pair {verdict.critical_pair} of the theory; "
-        f"{verdict.past_critical:.0%} of all drift lies in that pair and slower ones."
+        f"{_percent(verdict.past_critical)} of all drift lies in that pair and slower ones."
     )
 
 
@@ -103,7 +103,7 @@ def _word_offenders(verdict: "Verdict") -> str:
     period = "" if worst["period"] is None else f" (period {worst['period']:,.0f} tokens)"
     said = f"Most drifts {named}{period}: by {worst['drift']:.1f} in-window standard deviations{from_lag}"
     share = sum(offender["share"] for offender in verdict.offenders)
-    return f"{said}; the worst {count} make up {share:.0%} of all drift." if count > 1 else f"{said}."
+    return f"{said}; the worst {count} make up {_percent(share)} of all drift." if count > 1 else f"{said}."
 
 
 def _word_link(verdict: "Verdict") -> str:
@@ -138,3 +138,7 @@ def _interval(low: float | int | None, high: float | int | None, form: str = "{:
     if low is None or high is None:
         return ""
     return f" (95 % interval {form.format(low)} to {form.format(high)})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -24,7 +24,7 @@ def test_correlations_are_spearmans():
             assert found[place] == pytest.approx(stats.spearmanr(move[place], harm[place[0]]).statistic)
 
 
-def test_the_interval_is_students_over_sequences():
+def test_the_interval_is_students_over_sequences_of_fishers_z():
     with open_capture(EXAMPLE) as capture:
         found = measure_loss_link(capture).load()
         edges = capture.values("position_bin")
@@ -37,11 +37,12 @@ def test_the_interval_is_students_over_sequences():
         harm[0] *= 15 / 16  # the first token, which nothing predicts, counts as no harm
         move = np.abs(logits[sequence] - logits[sequence, edges < 128].mean())[bins]
         rows.append(stats.spearmanr(move, harm).statistic)
-    low, high = stats.t.interval(0.95, 7, np.mean(rows), stats.sem(rows))
+    z = np.arctanh(rows)
+    low, high = np.tanh(stats.t.interval(0.95, 7, np.mean(z), stats.sem(z)))
     at = found.sel(side="past", layer=1, query_head=1)
     assert [
         float(at[name]) for name in ("correlation", "correlation_low", "correlation_high")
-    ] == pytest.approx([np.mean(rows), low, high], abs=1e-5)
+    ] == pytest.approx([np.tanh(np.mean(z)), low, high], abs=1e-5)
     assert float(at.correlation) > 0.4
 
 
