@@ -107,7 +107,7 @@ def test_what_cannot_be_ablated_is_refused(model, ids, tmp_path):
     with pytest.raises(ConfigError, match="no damage to repair within the training length, 200"):
         ablate(model, ids, train_len=LENGTH)
     with pytest.raises(ConfigError, match="nothing to search for"):
-        ablate(model, ids, search=0.5)  # a random model breaks nowhere
+        ablate(model, np.concatenate([ids, ids[:, ::-1]]), search=0.5)  # a random model breaks nowhere
     (tmp_path / "out.h5").write_text("mine")
     with pytest.raises(CaptureError, match=r"out\.h5 exists"):
         ablate(model, ids, out=tmp_path / "out.h5")
