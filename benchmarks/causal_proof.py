@@ -83,6 +83,7 @@ def describe(repair: Repair, name: str, limit: int, control: str, overlap: float
     """One row of the table."""
     row: dict[str, object] = {
         "pairs": name,
+        "limit": limit,
         "multiple": repair.multiple,
         "nats of damage": f"{repair.damage.value:.3f}",
     }

@@ -20,6 +20,7 @@ from scipy import stats
 
 from ropediag.tune.measure import Estimate
 
+TESTED = 4  # sequences from which on the damage must be above zero at 95 %; with fewer, above zero
 TAIL = 4  # the tail of a stretch is its last part of this many
 Loss = Float[np.ndarray, "sequence position"]
 
@@ -34,7 +35,7 @@ class Repair:
     start, stop : positions from start to stop - 1: all past the training length, up to the multiple
     nll_full, nll_windowed, nll_changed : mean loss there, nats
     damage : nll_full - nll_windowed, with its interval over sequences
-    repaired : share of the damage; None if the damage is not above zero at 95 %
+    repaired : share of the damage; None if the damage is not above zero, at 95 % with 4 sequences or more
     repaired_tail : the same over the last quarter of these positions alone
     random : share that each random set repairs
     above_random : repaired minus the mean of random; interval over sequences and random sets. None without
@@ -76,7 +77,7 @@ def measure_repair(
     past, tail = slice(train_len, stop), stop - max(1, (stop - train_len) // TAIL)
     damage = _sums(full - windowed, past)
     estimate = mean_interval(damage / (stop - train_len))
-    damaged = estimate.value > 0 and (estimate.low > 0 or len(full) == 1)
+    damaged = estimate.value > 0 and (estimate.low > 0 or len(full) < TESTED)
     gains = np.array([_sums(full - other, past) for other in random])
     mine = _sums(full - changed, past)
     return Repair(

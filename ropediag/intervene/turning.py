@@ -62,7 +62,7 @@ def turn_frequencies(call: AttentionCall, target: Target, change: Intervention, 
             pairs, users = copy[min(number, len(copy) - 1)]
             if pairs:
                 key[:, kv_head] = turn(key[:, kv_head], target.channels[list(pairs)], angle(pairs))
-            heads += users if number < len(copy) else []
+            heads += users
         found = replace(call, query=query, key=key).attend()
         outcome = found if outcome is None else keep_heads(outcome, found, heads)
     return outcome

@@ -72,7 +72,7 @@ def test_json_is_all_that_is_printed(ablate, tmp_path, shelf):
 
 
 def test_a_model_without_damage_says_so(ablate):
-    outcome = ablate("good")
+    outcome = ablate("good", sequences=8, len=50)
     assert outcome.status == 0, outcome.err
     assert "no damage" in outcome.out
 

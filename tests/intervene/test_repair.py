@@ -63,6 +63,15 @@ def test_without_damage_there_is_no_share():
     assert worse.repaired is None
 
 
+@pytest.mark.parametrize(("sequences", "damaged"), [(2, True), (3, True), (4, False)])
+def test_a_few_sequences_cannot_show_that_there_is_damage_and_need_not(sequences, damaged):
+    full = np.ones((sequences, LENGTH))
+    windowed = full - np.array([1.0, 0.01, 0.01, 0.01])[:sequences, None]
+    found = measure_repair(full, windowed, windowed, [], TRAIN_LEN, 8.0)
+    assert found.damage.low < 0 < found.damage.value
+    assert (found.repaired is not None) == damaged
+
+
 def test_a_single_sequence_has_no_interval():
     full, windowed = losses(1)
     found = measure_repair(full, windowed, windowed, [full], TRAIN_LEN, 8.0)

@@ -10,6 +10,7 @@ from ropediag import open_capture
 from ropediag.errors import CaptureError, ConfigError
 from ropediag.evaluate import evaluate_model
 from ropediag.intervene import AblateConfig, Intervention, ablate_checkpoint, ablate_model, intervene
+from ropediag.intervene.repair import measure_repair
 from ropediag.models.loss import decode, nll_by_position
 from ropediag.store import summarize
 from ropediag.tune.tokenizer import byte_tokenizer
@@ -50,6 +51,8 @@ def test_losses_are_those_of_the_model_and_of_the_intervention(model, ids):
         np.testing.assert_allclose(found.nll_changed[run], expected, atol=1e-4)
         assert dict(found.sets[run]) == {(layer, head): pairs for layer in range(2) for head in (0, 3)}
     assert np.nanmax(np.abs(found.nll_changed[0] - found.nll)) > 1e-3
+    chosen, *random = found.nll_changed
+    assert found.repairs == (measure_repair(found.nll, found.nll_windowed, chosen, random, TRAIN_LEN, 2.0),)
 
 
 @pytest.mark.parametrize(("kind", "options"), [
@@ -104,7 +107,7 @@ def test_what_cannot_be_ablated_is_refused(model, ids, tmp_path):
     with pytest.raises(ConfigError, match="no damage to repair within the training length, 200"):
         ablate(model, ids, train_len=LENGTH)
     with pytest.raises(ConfigError, match="nothing to search for"):
-        ablate(model, ids, search=0.5)  # a random model breaks nowhere
+        ablate(model, np.concatenate([ids, ids[:, ::-1]]), search=0.5)  # a random model breaks nowhere
     (tmp_path / "out.h5").write_text("mine")
     with pytest.raises(CaptureError, match=r"out\.h5 exists"):
         ablate(model, ids, out=tmp_path / "out.h5")

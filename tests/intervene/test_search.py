@@ -29,6 +29,12 @@ def test_no_pair_can_be_taken_from_what_is_found(seed, target):
     assert all(share([pair for pair in found if pair != one]) < target for one in found)
 
 
+def test_a_pair_that_can_go_only_once_a_slower_one_has_gone_goes():
+    """Shares need not fall with each pair that goes: here 1 does harm once 0 has gone."""
+    shares = {(0, 1, 2): 0.9, (1, 2): 0.5, (0, 2): 0.9, (0, 1): 0.1, (2,): 0.9, (0,): 0.1, (1,): 0.1}
+    assert find_smallest((0, 1, 2), shares.__getitem__, 0.8)[:2] == ((2,), 0.9)
+
+
 def test_where_all_pairs_are_not_enough_there_is_no_set():
     assert find_smallest((3, 4), lambda pairs: 0.5, 0.6) == (None, 0.5, 1)
     assert find_smallest((3,), lambda pairs: 0.5, 0.5) == ((3,), 0.5, 1)
