@@ -109,10 +109,15 @@ def _word_offenders(verdict: "Verdict") -> str:
 def _word_link(verdict: "Verdict") -> str:
     link = verdict.loss_link["past"]
     interval = _interval(link["correlation_low"], link["correlation_high"], "{:.2f}")
+    low = link["correlation_low"]
+    said = "They go together; whether one causes the other, ropediag ablate tests."
+    if low is None or low <= 0:
+        said = (
+            "That is too uncertain to say that they go together; ropediag ablate tests what repairs the loss."
+        )
     return (
         f"The excess follows the joint logit of the slow pairs best in layer {link['layer']}, head "
-        f"{link['query_head']}: rank correlation {link['correlation']:.2f}{interval}. They go together; "
-        "whether one causes the other, ropediag ablate tests."
+        f"{link['query_head']}: rank correlation {link['correlation']:.2f}{interval}. {said}"
     )
 
 

@@ -78,6 +78,15 @@ def test_theory_and_measurement_are_held_against_each_other(verdict):
     assert "The loss breaks and no pair drifts" in " ".join(word_verdict(other))
 
 
+def test_a_correlation_that_may_be_none_is_not_called_one(verdict):
+    assert "They go together" in " ".join(verdict.sentences)
+    link = {"past": verdict.loss_link["past"] | {"correlation_low": -0.1}}
+    said = " ".join(word_verdict(replace(verdict, loss_link=link)))
+    assert "too uncertain" in said
+    assert "go together;" in said
+    assert "They go together" not in said
+
+
 def test_weak_evidence_is_named(verdict):
     single = replace(
         verdict,
