@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0, help="of the text and of the random sets")
     parser.add_argument("--sets", type=int, default=16, help="random sets of each kind")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     tokenizer = load_model("demo", device="cpu").tokenizer
     losses = Losses(read_token_sequences(None, tokenizer, 8 * TRAIN_LEN, options.sequences, options.seed))
@@ -136,12 +137,12 @@ def main() -> None:
                 found = measure_repair(losses.full, losses.windowed, own, random, TRAIN_LEN, multiple)
                 rows.append(describe(found, name, limit, control, overlap))
                 show(rows[-1])
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
+    options.out.parent.mkdir(exist_ok=True)
+    with options.out.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    print(f"wrote {RESULTS}")
+    print(f"wrote {options.out}")
 
 
 if __name__ == "__main__":
