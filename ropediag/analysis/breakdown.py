@@ -137,7 +137,7 @@ def _mean_of_bins(
 
 def _smooth_losses(capture: Capture, span: int) -> dict[str, xr.DataArray]:
     """Smooth the losses and their difference; the spread of the latter is over sequences."""
-    names = [name for name in ("nll", "nll_windowed") if name in capture.loss]
+    names = [name for name in ("nll", "nll_windowed") if f"loss/{name}" in capture]
     losses = {name: capture[f"loss/{name}"].values.astype(float) for name in names}
     train_len = int(capture.attrs["train_len"])
     meanings = {

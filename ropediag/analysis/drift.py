@@ -16,11 +16,13 @@ from ropediag.store import Capture
 
 LEAST = 0.25  # in-window standard deviations: a smaller excursion is no drift
 FALSE_DISCOVERIES = 0.01  # the rate of false ones among the pairs that are called drifting
-Z = 1.959964  # 95 % of a normal distribution lie within this many standard deviations
+SURE = 0.95  # of intervals
 
 LABELS = {
     "drift": ("in-window std", "drift: largest excursion of the mean contribution from its in-window range"),
     "drift_se": ("in-window std", "standard error of the drift"),
+    "drift_low": ("in-window std", "lower end of the 95 % interval of the drift; below 0 inside the range"),
+    "drift_high": ("in-window std", "upper end of the 95 % interval of the drift"),
     "direction": ("1", "1 where it leaves its range upwards, -1 downwards"),
     "peak_lag": ("tokens", "lag bin of the largest excursion"),
     "scale": ("logit", "standard deviation of the contribution over in-window query-key pairs"),
@@ -31,6 +33,7 @@ LABELS = {
     "onset_low": ("tokens", "lower end of the 95 % interval of the onset"),
     "onset_high": ("tokens", "upper end of the 95 % interval of the onset"),
 }  # fmt: skip
+JUDGED = [name for name in LABELS if name not in ("scale", "q_value", "drifts")]
 
 
 @diagnostic(
@@ -47,12 +50,13 @@ def measure_drift(capture: Capture) -> xr.Dataset:
     Returns
     -------
     xr.Dataset over (layer, query_head, pair)
-        ``drift``, ``drift_se``: the largest excursion past the window; ``direction``, ``peak_lag``: of that
-        excursion; ``scale``: in-window standard deviation; ``p_value``, ``q_value``: of the hypothesis that
-        the pair stays within ``LEAST`` of its range, alone and among all pairs; ``drifts``; ``onset`` with
-        ``onset_low`` and ``onset_high``, for pairs that drift: where the excursion, and the excursion plus
-        and minus 1.96 standard errors, goes above ``LEAST`` for good. NaN where a layer has no such head or
-        pair, where no lag lies past the window, or where the pair does not stay outside.
+        ``drift``, ``drift_se``, ``drift_low``, ``drift_high``: the largest excursion past the window, with
+        its 95 % interval; ``direction``, ``peak_lag``: of that excursion; ``scale``: in-window standard
+        deviation; ``p_value``, ``q_value``: of the hypothesis that the pair stays within ``LEAST`` of its
+        range, alone and among all pairs; ``drifts``; ``onset`` with ``onset_low`` and ``onset_high``, for
+        pairs that drift: where the excursion, and the upper and lower end of its 95 % interval, goes above
+        ``LEAST`` for good. NaN where a layer has no such head or pair, where no lag lies past the window, or
+        where the pair does not stay outside.
 
     Raises
     ------
@@ -96,29 +100,37 @@ def judge(excursions: Excursions, trained: int) -> dict[str, Float[np.ndarray, "
 
     Returns
     -------
-    dict of (head, pair) arrays: drift, drift_se, direction, peak_lag, p_value, onset, onset_low, onset_high
+    dict of (head, pair) arrays, by the names of ``JUDGED``
     """
     value, error = excursions.value, excursions.error
-    heads, pairs, bins = value.shape
-    if not bins:
-        names = ("drift", "drift_se", "direction", "peak_lag", "p_value", "onset", "onset_low", "onset_high")
-        return {name: np.full((heads, pairs), np.nan) for name in names}
+    if not len(excursions.lag):
+        return {name: np.full(value.shape[:2], np.nan) for name in JUDGED}
+    low, high = value - _margin(excursions), value + _margin(excursions)
     known = np.isfinite(value).any(-1)
     peak = np.where(np.isfinite(value), value, -np.inf).argmax(-1)[..., None]
 
     def at_peak(array: np.ndarray) -> np.ndarray:
         return np.where(known, np.take_along_axis(array, peak, -1)[..., 0], np.nan)
 
-    return {
+    found = {
         "drift": np.maximum(at_peak(value), 0.0),
         "drift_se": at_peak(error),
+        "drift_low": at_peak(low),
+        "drift_high": at_peak(high),
         "direction": at_peak(excursions.direction),
         "peak_lag": np.where(known, excursions.lag[peak[..., 0]].astype(float), np.nan),
         "p_value": assess_excursions(excursions),
-        "onset": find_onset(value > LEAST, excursions, trained),
-        "onset_low": find_onset(value + Z * error > LEAST, excursions, trained),
-        "onset_high": find_onset(value - Z * error > LEAST, excursions, trained),
     }
+    for name, curve in (("onset", value), ("onset_low", high), ("onset_high", low)):
+        found[name] = find_onset(curve > LEAST, excursions, trained)
+    return found
+
+
+def _margin(excursions: Excursions) -> Float[np.ndarray, "head pair bin"]:
+    """Half of the 95 % interval of each excursion, by Student's t; NaN where no error is known."""
+    known = excursions.freedom > 0
+    factor = np.where(known, stats.t.ppf((1 + SURE) / 2, np.where(known, excursions.freedom, 1)), np.nan)
+    return factor * excursions.error
 
 
 def assess_excursions(excursions: Excursions) -> Float[np.ndarray, "head pair"]:

@@ -92,8 +92,10 @@ def in_window_scale(
     inside: np.ndarray,
 ) -> Float[np.ndarray, "head pair"]:
     """Standard deviation over all query-key pairs of the bins ``inside``, pooled from those of the bins."""
-    total = count[inside].sum()
-    weight = count[inside] / (total if total > 0 else np.nan)  # NaN in a layer that is still to come
+    inside = inside & (count > 0)
+    if not inside.any():  # a layer that is still to come
+        return np.full(mean.shape[:-1], np.nan)
+    weight = count[inside] / count[inside].sum()
     centre = (mean[..., inside] * weight).sum(-1)
     square = ((mean[..., inside] ** 2 + std[..., inside] ** 2) * weight).sum(-1)
     return np.sqrt(np.maximum(square - centre**2, 0.0))
@@ -112,11 +114,17 @@ def find_excursions(profiles: Profiles, trained: int, length: int) -> Excursions
     trained : tokens; lags below it are in-window
     length : tokens of the capture
     """
-    inside = profiles.stop <= trained
-    beyond = (profiles.lag >= trained) & (profiles.stop <= TRUSTED * length)
+    measured = np.isfinite(profiles.high)
+    there = measured.any((1, 2, 3))  # sequences of an unfinished capture that this layer holds
+    seen = measured.any((0, 1, 2))  # bins within the layer's window
+    inside = (profiles.stop <= trained) & seen
+    beyond = (profiles.lag >= trained) & (profiles.stop <= TRUSTED * length) & seen
+    if not inside.any() or not beyond.any():
+        return _no_excursions(profiles)
+    low, high = profiles.low[there], profiles.high[there]
     # A pair that a layer lacks is NaN throughout, and so is everything that follows from it.
-    above = profiles.high[..., beyond] - profiles.high[..., inside].max(-1, keepdims=True)
-    below = profiles.low[..., inside].min(-1, keepdims=True) - profiles.low[..., beyond]
+    above = high[..., beyond] - high[..., inside].max(-1, keepdims=True)
+    below = low[..., inside].min(-1, keepdims=True) - low[..., beyond]
     scale = np.where(profiles.scale > 0, profiles.scale, np.nan)[..., None]
     up, down = above.mean(0) / scale, below.mean(0) / scale
     upwards = up >= down
@@ -136,3 +144,10 @@ def find_excursions(profiles: Profiles, trained: int, length: int) -> Excursions
         direction=np.where(upwards, 1.0, -1.0),
         freedom=freedom,
     )
+
+
+def _no_excursions(profiles: Profiles) -> Excursions:
+    """What there is to say of a layer without a lag past the window, or without any lag."""
+    nothing = np.zeros((*profiles.scale.shape, 0))
+    edges = profiles.lag[:0]
+    return Excursions(edges, edges, nothing, nothing, nothing, edges)

@@ -73,7 +73,7 @@ def glance(capture: Capture) -> Glance:
 def _read_excess(
     capture: Capture, train_len: int
 ) -> tuple[MeasuredLimit | None, tuple[tuple[float, float], ...]]:
-    if "nll_windowed" not in capture.loss:
+    if "loss/nll_windowed" not in capture:
         return None, ()
     excess = (capture["loss/nll"] - capture["loss/nll_windowed"]).values
     excess = excess[np.isfinite(excess[:, 1:]).all(1)]  # a partial capture may miss some

@@ -11,6 +11,7 @@ from scipy import stats
 
 from ropediag.analysis.breakdown import SIDES
 from ropediag.analysis.diagnostic import diagnostic
+from ropediag.analysis.drift import control_false_discoveries
 from ropediag.analysis.window import trained_length
 from ropediag.errors import CaptureError
 from ropediag.store import Capture
@@ -23,7 +24,8 @@ LARGEST = 1 - 1e-9  # correlation whose z is still finite
 @diagnostic(
     question="Does the excess loss rise where a head's partial logits move, and with which pairs'?",
     high="the excess rises and falls with the move of these pairs' joint logit",
-    interval="95 % over sequences, by Student's t of Fisher's z; none with a single one",
+    interval="95 % over sequences, by Student's t of Fisher's z, all heads by Benjamini and "
+    "Hochberg; none with a single one",
     source="Liu et al. 2023, arXiv:2310.05209, whose figure shows both; Spearman's rank correlation",
     shows="correlation",
 )
@@ -37,7 +39,7 @@ def measure_loss_link(capture: Capture) -> xr.Dataset:
     -------
     xr.Dataset over (side, layer, query_head)
         ``correlation``, ``correlation_low``, ``correlation_high``: mean over sequences of Fisher's z, as a
-        correlation, -1 to 1. ``side`` is
+        correlation, -1 to 1; ``q_value``: that there is any, among all heads and both sides. ``side`` is
         ``before`` or ``past`` the critical pair.
 
     Raises
@@ -45,7 +47,7 @@ def measure_loss_link(capture: Capture) -> xr.Dataset:
     CaptureError
         If the capture has no windowed loss.
     """
-    if "nll_windowed" not in capture.loss:
+    if "loss/nll_windowed" not in capture:
         raise CaptureError(f"{capture.path} has no windowed loss, so no excess: capture without --no-excess.")
     trained, length = trained_length(capture), int(capture.attrs["length"])
     edges = capture.values("position_bin")
@@ -55,11 +57,15 @@ def measure_loss_link(capture: Capture) -> xr.Dataset:
     harm = np.add.reduceat(excess, edges, axis=-1) / np.diff(edges, append=length)
     moves = [_move(capture.values(f"partial/{side}_mean"), edges < trained) for side in SIDES]
     found = np.stack([correlate(move[..., :bins], harm[:, :bins]) for move in moves], axis=1)
-    mean, low, high = average_correlations(found)
+    mean, low, high, p_value = average_correlations(found)
     named = {
         "correlation": (mean, "rank correlation of the excess with the move of the partial logit"),
         "correlation_low": (low, "lower end of its 95 % interval"),
         "correlation_high": (high, "upper end of its 95 % interval"),
+        "q_value": (
+            control_false_discoveries(p_value),
+            "lowest rate of false discoveries at which the head is said to follow the excess",
+        ),
     }
     template = capture["partial/past_mean"]
     axes = ("side", "layer", "query_head")
@@ -91,12 +97,15 @@ def correlate(
 
 def average_correlations(
     found: Float[np.ndarray, "sequence ..."],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over sequences and its 95 % interval by Student's t, of Fisher's z, so that none exceeds 1."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over sequences, its 95 % interval and p-value by Student's t, of Fisher's z: none exceeds 1."""
     z = np.arctanh(np.clip(found, -LARGEST, LARGEST))
     count, mean = len(z), z.mean(0)
     if count < 2:
         unknown = np.full(mean.shape, np.nan)
-        return np.tanh(mean), unknown, unknown
-    half = stats.t.ppf(0.975, count - 1) * z.std(0, ddof=1) / np.sqrt(count)
-    return np.tanh(mean), np.tanh(mean - half), np.tanh(mean + half)
+        return np.tanh(mean), unknown, unknown, unknown
+    error = z.std(0, ddof=1) / np.sqrt(count)
+    half = stats.t.ppf(0.975, count - 1) * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_value = 2 * stats.t.sf(np.abs(mean) / error, count - 1)
+    return np.tanh(mean), np.tanh(mean - half), np.tanh(mean + half), p_value

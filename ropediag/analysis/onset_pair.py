@@ -10,14 +10,14 @@ import xarray as xr
 from jaxtyping import Float
 
 from ropediag.analysis.diagnostic import diagnostic
-from ropediag.analysis.drift import LEAST, Z, measure_drift
+from ropediag.analysis.drift import LEAST, measure_drift
 from ropediag.store import Capture
 
 
 @diagnostic(
     question="Which is the fastest pair that drifts, in each head, each layer and the model?",
     high="only slow pairs drift; past the critical pair, training covered more than the theory counts",
-    interval="the pair at which the drift plus and minus 1.96 standard errors first exceeds the least",
+    interval="the pairs at which the upper and lower end of the drift's 95 % interval first exceed the least",
     source="Liu et al. 2023, arXiv:2310.05209 (critical pair); Shang et al. 2025, arXiv:2502.20082 (a "
     "measured one that differs)",
     shows="onset_pair",
@@ -40,11 +40,15 @@ def find_onset_pairs(drift: xr.Dataset, critical_pair: xr.DataArray) -> xr.Datas
     xr.Dataset
         ``onset_pair``, ``onset_pair_low``, ``onset_pair_high`` (layer, query_head): the first pair that
         drifts; ``layer_*`` (layer) and ``model_*`` (no axis): the first pair whose drift, mean over the
-        heads, exceeds ``LEAST``; ``critical_pair`` (layer); ``past_critical`` (layer) and
-        ``model_past_critical``: share of all drift that lies in the critical pair and slower ones. NaN where
-        no pair drifts.
+        heads, exceeds ``LEAST``, where any of their pairs drifts; ``critical_pair`` (layer);
+        ``past_critical`` (layer) and ``model_past_critical``: share of all drift that lies in the critical
+        pair and slower ones. NaN where no pair drifts.
     """
-    value, error = drift.drift.values, drift.drift_se.values
+    value, margin, drifts = (
+        drift.drift.values,
+        (drift.drift_high - drift.drift_low).values / 2,
+        drift.drifts.values,
+    )
     past = drift.pair.values >= critical_pair.values[:, None]
     found: dict[str, tuple[tuple[str, ...], np.ndarray, str, str]] = {}
 
@@ -56,10 +60,11 @@ def find_onset_pairs(drift: xr.Dataset, critical_pair: xr.DataArray) -> xr.Datas
         for ending, array, meaning in zip(("", "_low", "_high"), pairs, meanings, strict=True):
             found[f"{prefix}onset_pair{ending}"] = (axes, array, "1", f"{meaning}, {whose}")
 
-    head_pairs = _first(drift.drifts.values), *_ends(value, error)
-    add("", ("layer", "query_head"), head_pairs, "in the head")
-    add("layer_", ("layer",), _average(value, error, (1,)), "mean over the heads of the layer")
-    add("model_", (), _average(value, error, (0, 1)), "mean over the heads of the model")
+    add("", ("layer", "query_head"), _find_in_heads(value, margin, drifts), "in the head")
+    for prefix, axes, over, whose in (("layer_", ("layer",), (1,), "layer"), ("model_", (), (0, 1), "model")):
+        known = drifts.any((*over, 2))
+        pairs = tuple(np.where(known, each, np.nan) for each in _average(value, margin, over))
+        add(prefix, axes, pairs, f"mean over the heads of the {whose}")
     share = ("1", "share of the drift in the critical pair and slower ones")
     found["past_critical"] = (("layer",), _share(value, past[:, None], (1, 2)), *share)
     found["model_past_critical"] = ((), _share(value, past[:, None], (0, 1, 2)), *share)
@@ -81,21 +86,32 @@ def _first(flags: np.ndarray) -> Float[np.ndarray, "*axis"]:
     return np.where(flags.any(-1), flags.argmax(-1).astype(float), np.nan)
 
 
-def _ends(value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ends(value: np.ndarray, margin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore"):
-        return _first(value + Z * error > LEAST), _first(value - Z * error > LEAST)
+        return _first(value + margin > LEAST), _first(value - margin > LEAST)
+
+
+def _find_in_heads(
+    value: Float[np.ndarray, "layer query_head pair"],
+    margin: Float[np.ndarray, "layer query_head pair"],
+    drifts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first pair that drifts, after false-discovery control, and the first that may."""
+    onset = _first(drifts)
+    low, high = _ends(value, margin)
+    return onset, np.fmin(low, onset) + 0 * onset, np.fmax(high, onset) + 0 * onset
 
 
 def _average(
     value: Float[np.ndarray, "layer query_head pair"],
-    error: Float[np.ndarray, "layer query_head pair"],
+    margin: Float[np.ndarray, "layer query_head pair"],
     axes: tuple[int, ...],
 ) -> tuple[np.ndarray, ...]:
     """Onset of the mean over heads, whose errors are taken as independent, and its interval."""
     count = np.isfinite(value).sum(axes)
     heads = np.where(count > 0, count, np.nan)
     mean = np.nansum(value, axes) / heads
-    spread = np.sqrt(np.nansum(error**2, axes)) / heads
+    spread = np.sqrt(np.nansum(margin**2, axes)) / heads
     with np.errstate(invalid="ignore"):
         return _first(mean > LEAST), *_ends(mean, spread)
 

@@ -4,6 +4,7 @@ Everything here is taken from the diagnostics and from the loss; nothing is meas
 """
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -35,19 +36,22 @@ class Verdict:
 
     Attributes
     ----------
-    model, length, sequences, train_len, tune_len, base, pretrain_base : of the capture
+    model, length, train_len, tune_len, base, pretrain_base : of the capture
+    sequences : that every captured layer holds
+    missing_units : (sequence, layer) units that an unfinished capture still lacks
     trained_len : the longer of train_len and tune_len: lags below it are in-window
-    loss_breaks : whether the excess stays above its threshold from some position on; None without excess
+    loss_breaks : whether the excess stays above its threshold from some position on; None without excess, or
+        within the training length
     measured_limit, measured_limit_low, measured_limit_high : that position, with its 95 % interval
     threshold : of the excess, nats
     predicted_limit : the extrapolation law's
-    drifts : whether any pair drifts
+    drifts : whether any pair drifts; None if no pair could be tested
     tested_pairs, drifting_pairs : (layer, query head, pair) combinations
     critical_pair : the theory's, of the layers that reach farthest
     onset_pair, onset_pair_low, onset_pair_high : as measured, of the model, with its 95 % interval
     past_critical : share of all drift in the critical pair and slower ones
     layers : for each its layer, critical_pair, onset_pair, _low, _high, past_critical and drifting_pairs
-    heads : for each its layer, query_head, onset_pair, _low, _high and drifting_pairs
+    heads : for each its layer, query_head, critical_pair, onset_pair, _low, _high and drifting_pairs
     offenders : the ten pairs that drift most, each with layer, query_head, pair, period, drift, drift_se,
         share of all drift, move (logits), onset, onset_low, onset_high
     loss_link : for the pairs ``before`` and ``past`` the critical one, the head whose joint logit follows
@@ -59,6 +63,7 @@ class Verdict:
     model: str
     length: int
     sequences: int
+    missing_units: int
     train_len: int
     tune_len: int
     trained_len: int
@@ -70,7 +75,7 @@ class Verdict:
     measured_limit_high: int | None
     threshold: float | None
     predicted_limit: float | None
-    drifts: bool
+    drifts: bool | None
     tested_pairs: int
     drifting_pairs: int
     critical_pair: int | None
@@ -102,19 +107,21 @@ def judge_capture(capture: Capture) -> Verdict:
     drift = measure_drift(capture).load()
     onsets = find_onset_pairs(drift, capture["rope/critical_pair"].load())
     worst = rank_explosions(drift, capture["rope/inv_freq"].load()).isel(rank=slice(WORST))
+    tested = int(np.isfinite(drift.p_value).sum())
     onset_pair: dict[str, Any] = {name: _whole(onsets[f"model_{name}"]) for name in _PAIR}
     verdict = Verdict(
         model=str(attrs["model"]),
         length=int(attrs["length"]),
-        sequences=capture.sizes["sequence"],
+        sequences=_count_sequences(capture),
+        missing_units=len(capture.missing_layers),
         train_len=int(attrs["train_len"]),
         tune_len=int(attrs.get("tune_len") or 0),
         trained_len=trained_len,
         base=_number(attrs.get("base", math.nan)),
         pretrain_base=_number(attrs.get("pretrain_base", math.nan)),
         **_read_limits(capture),
-        drifts=bool(drift.drifts.any()),
-        tested_pairs=int(np.isfinite(drift.p_value).sum()),
+        drifts=bool(drift.drifts.any()) if tested else None,
+        tested_pairs=tested,
         drifting_pairs=int(drift.drifts.sum()),
         **onset_pair,
         past_critical=_number(onsets.model_past_critical),
@@ -132,8 +139,9 @@ def _read_limits(capture: Capture) -> dict[str, Any]:
     """The limit of the loss, that of the law, and the law's critical pair."""
     seen = glance(capture)
     measured = seen.measured or MeasuredLimit(None, None, None, math.nan, 0)
+    judged = seen.measured is not None and int(capture.attrs["length"]) > int(capture.attrs["train_len"])
     return {
-        "loss_breaks": None if seen.measured is None else measured.position is not None,
+        "loss_breaks": measured.position is not None if judged else None,
         "measured_limit": measured.position,
         "measured_limit_low": measured.low,
         "measured_limit_high": measured.high,
@@ -141,6 +149,12 @@ def _read_limits(capture: Capture) -> dict[str, Any]:
         "predicted_limit": seen.predicted,
         "critical_pair": seen.critical_pair if seen.critical_pair >= 0 else None,
     }
+
+
+def _count_sequences(capture: Capture) -> int:
+    """Sequences that every layer holds of which there is anything at all."""
+    sequences, missing = capture.sizes["sequence"], Counter(layer for _, layer in capture.missing_layers)
+    return min((sequences - count for count in missing.values() if count < sequences), default=sequences)
 
 
 def _list_layers(onsets: xr.Dataset, drift: xr.Dataset) -> list[dict[str, Any]]:
@@ -158,10 +172,10 @@ def _list_layers(onsets: xr.Dataset, drift: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def _list_heads(onsets: xr.Dataset, drift: xr.Dataset) -> list[dict[str, Any]]:
-    counts = drift.drifts.values.sum(2).tolist()
+    counts, critical = drift.drifts.values.sum(2).tolist(), onsets.critical_pair.values.tolist()
     pairs = {name: onsets[name].values.tolist() for name in _PAIR}
     return [
-        {"layer": layer, "query_head": head}
+        {"layer": layer, "query_head": head, "critical_pair": _whole(critical[row])}
         | {name: _whole(values[row][column]) for name, values in pairs.items()}
         | {"drifting_pairs": counts[row][column]}
         for row, layer in enumerate(onsets.layer.values.tolist())
@@ -171,7 +185,7 @@ def _list_heads(onsets: xr.Dataset, drift: xr.Dataset) -> list[dict[str, Any]]:
 
 def _find_link(capture: Capture) -> dict[str, dict[str, Any]]:
     """The head that follows the excess best, on either side of the critical pair; none without excess."""
-    if "nll_windowed" not in capture.loss:
+    if "loss/nll_windowed" not in capture:
         return {}
     link = measure_loss_link(capture).load()
     found = {}
@@ -181,7 +195,7 @@ def _find_link(capture: Capture) -> dict[str, dict[str, Any]]:
             at = link.sel(
                 side=side, **{axis: values[axis][place] for axis, place in values.argmax(...).items()}
             )
-            names = ("correlation", "correlation_low", "correlation_high")
+            names = ("correlation", "correlation_low", "correlation_high", "q_value")
             found[side] = {axis: int(at[axis]) for axis in ("layer", "query_head")} | _numbers(at, names)
     return found
 

@@ -14,7 +14,12 @@ ALIKE = (0.8, 1.25)  # measured over predicted limit, likewise
 
 
 def word_verdict(verdict: "Verdict") -> list[str]:
-    """Say what was found: the loss, the drift, where it begins, who carries it, and how theory fares."""
+    """Say what was found: the loss, the drift, where it begins, who carries it, how theory fares."""
+    if verdict.length <= verdict.trained_len:
+        return [
+            f"{verdict.model} was read at {verdict.length:,} tokens, within the {verdict.trained_len:,} it "
+            "was trained at: there is nothing to judge."
+        ]
     said = [_word_loss(verdict), _word_drift(verdict)]
     if verdict.drifts:
         said += [_word_onset(verdict), _word_offenders(verdict)]
@@ -26,12 +31,20 @@ def word_verdict(verdict: "Verdict") -> list[str]:
 def find_weaknesses(verdict: "Verdict") -> list[str]:
     """Say what the evidence does not carry."""
     weak = []
+    if verdict.missing_units:
+        weak.append(
+            f"the capture is not finished: {verdict.missing_units} (sequence, layer) units are missing."
+        )
+    if verdict.base is None or verdict.pretrain_base is None:
+        weak.append(
+            "the base of pretraining is not known, so the law names no limit: capture with --pretrain-base."
+        )
     if verdict.sequences < REPLICATES:
         weak.append(
             f"{verdict.sequences} sequence{'s' * (verdict.sequences > 1)}: errors come from blocks of "
             f"queries, taken as independent; capture with --sequences {REPLICATES}."
         )
-    if verdict.loss_breaks is None:
+    if verdict.threshold is None:
         weak.append("no windowed loss in this capture, so it cannot say whether the loss breaks.")
     if verdict.loss_breaks and verdict.measured_limit_low is None:
         weak.append(
@@ -44,7 +57,9 @@ def find_weaknesses(verdict: "Verdict") -> list[str]:
             "pairs may leave their range further out."
         )
     if not verdict.tested_pairs:
-        weak.append("no pair could be tested: no lag past the trained length has a standard error.")
+        weak.append(
+            "no pair could be tested: no lag past the trained length has a mean and a standard error."
+        )
     if verdict.drifts and (verdict.onset_pair_low is None or verdict.onset_pair_high is None):
         weak.append("the onset pair of the model has no interval on one side.")
     return weak
@@ -69,6 +84,8 @@ def _word_loss(verdict: "Verdict") -> str:
 
 
 def _word_drift(verdict: "Verdict") -> str:
+    if verdict.drifts is None:
+        return f"Whether pairs drift cannot be said: {verdict.tested_pairs} of them could be tested."
     if not verdict.drifts:
         return (
             f"None of {verdict.tested_pairs:,} pairs leaves the range of its mean contribution in training "
@@ -109,9 +126,8 @@ def _word_offenders(verdict: "Verdict") -> str:
 def _word_link(verdict: "Verdict") -> str:
     link = verdict.loss_link["past"]
     interval = _interval(link["correlation_low"], link["correlation_high"], "{:.2f}")
-    low = link["correlation_low"]
     said = "They go together; whether one causes the other, ropediag ablate tests."
-    if low is None or low <= 0:
+    if link["q_value"] is None or link["q_value"] > FALSE_DISCOVERIES or link["correlation"] <= 0:
         said = (
             "That is too uncertain to say that they go together; ropediag ablate tests what repairs the loss."
         )
@@ -125,17 +141,26 @@ def _word_disagreements(verdict: "Verdict") -> list[str]:
     """Name every point in which theory and measurement, or loss and logits, disagree."""
     said = []
     critical, onset = verdict.critical_pair, verdict.onset_pair
-    if critical is not None and onset is not None and not 0 <= onset - critical <= NEAR:
-        said.append(f"Theory and measurement disagree on the pair: {critical} against {onset}.")
+    if critical is not None and onset is not None:
+        low = onset if verdict.onset_pair_low is None else verdict.onset_pair_low
+        high = onset if verdict.onset_pair_high is None else verdict.onset_pair_high
+        if low > critical + NEAR or high < critical:
+            said.append(f"Theory and measurement disagree on the pair: {critical} against {onset}.")
     predicted, limit = verdict.predicted_limit, verdict.measured_limit
     if predicted and limit is not None and not ALIKE[0] <= limit / predicted <= ALIKE[1]:
         said.append(
             f"Theory and measurement disagree on the limit: {predicted:,.0f} against {limit:,} tokens."
         )
     if verdict.loss_breaks is False and verdict.drifts:
-        said.append("Pairs drift and the loss does not break: within this length the drift does no harm.")
-    if verdict.loss_breaks and not verdict.drifts:
-        said.append("The loss breaks and no pair drifts: what breaks it is not the mean of a single pair.")
+        said.append(
+            f"{verdict.drifting_pairs:,} pairs drift and the loss stays below its threshold of "
+            f"{verdict.threshold:g} nats: drift alone does not break it here."
+        )
+    if verdict.loss_breaks and verdict.drifts is False:
+        said.append(
+            f"The loss breaks at {verdict.measured_limit:,} and none of {verdict.tested_pairs:,} pairs "
+            "drifts: what breaks it is not the mean of a single pair."
+        )
     return said
 
 

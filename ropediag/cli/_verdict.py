@@ -44,9 +44,9 @@ def _offenders(verdict: "Verdict") -> Table:
     for row in verdict.offenders:
         table.add_row(
             *(str(row[name]) for name in ("layer", "query_head", "pair")),
-            f"{row['period']:,.0f}",
+            _known(row["period"], "never"),
             f"{row['drift']:.2f}",
-            f"{row['drift_se']:.2f}",
+            "?" if row["drift_se"] is None else f"{row['drift_se']:.2f}",
             f"{row['move']:.2f}",
             f"{row['share']:.1%}",
             _known(row["onset"], "none"),
@@ -58,7 +58,9 @@ def _offenders(verdict: "Verdict") -> Table:
 def _comparison(verdict: "Verdict") -> Table:
     table = _table("", "predicted", "measured", "95 % interval")
     table.columns[0].justify = "left"
-    limit = "training covered all" if verdict.predicted_limit is None else f"{verdict.predicted_limit:,.0f}"
+    limit = _known(verdict.predicted_limit, "none: all covered")
+    if None in (verdict.base, verdict.pretrain_base):
+        limit = "not known"
     ends = verdict.measured_limit_low, verdict.measured_limit_high
     table.add_row(
         "limit of the loss (tokens)", limit, _known(verdict.measured_limit, "none"), _interval(*ends)

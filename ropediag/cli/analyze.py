@@ -35,6 +35,7 @@ def command(
 
     from ropediag.analysis.verdict import judge_capture
     from ropediag.cli._verdict import print_verdict
+    from ropediag.errors import CaptureError
     from ropediag.store import open_capture
 
     with open_capture(capture) as opened:
@@ -47,9 +48,11 @@ def command(
         print_verdict(console, verdict)
         if csv is not None:
             console.print(f"\nwrote {len(written)} tables to {csv}")
-        for reason in left_out:
-            console.print(f"left out {reason}")
-    broken = {Failure.drift: verdict.drifts, Failure.loss: bool(verdict.loss_breaks)}
+    for reason in left_out:
+        typer.echo(f"left out {reason}", err=True)
+    broken = {Failure.drift: verdict.drifts, Failure.loss: verdict.loss_breaks}
+    if fail_on is not None and broken[fail_on] is None:
+        raise CaptureError(f"--fail-on {fail_on}: {capture} cannot say. {' '.join(verdict.weak)}")
     if fail_on is not None and broken[fail_on]:
         raise typer.Exit(FAILED)
 

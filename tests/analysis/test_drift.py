@@ -1,5 +1,7 @@
 """Drift against loops written out, and on planted truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,6 +14,7 @@ from ropediag.analysis.drift import (
     control_false_discoveries,
     find_onset,
     flagged_pairs,
+    judge,
     measure_drift,
 )
 from ropediag.analysis.excursions import TRUSTED, Excursions, Profiles, find_excursions, in_window_scale
@@ -138,6 +141,33 @@ def test_onsets_equal_a_walk_along_the_bins():
             assert found[head, pair] == pytest.approx(expected, nan_ok=True)
     assert np.isfinite(found).mean() > 0.3
     assert np.isnan(found).any()
+
+
+@pytest.mark.parametrize("window", [300, 512, 2048])
+def test_a_layer_with_a_window_has_its_onset_within_it(window):
+    """Lags from the window on do not exist: they are neither inside the range nor outside."""
+    lag = np.array(lag_edges(8192))
+    shape = (8, 1, 1, len(lag))
+    noise = np.random.default_rng(2).normal(scale=0.01, size=shape)
+    outside = np.where(lag >= 256, 3.0, 0.0)
+    low = np.where(lag < window, outside + noise, np.nan)
+    stop = np.append(lag[1:], 8192)
+    one = np.ones((1, 1))
+    replicates = np.full(len(lag), 8)
+    profiles = Profiles(lag, stop, low, low + 0.01, one, low[0] * 0 + 0.01, one, replicates)
+    found = judge(find_excursions(profiles, 128, 8192), 128)
+    assert [float(found[name][0, 0]) for name in ("onset", "onset_low", "onset_high")] == [256, 256, 256]
+    assert found["p_value"][0, 0] < 1e-6
+
+
+def test_the_sequences_that_an_unfinished_layer_holds_are_judged():
+    whole, part = make_profiles(11), make_profiles(11)
+    part.low[9:], part.high[9:] = np.nan, np.nan
+    nine = replace(whole, low=whole.low[:9], high=whole.high[:9])
+    expected, found = (find_excursions(profiles, TRAINED, LENGTH) for profiles in (nine, part))
+    np.testing.assert_array_equal(found.value, expected.value)
+    np.testing.assert_array_equal(found.error, expected.error)
+    assert set(found.freedom) == {8}
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,8 @@ def test_the_keys_are_the_documented_ones(verdict):
     assert all(re.search(rf"\b{name}\b", documented) for name in figures)
     assert [layer["critical_pair"] for layer in figures["layers"]] == [11] * 4
     assert set(figures["heads"][0]) == {
-        "layer", "query_head", "onset_pair", "onset_pair_low", "onset_pair_high", "drifting_pairs"
+        "layer", "query_head", "critical_pair", "onset_pair", "onset_pair_low", "onset_pair_high",
+        "drifting_pairs",
     }  # fmt: skip
 
 
@@ -45,9 +46,23 @@ def test_its_numbers_are_those_of_the_diagnostics(verdict):
     assert len(verdict.offenders) == 10
 
 
-def test_every_sentence_carries_a_number(verdict):
-    assert len(verdict.sentences) >= 5
-    assert all(re.search(r"\d", sentence) for sentence in verdict.sentences)
+@pytest.mark.parametrize("changes", [
+    {},
+    {"onset_pair": 20, "onset_pair_low": 19, "onset_pair_high": 21, "measured_limit": 400},
+    {"loss_breaks": False, "measured_limit": None},
+    {"drifts": False},
+    {"drifts": None, "tested_pairs": 0},
+    {"loss_breaks": None, "threshold": None},
+    {"length": 100},
+    {"onset_pair": None},
+])  # fmt: skip
+def test_every_sentence_carries_a_number(verdict, changes):
+    sentences = word_verdict(replace(verdict, **changes))
+    assert sentences
+    assert all(re.search(r"\d", sentence) for sentence in sentences)
+
+
+def test_good_evidence_has_no_weakness(verdict):
     assert verdict.weak == []
 
 
@@ -68,19 +83,21 @@ def test_a_model_that_does_not_break_is_told_so(tmp_path):
 
 def test_theory_and_measurement_are_held_against_each_other(verdict):
     assert not any("disagree" in sentence for sentence in verdict.sentences)
-    late = replace(verdict, onset_pair=20, measured_limit=400)
+    late = replace(verdict, onset_pair=20, onset_pair_low=19, onset_pair_high=21, measured_limit=400)
     said = " ".join(word_verdict(late))
     assert "disagree on the pair: 11 against 20" in said
     assert "disagree on the limit: 128 against 400" in said
+    near = replace(verdict, onset_pair=10, onset_pair_low=9, onset_pair_high=12)
+    assert "disagree" not in " ".join(word_verdict(near))
     quiet = replace(verdict, loss_breaks=False, measured_limit=None)
-    assert "the drift does no harm" in " ".join(word_verdict(quiet))
+    assert "drift alone does not break it here" in " ".join(word_verdict(quiet))
     other = replace(verdict, drifts=False)
-    assert "The loss breaks and no pair drifts" in " ".join(word_verdict(other))
+    assert "none of 256 pairs drifts" in " ".join(word_verdict(other))
 
 
 def test_a_correlation_that_may_be_none_is_not_called_one(verdict):
     assert "They go together" in " ".join(verdict.sentences)
-    link = {"past": verdict.loss_link["past"] | {"correlation_low": -0.1}}
+    link = {"past": verdict.loss_link["past"] | {"q_value": 0.2}}
     said = " ".join(word_verdict(replace(verdict, loss_link=link)))
     assert "too uncertain" in said
     assert "go together;" in said
@@ -99,7 +116,9 @@ def test_weak_evidence_is_named(verdict):
     said = " ".join(find_weaknesses(single))
     for words in ("1 sequence:", "--sequences 8", "no interval: there is one", "up to 175", "on one side"):
         assert words in said
-    assert "no windowed loss" in " ".join(find_weaknesses(replace(verdict, loss_breaks=None)))
+    assert "no windowed loss" in " ".join(find_weaknesses(replace(verdict, threshold=None)))
+    assert "base of pretraining is not known" in " ".join(find_weaknesses(replace(verdict, base=None)))
+    assert "3 (sequence, layer) units" in " ".join(find_weaknesses(replace(verdict, missing_units=3)))
     assert "no pair could be tested" in " ".join(find_weaknesses(replace(verdict, tested_pairs=0)))
 
 

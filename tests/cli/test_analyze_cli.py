@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from ropediag.store import CaptureWriter
 from tests.analysis.captures import EXAMPLE
 from tests.cli.command_line import run
+from tests.store.synthetic import make_attributes, make_header, make_layer
 
 
 @pytest.fixture
@@ -56,3 +58,29 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(ropediag, tmp_path):
     assert done.status == 2
     assert "cannot make the folder" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_an_unfinished_capture_is_judged_on_what_it_holds(ropediag, tmp_path):
+    """Nine of twelve sequences are there; the other three, and a layer of the tenth, are still to come."""
+    header = make_header(sequences=12, length=128)
+    writer = CaptureWriter.create(tmp_path / "run.h5", header, make_attributes(length=128))
+    for sequence in range(9):
+        for layer in (0, 1, 2):
+            writer.write_layer(sequence, layer, make_layer(header, sequence, layer))
+    writer.close()
+    figures = json.loads(ropediag("analyze", tmp_path / "run.h5.partial", "--json").out)
+    assert figures["sequences"] == 9
+    assert figures["missing_units"] == 9
+    assert figures["tested_pairs"] > 0
+    assert any("not finished: 9" in sentence for sentence in figures["weak"])
+
+
+def test_a_question_that_the_capture_cannot_answer_is_no_pass(ropediag, tmp_path):
+    out = tmp_path / "short.h5"
+    assert ropediag("capture", "--model", "demo", "--len", 128, "--rows", 4, "--out", out).status == 0
+    said = ropediag("analyze", out)
+    assert "within the 128 it was trained at" in said.out.replace("\n", " ")
+    for failure in ("drift", "loss"):
+        done = ropediag("analyze", out, "--fail-on", failure)
+        assert done.status == 2
+        assert f"--fail-on {failure}" in done.err
