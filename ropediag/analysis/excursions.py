@@ -78,7 +78,7 @@ def read_profiles(capture: Capture, layer: int, trained: int) -> Profiles:
         stop=stop,
         low=arrays["lag_mean_min"],
         high=arrays["lag_mean_max"],
-        scale=in_window_scale(arrays["mean"], arrays["std"], arrays["count"], lag < trained),
+        scale=in_window_scale(arrays["mean"], arrays["std"], arrays["count"], stop <= trained),
         mean_se=arrays["mean_se"],
         single_se=np.sqrt((arrays["mean_se"][..., alone] ** 2).mean(-1)),
         replicates=(arrays["replicate_count"] > 0).sum(0)[coarse],

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ropediag.analysis.excursions import in_window_scale
-from ropediag.analysis.window import trained_length
+from ropediag.analysis.window import split_lags, trained_length
 from ropediag.errors import CaptureError, ConfigError
 from ropediag.schema import REPLICATES
 from ropediag.store import Capture, write_whole
@@ -65,24 +65,26 @@ def choose_plants(capture: Capture, share: float, size: float, seed: int) -> lis
 
     Parameters
     ----------
-    share : of all pairs, above 0
+    share : of all pairs that a layer has, above 0
     size : in-window standard deviations
     """
     random = np.random.default_rng(seed)
-    shape = tuple(capture.sizes[axis] for axis in ("layer", "query_head", "pair"))
-    count = max(1, round(share * int(np.prod(shape))))
     lag, length = capture.values("lag"), int(capture.attrs["length"])
-    width = np.diff(lag, append=length)
-    period = 2 * np.pi / capture.values("rope/inv_freq")
-    possible = np.flatnonzero((lag >= trained_length(capture)) & (lag <= length / 4))
-    if not len(possible):
+    beyond = split_lags(lag, length, trained_length(capture))[1]
+    visible = np.isfinite(capture.values("scores/mean")) & (beyond & (lag <= length / 4))
+    there = np.flatnonzero(visible.any(-1))
+    if not len(there):
         raise ConfigError(
-            f"{capture.path} is too short to plant in: a quarter of it is below its trained length."
+            f"{capture.path} is too short to plant in: no lag between its trained length and a quarter of it."
         )
+    width = np.diff(lag, append=length)
+    period = (
+        2 * np.pi / np.where(capture.values("rope/inv_freq") > 0, capture.values("rope/inv_freq"), np.nan)
+    )
     plants = []
-    for place in random.choice(int(np.prod(shape)), count, replace=False):
-        layer, head, pair = (int(index) for index in np.unravel_index(place, shape))
-        bin_ = random.choice(possible)
+    for place in random.choice(there, max(1, round(share * len(there))), replace=False):
+        layer, head, pair = (int(index) for index in np.unravel_index(place, visible.shape[:-1]))
+        bin_ = random.choice(np.flatnonzero(visible[layer, head, pair]))
         turns = period[layer, pair] <= width[bin_]
         kind = "swing" if turns and random.random() < 0.5 else "shift"
         plants.append(Plant(layer, head, pair, int(lag[bin_]), size, kind, bool(random.random() < 0.5)))
@@ -133,28 +135,35 @@ def _take_out_drift(capture: Capture, arrays: Arrays) -> Arrays:
     profile that is the same everywhere would show: that of the slowest pair of the head, whose mean hardly
     moves within a bin.
     """
-    trained, lag = trained_length(capture), capture.values("lag")
+    trained, lag, length = trained_length(capture), capture.values("lag"), int(capture.attrs["length"])
+    beyond = split_lags(lag, length, trained)[1]
     low, high = arrays[_LOW].astype(float), arrays[_HIGH].astype(float)
     middle, half = (low + high) / 2, (high - low) / 2
     scatter = middle - middle.mean(0)
     scale = _scales(capture, arrays)[..., None]
-    width = half[..., -1:, :] * (scale / scale[..., -1:, :])
+    slowest = np.isfinite(capture.values("rope/inv_freq")).sum(1) - 1  # of each layer, -1 without RoPE
+    layers = np.arange(len(slowest))
+    width = half[:, layers, :, slowest] / scale[layers, :, slowest][:, None]  # layer, sequence, head, bin
+    width = width.transpose(1, 0, 2, 3)[:, :, :, None] * scale
     past = np.arange(low.shape[3]) >= arrays["rope/critical_pair"][:, None, None]
     flat = {name: arrays[name].astype(float) for name in (_LOW, _HIGH, _MEAN, _REPLICATE)}
-    for bin_, shares in enumerate(fold_bins(lag, int(capture.attrs["length"]), trained)):
-        if lag[bin_] < trained:
+    for bin_, shares in enumerate(fold_bins(lag, length, trained)):
+        if not beyond[bin_]:
             continue
         seen = shares > 0
         noise = scatter[..., bin_], width[..., bin_]
         flat[_LOW][..., bin_] = low[..., seen].min(-1) + noise[0] - noise[1]
         flat[_HIGH][..., bin_] = high[..., seen].max(-1) + noise[0] + noise[1]
-        flat[_MEAN][..., bin_] = flat[_MEAN] @ shares
+        flat[_MEAN][..., bin_] = arrays[_MEAN][..., seen] @ shares[seen]
     coarse, replicate = capture.values("coarse_lag"), arrays[_REPLICATE].astype(float)
     strays = replicate - replicate.mean(0)
-    for bin_, shares in enumerate(fold_bins(coarse, int(capture.attrs["length"]), trained)):
+    for bin_, shares in enumerate(fold_bins(coarse, length, trained)):
         if coarse[bin_] >= trained:
-            flat[_REPLICATE][..., bin_] = (replicate.mean(0) @ shares) + strays[..., bin_]
-    return {name: np.where(past[..., None], flat[name], arrays[name]) for name in flat}
+            seen = shares > 0
+            flat[_REPLICATE][..., bin_] = replicate.mean(0)[..., seen] @ shares[seen] + strays[..., bin_]
+    return {
+        name: np.where(past[..., None] & np.isfinite(arrays[name]), flat[name], arrays[name]) for name in flat
+    }
 
 
 def fold_bins(lag: Int[np.ndarray, " bin"], length: int, trained: int) -> Float[np.ndarray, "bin bin"]:
@@ -178,6 +187,7 @@ def _resample(capture: Capture, arrays: Arrays, drawn: Int[np.ndarray, " sequenc
     coarse = np.searchsorted(capture.values("coarse_lag"), capture.values("lag"), side="right") - 1
     replicate = arrays[_REPLICATE]
     moved = (replicate[drawn].mean(0) - replicate.mean(0))[..., coarse]
+    moved = np.where(np.isfinite(moved), moved, 0.0)  # a bin that not every replicate reaches stays
     return {
         _LOW: arrays[_LOW][drawn],
         _HIGH: arrays[_HIGH][drawn],
@@ -193,8 +203,11 @@ def _plant(capture: Capture, arrays: Arrays, plant: Plant, factors: Float[np.nda
         raise ConfigError(f"an onset must be a lag bin's edge past {trained}: got {plant.onset}.")
     place = (plant.layer, plant.query_head, plant.pair)
     low, high = arrays[_LOW][:, *place], arrays[_HIGH][:, *place]
+    if not np.isfinite(high[:, lag == plant.onset]).all():
+        raise ConfigError(f"layer, head and pair {place} see no lag {plant.onset}: plant elsewhere.")
     size = plant.size * _scales(capture, arrays)[place] * factors[:, None]
-    later, inside = lag >= plant.onset, lag < trained
+    later = lag >= plant.onset
+    inside = split_lags(lag, int(capture.attrs["length"]), trained)[0]
     upper, lower = high[:, inside].max(-1).mean(), low[:, inside].min(-1).mean()
     rise = size + (upper - high[:, later].mean(0))
     fall = size + (low[:, later].mean(0) - lower)
@@ -211,6 +224,6 @@ def _plant(capture: Capture, arrays: Arrays, plant: Plant, factors: Float[np.nda
 
 
 def _scales(capture: Capture, arrays: Arrays) -> Float[np.ndarray, "layer query_head pair"]:
-    inside = capture.values("lag") < trained_length(capture)
+    inside = split_lags(capture.values("lag"), int(capture.attrs["length"]), trained_length(capture))[0]
     mean, std, count = (arrays[f"scores/{name}"].astype(float) for name in ("mean", "std", "count"))
     return np.stack([in_window_scale(*layer, inside) for layer in zip(mean, std, count, strict=True)])

@@ -8,6 +8,7 @@ from ropediag.analysis.excursions import find_excursions, read_profiles
 from ropediag.errors import CaptureError, ConfigError
 from ropediag.testing.planted import Plant, choose_plants, fold_bins, plant_drift
 from tests.analysis.captures import EXAMPLE
+from tests.analysis.ragged import write_ragged
 from tests.store.synthetic import write_capture
 
 
@@ -81,3 +82,19 @@ def test_what_cannot_be_planted_is_refused(source, tmp_path):
         pytest.raises(CaptureError, match="has 2 sequences: resampling takes at least 8"),
     ):
         plant_drift(few, tmp_path / "b.h5")
+
+
+def test_a_ragged_model_is_planted_where_it_has_pairs_and_keeps_the_rest(tmp_path):
+    """8 sequences; layers with fewer heads and pairs, without RoPE, and one that is still to come."""
+    path = write_ragged(tmp_path / "run.h5", sequences=8, train_len=4)
+    with open_capture(path) as capture:
+        finite = np.isfinite(capture.values("scores/mean"))
+        plants = [plant for seed in range(10) for plant in choose_plants(capture, 0.2, 1.0, seed)]
+        assert all(finite[plant.layer, plant.query_head, plant.pair].any() for plant in plants)
+        assert {plant.layer for plant in plants} == {0, 1}
+        with open_capture(plant_drift(capture, tmp_path / "planted.h5", plants[:1])) as planted:
+            np.testing.assert_array_equal(np.isfinite(planted.values("scores/mean")), finite)
+            low = capture.values("scores/lag_mean_min"), planted.values("scores/lag_mean_min")
+        np.testing.assert_array_equal(*map(np.isfinite, low))
+        with pytest.raises(ConfigError, match=r"\(2, 0, 0\) see no lag 16"):
+            plant_drift(capture, tmp_path / "none.h5", [Plant(2, 0, 0, 16, 1.0)])
