@@ -25,14 +25,14 @@ class Difference:
     Attributes
     ----------
     variable, units : of the diagnostic
-    at : axis -> label
+    at : axis -> label, a number or a word
     first, second, difference : the two numbers, and second minus first
     error : of the difference; None where it has none
     """
 
     variable: str
     units: str
-    at: dict[str, int | float]
+    at: dict[str, int | float | str]
     first: float
     second: float
     difference: float
