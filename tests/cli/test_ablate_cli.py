@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from ropediag import open_capture
+from ropediag.store import write_whole
 from tests.cli.checkpoints import VOCABULARY, make_checkpoints
 from tests.cli.command_line import run as run_command
 from tests.cli.test_capture_cli import check_refused, left
+from tests.store.synthetic import make_attributes
 
 USUAL = {
     "--len": 100,
@@ -30,6 +32,12 @@ def shelf(tmp_path_factory):
     make_checkpoints(folder)
     np.save(folder / "ids.npy", np.random.default_rng(0).integers(3, VOCABULARY, 400))
     (folder / "text.h5").write_text("no capture")
+    write_whole(
+        folder / "evaluation.h5",
+        {"sequence": np.arange(1), "position": np.arange(3)},
+        {"loss/nll": np.ones((1, 3), "f4")},
+        make_attributes(kind="evaluation"),
+    )
     return folder
 
 
@@ -117,6 +125,10 @@ BAD_OPTIONS = {
     "no base": ({"kind": "rebase"}, "rebase needs base"),
     "no such capture": ({"pairs": "flagged", "capture": "gone.h5"}, "cannot read gone.h5"),
     "no capture": ({"pairs": "flagged", "capture": "text.h5"}, "text.h5 is not a whole HDF5 file"),
+    "no capture but another file": (
+        {"pairs": "flagged", "capture": "evaluation.h5"},
+        "evaluation.h5 is no capture but: evaluation",
+    ),
     "a capture for a list": ({"capture": "text.h5"}, "flagged pairs are those of a capture"),
     "random beside all": ({"pairs": "all"}, "no random set"),
     "not the name of a file": ({"out": "out.txt"}, "must be named *.h5"),
