@@ -114,6 +114,8 @@ def _ablate(
 ) -> Ablation:
     """Check, choose, measure, write."""
     begun = time.perf_counter()
+    if flagged is not None:
+        flagged.check_model(loaded)
     reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
     training = reader.training
     if config.length <= training.train_len:

@@ -101,6 +101,16 @@ def test_flagged_pairs_are_those_of_the_capture(ablate):
     assert found["repairs"][-1]["repaired"]["value"] > 0.4
 
 
+def test_a_capture_of_another_model_or_precision_flags_nothing(ablate, tmp_path, shelf):
+    with open_capture(EXAMPLE) as example:
+        known = f"is of demo (weights {example.attrs['weight_fingerprint'][:12]}, float32)"
+    outcome = ablate("with-tokenizer", pairs="flagged", capture=EXAMPLE, out="out.h5")
+    check_refused(outcome, known, "not of with-tokenizer (weights")
+    outcome = ablate("demo", **DEMO, pairs="flagged", capture=EXAMPLE, out="out.h5", dtype="bfloat16")
+    check_refused(outcome, known, "not of demo", "bfloat16)")
+    assert left(tmp_path, shelf) == []
+
+
 BAD_CHECKPOINTS = {
     "nowhere": "no model at nowhere",
     "gpt2": "no RoPE",
