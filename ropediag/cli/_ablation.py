@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 def print_ablation(console: Console, ablation: "Ablation") -> None:
     """Print pairs, the table of repairs, and what the search and recall found."""
     sequences, length = ablation.nll.shape
-    train_len = ablation.training.train_len
     console.print()
     console.print(
-        f"{ablation.model} at {sequences} x {length:,} tokens, {length / train_len:g} x its training length: "
-        f"{ablation.change.describe()}",
+        f"{ablation.model} at {sequences} x {length:,} tokens, {ablation.repairs[-1].multiple:.4g} x its "
+        f"training length: {ablation.change.describe()}",
         style="bold",
     )
     console.print(_describe_pairs(ablation))
@@ -28,7 +27,7 @@ def print_ablation(console: Console, ablation: "Ablation") -> None:
         table.add_column(head, justify="right", no_wrap=True)
     for repair in ablation.repairs:
         table.add_row(
-            f"{repair.multiple:g}",
+            f"{repair.multiple:.4g}",
             f"{repair.damage.value:+.3f}",
             _percent(repair.repaired) if repair.repaired else "no damage",
             f"{100 * repair.repaired_tail.value:.1f}" if repair.repaired_tail else "-",
@@ -65,7 +64,7 @@ def _describe_pairs(ablation: "Ablation") -> str:
 
 
 def _describe_search(search: "Search") -> str:
-    at = f"{search.target:.0%} of the damage at {search.multiple:g} x the training length"
+    at = f"{search.target:.0%} of the damage at {search.multiple:.4g} x the training length"
     if search.pairs is None:
         return f"search: no set repairs {at}: all chosen pairs together repair {search.searched:.1%}"
     confirmed = f", {_percent(search.confirmed)} % on the others" if search.confirmed else ""

@@ -56,9 +56,10 @@ class Repair:
 
 
 def multiples_up_to(train_len: int, length: int) -> tuple[float, ...]:
-    """List 2, 4, 8, ... times the training length up to the length; the length itself if it is shorter."""
-    count = int(math.log2(length / train_len))
-    return tuple(2.0**power for power in range(1, count + 1)) or (length / train_len,)
+    """List 2, 4, 8, ... times the training length below the length, and the length itself."""
+    whole = length / train_len
+    doublings = (2.0**power for power in range(1, math.ceil(math.log2(whole))))
+    return (*doublings, whole)
 
 
 def measure_repair(

@@ -52,7 +52,11 @@ def test_losses_are_those_of_the_model_and_of_the_intervention(model, ids):
         assert dict(found.sets[run]) == {(layer, head): pairs for layer in range(2) for head in (0, 3)}
     assert np.nanmax(np.abs(found.nll_changed[0] - found.nll)) > 1e-3
     chosen, *random = found.nll_changed
-    assert found.repairs == (measure_repair(found.nll, found.nll_windowed, chosen, random, TRAIN_LEN, 2.0),)
+    assert found.repairs == tuple(
+        measure_repair(found.nll, found.nll_windowed, chosen, random, TRAIN_LEN, multiple)
+        for multiple in (2.0, LENGTH / TRAIN_LEN)
+    )
+    assert found.repairs[-1].stop == LENGTH
 
 
 @pytest.mark.parametrize(("kind", "options"), [
@@ -90,7 +94,7 @@ def test_figures_are_plain_and_complete(model, ids):
     assert (figures["kind"], figures["limit"], figures["chosen"]) == ("clip", 63, [1, 2])
     assert figures["pairs"] == [{"layers": [0, 1], "heads": [0, 1, 2, 3, 4, 5], "pairs": [1, 2]}]
     assert [group[0]["pairs"] for group in figures["random_pairs"]] == [[0, 3], [0, 3]]
-    assert [repair["multiple"] for repair in figures["repairs"]] == [2.0]
+    assert [repair["multiple"] for repair in figures["repairs"]] == [2.0, 3.125]
     assert figures["search"] is None
     assert figures["recall"][0]["task"] == "key-value"
     assert set(figures["recall"][0]) == {"task", "untouched", "changed"}
