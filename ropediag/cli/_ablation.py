@@ -18,7 +18,7 @@ def print_ablation(console: Console, ablation: "Ablation") -> None:
     console.print()
     console.print(
         f"{ablation.model} at {sequences} x {length:,} tokens, {ablation.repairs[-1].multiple:.4g} x its "
-        f"training length: {ablation.change.describe()}",
+        f"{_name_trained(ablation)} length of {ablation.training.trained:,}: {ablation.change.describe()}",
         style="bold",
     )
     console.print(_describe_pairs(ablation))
@@ -36,13 +36,19 @@ def print_ablation(console: Console, ablation: "Ablation") -> None:
         )
     console.print(table)
     console.print(
-        "over all positions past the training length, up to x times it. damage: nats by which the full "
-        "context is worse than windows of the training length. repaired: per cent of it (95 % interval), "
-        "0 as untouched, 100 as in windows; in the last quarter of the positions; by random sets; above them"
+        f"over all positions past the {_name_trained(ablation)} length, up to x times it. damage: nats by "
+        "which the full context is worse than windows of the training length, "
+        f"{ablation.training.train_len:,} tokens. repaired: per cent of it (95 % interval), 0 as untouched, "
+        "100 as in windows; in the last quarter of the positions; by random sets; above them"
     )
     if ablation.search:
-        console.print(_describe_search(ablation.search))
+        console.print(_describe_search(ablation.search, _name_trained(ablation)))
     _print_recall(console, ablation)
+
+
+def _name_trained(ablation: "Ablation") -> str:
+    """Say which of the two lengths is the longer one, from which damage is counted."""
+    return "tuning" if ablation.training.tune_len > ablation.training.train_len else "training"
 
 
 def _describe_pairs(ablation: "Ablation") -> str:
@@ -63,8 +69,8 @@ def _describe_pairs(ablation: "Ablation") -> str:
     return f"{'; '.join(named)}{more}; critical pair {_ranges(critical)}{compared}"
 
 
-def _describe_search(search: "Search") -> str:
-    at = f"{search.target:.0%} of the damage at {search.multiple:.4g} x the training length"
+def _describe_search(search: "Search", longer: str) -> str:
+    at = f"{search.target:.0%} of the damage at {search.multiple:.4g} x the {longer} length"
     if search.pairs is None:
         return f"search: no set repairs {at}: all chosen pairs together repair {search.searched:.1%}"
     confirmed = f", {_percent(search.confirmed)} % on the others" if search.confirmed else ""

@@ -17,7 +17,9 @@ def command(
     kind: Annotated[
         str, Option(help="clip, freeze, zero, interpolate, rebase, or log (log-scaled attention).")
     ] = "clip",
-    limit: Annotated[int | None, Option(help="clip: the longest lag [training length - 1].")] = None,
+    limit: Annotated[
+        int | None, Option(help="clip: the longest lag [training or tuning length - 1].")
+    ] = None,
     factor: Annotated[float | None, Option(help="interpolate: what angles are divided by.")] = None,
     base: Annotated[float | None, Option(help="rebase: the other base.")] = None,
     layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 [all].")] = None,

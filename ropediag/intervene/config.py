@@ -24,7 +24,8 @@ class AblateConfig:
     kind : of the intervention, see ``Intervention``
     pairs : ``past`` or ``before`` the critical pair, ``all``, ``flagged`` by the analysis of ``capture``, or
         a list of pairs
-    limit, factor, base : what the kind needs; the limit of ``clip`` is the training length - 1 if None
+    limit, factor, base : what the kind needs; the limit of ``clip`` is the longer of training
+        and tuning length, - 1, if None
     layers, heads : which layers and query heads; None for all
     capture : the capture whose drifting pairs are meant by ``flagged``
     random : random sets of equal size to compare with; if None, 8, or 0 where there is no other set
@@ -81,7 +82,7 @@ class AblateConfig:
             raise ConfigError("there is no random set beside all pairs: leave random out.")
         if self.kind == "log" and (self.pairs != "all" or self.search is not None):
             raise ConfigError("log scales whole logits: give it --pairs all, and no search.")
-        self.intervention(None, self.train_len or 2)
+        self.intervention(None, self.train_len or 2, self.train_len or 2)
 
     @property
     def draws(self) -> int:
@@ -90,8 +91,14 @@ class AblateConfig:
             return 0
         return RANDOM if self.random is None else self.random
 
-    def intervention(self, pairs: Mapping[Place, Pairs] | None, train_len: int) -> Intervention:
+    def intervention(self, pairs: Mapping[Place, Pairs] | None, train_len: int, trained: int) -> Intervention:
         """Give the intervention on these pairs.
+
+        Parameters
+        ----------
+        pairs : by (layer, query head)
+        train_len : tokens per sequence in pretraining; what ``log`` scales from
+        trained : the longer of it and the tuning length, tokens; lags below it are not clipped by default
 
         Raises
         ------
@@ -106,7 +113,7 @@ class AblateConfig:
             pairs=None if self.kind == "log" else pairs,
             layers=self.layers if self.kind == "log" else None,
             heads=self.heads if self.kind == "log" else None,
-            limit=train_len - 1 if clip else self.limit,
+            limit=trained - 1 if clip else self.limit,
             factor=self.factor,
             base=self.base,
             train_len=train_len if self.kind == "log" else None,

@@ -118,9 +118,10 @@ def _ablate(
         flagged.check_model(loaded)
     reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
     training = reader.training
-    if config.length <= training.train_len:
+    if config.length <= training.trained:
+        longer = "tuning" if training.tune_len > training.train_len else "training"
         raise ConfigError(
-            f"there is no damage to repair within the training length, {training.train_len} tokens: got a "
+            f"there is no damage to repair within the {longer} length, {training.trained} tokens: got a "
             f"length of {config.length}. Read further, 4 or 8 times as far."
         )
     rotation = measure_rotation(loaded.model, np.array([config.length - 1]))
@@ -135,8 +136,8 @@ def _ablate(
         changed.append(subject.changed_loss(pairs))
         say(f"{config.kind}: " + (f"random set {run} of {len(sets) - 1}" if run else "the chosen pairs"))
     repairs = tuple(
-        measure_repair(full, windowed, changed[0], changed[1:], training.train_len, multiple)
-        for multiple in multiples_up_to(training.train_len, config.length)
+        measure_repair(full, windowed, changed[0], changed[1:], training.trained, multiple)
+        for multiple in multiples_up_to(training.trained, config.length)
     )
     recall = _measure_recall(subject, sets[0], ids, say)
     ablation = Ablation(

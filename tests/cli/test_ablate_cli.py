@@ -1,6 +1,7 @@
 """``ropediag ablate`` as a user meets it: the table, JSON, the file, and one line where it cannot be."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ def shelf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shelf")
     make_checkpoints(folder)
     np.save(folder / "ids.npy", np.random.default_rng(0).integers(3, VOCABULARY, 400))
+    shutil.copytree(folder / "good", folder / "tuned")
+    (folder / "tuned" / "ropediag.json").write_text('{"train_len": 16, "tune_len": 48}')
     (folder / "text.h5").write_text("no capture")
     write_whole(
         folder / "evaluation.h5",
@@ -59,7 +62,7 @@ def ablate(shelf, tmp_path, monkeypatch, capsys):
 def test_the_repair_is_printed_and_the_file_is_described(ablate, monkeypatch, capsys):
     outcome = ablate("demo", **(DEMO | {"len": 256}), pairs="12-16", out="out.h5", search=0.5, trials=1)
     assert outcome.status == 0, outcome.err
-    for words in ("2 x its training length: clip, limit 127", "critical pair 11; 1 random sets",
+    for words in ("2 x its training length of 128: clip, limit 127", "critical pair 11; 1 random sets",
                   "pairs 12-16 of layers 0-3, heads 0-1", "above random", "search: pairs 1",
                   "recall, key-value, untouched to changed", "wrote out.h5"):  # fmt: skip
         assert words in outcome.out
@@ -99,6 +102,23 @@ def test_flagged_pairs_are_those_of_the_capture(ablate):
     assert pairs
     assert {layer for group in found["pairs"] for layer in group["layers"]} <= {0, 1, 2}
     assert found["repairs"][-1]["repaired"]["value"] > 0.4
+
+
+def test_damage_and_clipping_begin_where_tuning_ended_and_windows_stay_those_of_pretraining(ablate):
+    """A causal model's loss in windows of 16 is its loss in full at positions below 16, and only there."""
+    outcome = ablate("tuned", train_len=None, out="out.h5")
+    assert outcome.status == 0, outcome.err
+    assert "2.083 x its tuning length of 48: clip, limit 47" in outcome.out
+    assert "windows of the training length, 16 tokens" in " ".join(outcome.out.split())
+    with open_capture("out.h5") as file:
+        figures = json.loads(file.attrs["figures"])
+        full, windowed = (file[f"loss/{name}"].values for name in ("nll", "nll_windowed"))
+    assert [(repair["start"], repair["stop"]) for repair in figures["repairs"]] == [(48, 96), (48, 100)]
+    assert figures["limit"] == 47
+    assert figures["repairs"][0]["damage"]["value"] == pytest.approx((full - windowed)[:, 48:96].mean())
+    np.testing.assert_allclose(full[:, 1:16], windowed[:, 1:16], atol=1e-4)
+    assert np.abs(full - windowed)[:, 16:48].max() > 1e-3
+    check_refused(ablate("tuned", train_len=None, len=48), "within the tuning length, 48 tokens")
 
 
 def test_a_capture_of_another_model_or_precision_flags_nothing(ablate, tmp_path, shelf):
