@@ -12,8 +12,12 @@ def command(
     model: Annotated[str, Option(help="Checkpoint directory, hub id, or demo (the bundled model).")],
     length: Annotated[int, Option("--len", help="Tokens per sequence, beyond the training length.")],
     pairs: Annotated[
-        str, Option(help="past or before the critical pair, all, flagged (with --capture), or 12-15,20.")
-    ] = "past",
+        str | None,
+        Option(
+            help="past or before the critical pair, all, flagged (with --capture), or 12-15,20 "
+            "[past; all for log]."
+        ),
+    ] = None,
     kind: Annotated[
         str, Option(help="clip, freeze, zero, interpolate, rebase, or log (log-scaled attention).")
     ] = "clip",
@@ -59,7 +63,7 @@ def command(
         model=model,
         length=length,
         kind=kind,
-        pairs=parse_pairs(pairs),
+        pairs=parse_pairs(pairs) if pairs is not None else None,
         limit=limit,
         factor=factor,
         base=base,

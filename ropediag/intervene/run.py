@@ -144,7 +144,7 @@ def _ablate(
         model=loaded.name,
         training=training,
         change=subject.intervention(sets[0]),
-        chosen=config.pairs,
+        chosen=config.chosen,
         critical=dict(zip(rotation.layers.tolist(), critical.tolist(), strict=True)),
         sets=tuple(sets),
         nll=full,
@@ -165,7 +165,7 @@ def _choose_sets(
     config: AblateConfig, rotation: Rotation, critical: Int[np.ndarray, " layer"], flagged: Flagged | None
 ) -> list[dict[Place, Pairs]]:
     """The chosen pairs first, then the random sets."""
-    what = config.pairs if flagged is None else "all"
+    what = config.chosen if flagged is None else "all"
     chosen = choose_pairs(what, rotation, critical, config.layers, config.heads)
     if flagged is not None:
         chosen = flagged.within(chosen)

@@ -126,7 +126,7 @@ BAD = {
     "flagged without a capture": ({"pairs": "flagged"}, "flagged pairs are those of a capture"),
     "random beside all": ({"pairs": "all", "random": 2}, "no random set beside all pairs"),
     "share above one": ({"search": 1.5}, "a share above 0"),
-    "pairs for log": ({"kind": "log"}, "log scales whole logits"),
+    "pairs for log": ({"kind": "log", "pairs": "past"}, "log scales whole logits"),
     "negative limit": ({"limit": -1}, "limit must be at least 0"),
     "negative sets": ({"random": -1}, "random must be at least 0"),
 }
@@ -143,6 +143,13 @@ def test_a_recipe_names_what_decides_the_numbers():
     one, two = (AblateConfig("demo", 512, force=force) for force in (True, False))
     assert one.recipe() == two.recipe()
     assert one.recipe() != AblateConfig("demo", 512, limit=60).recipe()
+
+
+@pytest.mark.parametrize(("kind", "pairs", "draws"), [("clip", "past", 8), ("log", "all", 0)])
+def test_pairs_that_are_not_given_are_those_past_the_critical_one_or_all_for_log(kind, pairs, draws):
+    config = AblateConfig("demo", 512, kind=kind)
+    assert (config.chosen, config.draws) == (pairs, draws)
+    assert config.recipe() == AblateConfig("demo", 512, kind=kind, pairs=pairs).recipe()
 
 
 def test_the_pairs_past_the_critical_one_break_the_bundled_model():
