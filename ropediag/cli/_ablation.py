@@ -1,6 +1,7 @@
 """What ``ropediag ablate`` shows on a terminal: which pairs were changed, and what share that repairs."""
 
 import math
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from ropediag.intervene.result import Ablation
     from ropediag.intervene.search import Search
     from ropediag.tune.measure import Estimate
+
+WIDTH = 100  # columns of running text
 
 
 def print_ablation(console: Console, ablation: "Ablation") -> None:
@@ -35,15 +38,19 @@ def print_ablation(console: Console, ablation: "Ablation") -> None:
             _percent(repair.above_random),
         )
     console.print(table)
-    console.print(
+    console.print(textwrap.fill(_explain_table(ablation), WIDTH))
+    if ablation.search:
+        console.print(_describe_search(ablation.search, _name_trained(ablation)))
+    _print_recall(console, ablation)
+
+
+def _explain_table(ablation: "Ablation") -> str:
+    return (
         f"over all positions past the {_name_trained(ablation)} length, up to x times it. damage: nats by "
         "which the full context is worse than windows of the training length, "
         f"{ablation.training.train_len:,} tokens. repaired: per cent of it (95 % interval), 0 as untouched, "
         "100 as in windows; in the last quarter of the positions; by random sets; above them"
     )
-    if ablation.search:
-        console.print(_describe_search(ablation.search, _name_trained(ablation)))
-    _print_recall(console, ablation)
 
 
 def _name_trained(ablation: "Ablation") -> str:

@@ -88,6 +88,15 @@ def test_a_model_without_damage_says_so(ablate):
     assert "no damage" in outcome.out
 
 
+def test_the_explanation_of_the_table_fits_a_screen(ablate):
+    lines = ablate("good", len=50).out.splitlines()
+    first, last = (
+        next(n for n, line in enumerate(lines) if word in line) for word in ("over all", "above them")
+    )
+    assert last > first
+    assert max(map(len, lines[first : last + 1])) <= 100
+
+
 def test_log_scaled_attention_needs_no_pairs(ablate):
     outcome = ablate("demo", **DEMO, pairs=None, random=None, kind="log")
     assert outcome.status == 0, outcome.err
