@@ -27,6 +27,11 @@ class Training:
     tune_len: int
     sources: Mapping[str, str]
 
+    @property
+    def trained(self) -> int:
+        """Tokens of the longest sequences of pretraining or tuning: all lags below it were seen."""
+        return max(self.train_len, self.tune_len)
+
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read config.json and, if there, ``ropediag.json`` beside it.

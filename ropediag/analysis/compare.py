@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ropediag.analysis.diagnostic import KEPT_ATTRIBUTES, list_diagnostics
+from ropediag.analysis.kind import check_capture
 from ropediag.errors import ConfigError
 from ropediag.schema import lag_edges
 from ropediag.store import Capture
@@ -25,14 +26,14 @@ class Difference:
     Attributes
     ----------
     variable, units : of the diagnostic
-    at : axis -> label
+    at : axis -> label, a number or a word
     first, second, difference : the two numbers, and second minus first
     error : of the difference; None where it has none
     """
 
     variable: str
     units: str
-    at: dict[str, int | float]
+    at: dict[str, int | float | str]
     first: float
     second: float
     difference: float
@@ -167,9 +168,7 @@ def _measure(capture: Capture, name: str) -> xr.Dataset:
 
 def _check_geometry(captures: tuple[Capture, Capture]) -> None:
     for capture in captures:
-        if "scores" not in capture:
-            kind = capture.attrs.get("kind", "file without scores")
-            raise ConfigError(f"{capture.path} is no capture but: {kind}. Give two captures.")
+        check_capture(capture)
     first, second = captures
     for dim in SAME_GEOMETRY:
         sizes = [capture.sizes.get(dim) for capture in captures]

@@ -1,6 +1,7 @@
 """What ``ropediag ablate`` shows on a terminal: which pairs were changed, and what share that repairs."""
 
 import math
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,15 +12,16 @@ if TYPE_CHECKING:
     from ropediag.intervene.search import Search
     from ropediag.tune.measure import Estimate
 
+WIDTH = 100  # columns of running text
+
 
 def print_ablation(console: Console, ablation: "Ablation") -> None:
     """Print pairs, the table of repairs, and what the search and recall found."""
     sequences, length = ablation.nll.shape
-    train_len = ablation.training.train_len
     console.print()
     console.print(
-        f"{ablation.model} at {sequences} x {length:,} tokens, {length / train_len:g} x its training length: "
-        f"{ablation.change.describe()}",
+        f"{ablation.model} at {sequences} x {length:,} tokens, {ablation.repairs[-1].multiple:.4g} x its "
+        f"{_name_trained(ablation)} length of {ablation.training.trained:,}: {ablation.change.describe()}",
         style="bold",
     )
     console.print(_describe_pairs(ablation))
@@ -28,7 +30,7 @@ def print_ablation(console: Console, ablation: "Ablation") -> None:
         table.add_column(head, justify="right", no_wrap=True)
     for repair in ablation.repairs:
         table.add_row(
-            f"{repair.multiple:g}",
+            f"{repair.multiple:.4g}",
             f"{repair.damage.value:+.3f}",
             _percent(repair.repaired) if repair.repaired else "no damage",
             f"{100 * repair.repaired_tail.value:.1f}" if repair.repaired_tail else "-",
@@ -36,14 +38,24 @@ def print_ablation(console: Console, ablation: "Ablation") -> None:
             _percent(repair.above_random),
         )
     console.print(table)
-    console.print(
-        "over all positions past the training length, up to x times it. damage: nats by which the full "
-        "context is worse than windows of the training length. repaired: per cent of it (95 % interval), "
-        "0 as untouched, 100 as in windows; in the last quarter of the positions; by random sets; above them"
-    )
+    console.print(textwrap.fill(_explain_table(ablation), WIDTH))
     if ablation.search:
-        console.print(_describe_search(ablation.search))
+        console.print(_describe_search(ablation.search, _name_trained(ablation)))
     _print_recall(console, ablation)
+
+
+def _explain_table(ablation: "Ablation") -> str:
+    return (
+        f"over all positions past the {_name_trained(ablation)} length, up to x times it. damage: nats by "
+        "which the full context is worse than windows of the training length, "
+        f"{ablation.training.train_len:,} tokens. repaired: per cent of it (95 % interval), 0 as untouched, "
+        "100 as in windows; in the last quarter of the positions; by random sets; above them"
+    )
+
+
+def _name_trained(ablation: "Ablation") -> str:
+    """Say which of the two lengths is the longer one, from which damage is counted."""
+    return "tuning" if ablation.training.tune_len > ablation.training.train_len else "training"
 
 
 def _describe_pairs(ablation: "Ablation") -> str:
@@ -64,8 +76,8 @@ def _describe_pairs(ablation: "Ablation") -> str:
     return f"{'; '.join(named)}{more}; critical pair {_ranges(critical)}{compared}"
 
 
-def _describe_search(search: "Search") -> str:
-    at = f"{search.target:.0%} of the damage at {search.multiple:g} x the training length"
+def _describe_search(search: "Search", longer: str) -> str:
+    at = f"{search.target:.0%} of the damage at {search.multiple:.4g} x the {longer} length"
     if search.pairs is None:
         return f"search: no set repairs {at}: all chosen pairs together repair {search.searched:.1%}"
     confirmed = f", {_percent(search.confirmed)} % on the others" if search.confirmed else ""

@@ -12,12 +12,18 @@ def command(
     model: Annotated[str, Option(help="Checkpoint directory, hub id, or demo (the bundled model).")],
     length: Annotated[int, Option("--len", help="Tokens per sequence, beyond the training length.")],
     pairs: Annotated[
-        str, Option(help="past or before the critical pair, all, flagged (with --capture), or 12-15,20.")
-    ] = "past",
+        str | None,
+        Option(
+            help="past or before the critical pair, all, flagged (with --capture), or 12-15,20 "
+            "[past; all for log]."
+        ),
+    ] = None,
     kind: Annotated[
         str, Option(help="clip, freeze, zero, interpolate, rebase, or log (log-scaled attention).")
     ] = "clip",
-    limit: Annotated[int | None, Option(help="clip: the longest lag [training length - 1].")] = None,
+    limit: Annotated[
+        int | None, Option(help="clip: the longest lag [training or tuning length - 1].")
+    ] = None,
     factor: Annotated[float | None, Option(help="interpolate: what angles are divided by.")] = None,
     base: Annotated[float | None, Option(help="rebase: the other base.")] = None,
     layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 [all].")] = None,
@@ -57,7 +63,7 @@ def command(
         model=model,
         length=length,
         kind=kind,
-        pairs=parse_pairs(pairs),
+        pairs=parse_pairs(pairs) if pairs is not None else None,
         limit=limit,
         factor=factor,
         base=base,

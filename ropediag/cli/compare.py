@@ -97,7 +97,8 @@ def _print_table(
 
 
 def _describe(each: "Difference") -> tuple[str, str, str, str]:
-    where = ", ".join(f"{axis} {value:,}" for axis, value in each.at.items())
+    named = {axis: label if isinstance(label, str) else f"{label:,}" for axis, label in each.at.items()}
+    where = ", ".join(f"{axis} {label}" for axis, label in named.items())
     error = "" if each.error is None else f" +/- {each.error:.2g}"
     return where, f"{each.first:.4g}", f"{each.second:.4g}", f"{each.difference:+.4g}{error}"
 

@@ -26,7 +26,7 @@ class Reader:
     @property
     def home(self) -> int:
         """Tokens of the longest sequences it was trained on."""
-        return max(self.training.train_len, self.training.tune_len)
+        return self.training.trained
 
     def windowed(
         self, ids: Int[Tensor, "sequence position"], window: int

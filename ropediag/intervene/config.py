@@ -23,8 +23,9 @@ class AblateConfig:
     length : tokens per sequence, above the training length
     kind : of the intervention, see ``Intervention``
     pairs : ``past`` or ``before`` the critical pair, ``all``, ``flagged`` by the analysis of ``capture``, or
-        a list of pairs
-    limit, factor, base : what the kind needs; the limit of ``clip`` is the training length - 1 if None
+        a list of pairs; if None, ``past``, or ``all`` for ``log``
+    limit, factor, base : what the kind needs; the limit of ``clip`` is the longer of training
+        and tuning length, - 1, if None
     layers, heads : which layers and query heads; None for all
     capture : the capture whose drifting pairs are meant by ``flagged``
     random : random sets of equal size to compare with; if None, 8, or 0 where there is no other set
@@ -38,7 +39,7 @@ class AblateConfig:
     model: str
     length: int
     kind: str = "clip"
-    pairs: str | tuple[int, ...] = "past"
+    pairs: str | tuple[int, ...] | None = None
     limit: int | None = None
     factor: float | None = None
     base: float | None = None
@@ -73,25 +74,38 @@ class AblateConfig:
         for name in ("pairs", "layers", "heads"):
             if getattr(self, name) == ():
                 raise ConfigError(f"{name} must name at least one: got none.")
-        if (self.pairs == "flagged") != (self.capture is not None):
+        if (self.chosen == "flagged") != (self.capture is not None):
             raise ConfigError(
                 "flagged pairs are those of a capture: give both --pairs flagged and --capture."
             )
         if self.draws == 0 and self.random:
             raise ConfigError("there is no random set beside all pairs: leave random out.")
-        if self.kind == "log" and (self.pairs != "all" or self.search is not None):
-            raise ConfigError("log scales whole logits: give it --pairs all, and no search.")
-        self.intervention(None, self.train_len or 2)
+        if self.kind == "log" and (self.chosen != "all" or self.search is not None):
+            raise ConfigError("log scales whole logits: give it no pairs but all, and no search.")
+        self.intervention(None, self.train_len or 2, self.train_len or 2)
+
+    @property
+    def chosen(self) -> str | tuple[int, ...]:
+        """The pairs, or what is meant where none are given."""
+        if self.pairs is None:
+            return "all" if self.kind == "log" else "past"
+        return self.pairs
 
     @property
     def draws(self) -> int:
         """Random sets to draw."""
-        if self.pairs == "all" or self.kind == "log":
+        if self.chosen == "all":
             return 0
         return RANDOM if self.random is None else self.random
 
-    def intervention(self, pairs: Mapping[Place, Pairs] | None, train_len: int) -> Intervention:
+    def intervention(self, pairs: Mapping[Place, Pairs] | None, train_len: int, trained: int) -> Intervention:
         """Give the intervention on these pairs.
+
+        Parameters
+        ----------
+        pairs : by (layer, query head)
+        train_len : tokens per sequence in pretraining; what ``log`` scales from
+        trained : the longer of it and the tuning length, tokens; lags below it are not clipped by default
 
         Raises
         ------
@@ -106,7 +120,7 @@ class AblateConfig:
             pairs=None if self.kind == "log" else pairs,
             layers=self.layers if self.kind == "log" else None,
             heads=self.heads if self.kind == "log" else None,
-            limit=train_len - 1 if clip else self.limit,
+            limit=trained - 1 if clip else self.limit,
             factor=self.factor,
             base=self.base,
             train_len=train_len if self.kind == "log" else None,
@@ -114,7 +128,7 @@ class AblateConfig:
 
     def recipe(self) -> str:
         """The fields that decide the numbers, as JSON."""
-        fields = asdict(self)
+        fields = asdict(self) | {"pairs": self.chosen}
         for name in ("out", "force", "device", "allow_pickle"):
             fields.pop(name)
         return json.dumps(fields, default=str, sort_keys=True)

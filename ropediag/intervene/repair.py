@@ -1,7 +1,10 @@
 """How much of the damage an intervention repairs, with intervals over sequences and over random sets.
 
-The damage at a token is the loss with the full context minus the loss with less than the training length of
-it. The share repaired, over some positions of all sequences, is
+The damage at a token is its excess: the loss with the full context minus the loss with less than the training
+length of it. It is counted from the *trained* length on, the longer of training and tuning length, since lags
+below that were seen. The windows stay those of the training length, so that the excess is that of all other
+commands, and a tuned model's compares with its parent's. The share repaired, over some positions of all
+sequences, is
 
     sum(nll_full - nll_changed) / sum(nll_full - nll_windowed)
 
@@ -27,12 +30,12 @@ Loss = Float[np.ndarray, "sequence position"]
 
 @dataclass(frozen=True)
 class Repair:
-    """What an intervention repairs up to a multiple of the training length.
+    """What an intervention repairs up to a multiple of the trained length.
 
     Attributes
     ----------
-    multiple : of the training length
-    start, stop : positions from start to stop - 1: all past the training length, up to the multiple
+    multiple : of the trained length
+    start, stop : positions from start to stop - 1: all past the trained length, up to the multiple
     nll_full, nll_windowed, nll_changed : mean loss there, nats
     damage : nll_full - nll_windowed, with its interval over sequences
     repaired : share of the damage; None if the damage is not above zero, at 95 % with 4 sequences or more
@@ -55,34 +58,35 @@ class Repair:
     above_random: Estimate | None
 
 
-def multiples_up_to(train_len: int, length: int) -> tuple[float, ...]:
-    """List 2, 4, 8, ... times the training length up to the length; the length itself if it is shorter."""
-    count = int(math.log2(length / train_len))
-    return tuple(2.0**power for power in range(1, count + 1)) or (length / train_len,)
+def multiples_up_to(trained: int, length: int) -> tuple[float, ...]:
+    """List 2, 4, 8, ... times the trained length below the length, and the length itself."""
+    whole = length / trained
+    doublings = (2.0**power for power in range(1, math.ceil(math.log2(whole))))
+    return (*doublings, whole)
 
 
 def measure_repair(
-    full: Loss, windowed: Loss, changed: Loss, random: Sequence[Loss], train_len: int, multiple: float
+    full: Loss, windowed: Loss, changed: Loss, random: Sequence[Loss], trained: int, multiple: float
 ) -> Repair:
-    """Measure the share repaired at one multiple of the training length.
+    """Measure the share repaired at one multiple of the trained length.
 
     Parameters
     ----------
     full, windowed, changed : losses of the same tokens, nats
     random : the losses under each random set
-    train_len : tokens
-    multiple : of the training length, above 1
+    trained : tokens, the longer of training and tuning length
+    multiple : of it, above 1
     """
-    stop = round(multiple * train_len)
-    past, tail = slice(train_len, stop), stop - max(1, (stop - train_len) // TAIL)
+    stop = round(multiple * trained)
+    past, tail = slice(trained, stop), stop - max(1, (stop - trained) // TAIL)
     damage = _sums(full - windowed, past)
-    estimate = mean_interval(damage / (stop - train_len))
+    estimate = mean_interval(damage / (stop - trained))
     damaged = estimate.value > 0 and (estimate.low > 0 or len(full) < TESTED)
     gains = np.array([_sums(full - other, past) for other in random])
     mine = _sums(full - changed, past)
     return Repair(
         multiple=multiple,
-        start=train_len,
+        start=trained,
         stop=stop,
         nll_full=float(full[:, past].mean(dtype=np.float64)),
         nll_windowed=float(windowed[:, past].mean(dtype=np.float64)),

@@ -32,7 +32,7 @@ class Ablation:
     sets : the chosen pairs, then the random sets, each by (layer, query head)
     nll, nll_windowed : (sequence, position) loss of the untouched model, nats; NaN at position 0
     nll_changed : (run, sequence, position) loss under each of ``sets``
-    repairs : one entry for each multiple of the training length
+    repairs : one entry for each multiple of the trained length, the longer of training and tuning length
     search : None if none was asked for
     recall, recall_changed : of the untouched and of the changed model; none if not asked for
     attributes : root attributes of the file

@@ -21,6 +21,7 @@ from ropediag.evaluate.readers import check_reader
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
 from ropediag.intervene.apply import intervene
 from ropediag.intervene.config import AblateConfig
+from ropediag.intervene.flagged import Flagged, read_flagged
 from ropediag.intervene.intervention import Pairs, Place
 from ropediag.intervene.repair import measure_repair, multiples_up_to
 from ropediag.intervene.result import Ablation
@@ -31,7 +32,7 @@ from ropediag.models.inputs import read_tokens
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.record import describe_model
 from ropediag.models.rotation import Rotation, measure_rotation
-from ropediag.store import check_name, open_capture
+from ropediag.store import check_name
 from ropediag.text import check_paths, hash_tokens
 
 Say = Callable[[str], None]
@@ -54,6 +55,7 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
     check_paths([*config.text, *(path for path in given if path is not None)])
     if config.out is not None:
         check_name(config.out, config.force)
+    flagged = read_flagged(config.capture) if config.capture is not None else None
     loaded = load_model(
         config.model,
         revision=config.revision,
@@ -63,7 +65,7 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
         allow_pickle=config.allow_pickle,
     )
     ids = read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
-    return _ablate(loaded, ids, config, say)
+    return _ablate(loaded, ids, config, flagged, say)
 
 
 def ablate_model(
@@ -97,28 +99,35 @@ def ablate_model(
     config = AblateConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)
     if config.out is not None:
         check_name(config.out, config.force)
+    flagged = read_flagged(config.capture) if config.capture is not None else None
     check_finite(name, model)
     mode = model.training
     try:
-        return _ablate(LoadedModel(model.eval(), tokenizer, Path(name).name, None), ids, config, say)
+        loaded = LoadedModel(model.eval(), tokenizer, Path(name).name, None)
+        return _ablate(loaded, ids, config, flagged, say)
     finally:
         model.train(mode)
 
 
-def _ablate(loaded: LoadedModel, ids: np.ndarray, config: AblateConfig, say: Say) -> Ablation:
+def _ablate(
+    loaded: LoadedModel, ids: np.ndarray, config: AblateConfig, flagged: Flagged | None, say: Say
+) -> Ablation:
     """Check, choose, measure, write."""
     begun = time.perf_counter()
+    if flagged is not None:
+        flagged.check_model(loaded)
     reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
     training = reader.training
-    if config.length <= training.train_len:
+    if config.length <= training.trained:
+        longer = "tuning" if training.tune_len > training.train_len else "training"
         raise ConfigError(
-            f"there is no damage to repair within the training length, {training.train_len} tokens: got a "
+            f"there is no damage to repair within the {longer} length, {training.trained} tokens: got a "
             f"length of {config.length}. Read further, 4 or 8 times as far."
         )
     rotation = measure_rotation(loaded.model, np.array([config.length - 1]))
     critical = critical_pairs(loaded.model, rotation, training)
     subject = Subject(loaded, input_ids, rotation, training, config)
-    sets = _choose_sets(config, rotation, critical)
+    sets = _choose_sets(config, rotation, critical, flagged)
     attributes = describe_model(loaded, training)
     full, windowed = subject.loss(), reader.windowed(input_ids, training.train_len)
     say(f"untouched: {len(ids)} x {config.length:,} tokens")
@@ -127,15 +136,15 @@ def _ablate(loaded: LoadedModel, ids: np.ndarray, config: AblateConfig, say: Say
         changed.append(subject.changed_loss(pairs))
         say(f"{config.kind}: " + (f"random set {run} of {len(sets) - 1}" if run else "the chosen pairs"))
     repairs = tuple(
-        measure_repair(full, windowed, changed[0], changed[1:], training.train_len, multiple)
-        for multiple in multiples_up_to(training.train_len, config.length)
+        measure_repair(full, windowed, changed[0], changed[1:], training.trained, multiple)
+        for multiple in multiples_up_to(training.trained, config.length)
     )
     recall = _measure_recall(subject, sets[0], ids, say)
     ablation = Ablation(
         model=loaded.name,
         training=training,
         change=subject.intervention(sets[0]),
-        chosen=config.pairs,
+        chosen=config.chosen,
         critical=dict(zip(rotation.layers.tolist(), critical.tolist(), strict=True)),
         sets=tuple(sets),
         nll=full,
@@ -153,20 +162,13 @@ def _ablate(loaded: LoadedModel, ids: np.ndarray, config: AblateConfig, say: Say
 
 
 def _choose_sets(
-    config: AblateConfig, rotation: Rotation, critical: Int[np.ndarray, " layer"]
+    config: AblateConfig, rotation: Rotation, critical: Int[np.ndarray, " layer"], flagged: Flagged | None
 ) -> list[dict[Place, Pairs]]:
     """The chosen pairs first, then the random sets."""
-    if config.capture is None:
-        chosen = choose_pairs(config.pairs, rotation, critical, config.layers, config.heads)
-    else:
-        from ropediag.analysis.drift import flagged_pairs
-
-        with open_capture(config.capture) as capture:
-            flagged = flagged_pairs(capture)
-        everything = choose_pairs("all", rotation, critical, config.layers, config.heads)
-        chosen = {place: tuple(sorted(flagged[place])) for place in everything if flagged.get(place)}
-        if not chosen:
-            raise ConfigError(f"{config.capture} flags no pair in the layers and heads chosen.")
+    what = config.chosen if flagged is None else "all"
+    chosen = choose_pairs(what, rotation, critical, config.layers, config.heads)
+    if flagged is not None:
+        chosen = flagged.within(chosen)
     generator = np.random.default_rng(config.seed)
     return [chosen, *(draw_random(chosen, rotation, generator) for _ in range(config.draws))]
 

@@ -26,7 +26,7 @@ class Search:
     Attributes
     ----------
     target : share of the damage that the set must repair
-    multiple : of the training length, at which it must
+    multiple : of the trained length, at which it must
     pairs : the set; None where even all chosen pairs repair less
     runs : sets that were tried
     searched : share it repairs on the sequences of the search

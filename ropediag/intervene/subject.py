@@ -31,7 +31,7 @@ class Subject:
 
     def intervention(self, pairs: Mapping[Place, Pairs]) -> Intervention:
         """Give the intervention that was asked for, on these pairs."""
-        return self.config.intervention(pairs, self.training.train_len)
+        return self.config.intervention(pairs, self.training.train_len, self.training.trained)
 
     def loss(self, ids: Int[Tensor, "sequence position"] | None = None) -> Loss:
         """Loss by position, sequence by sequence, in whatever state the model is."""

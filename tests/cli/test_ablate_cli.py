@@ -1,15 +1,18 @@
 """``ropediag ablate`` as a user meets it: the table, JSON, the file, and one line where it cannot be."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ropediag import open_capture
+from ropediag.store import write_whole
 from tests.cli.checkpoints import VOCABULARY, make_checkpoints
 from tests.cli.command_line import run as run_command
 from tests.cli.test_capture_cli import check_refused, left
+from tests.store.synthetic import make_attributes
 
 USUAL = {
     "--len": 100,
@@ -29,7 +32,15 @@ def shelf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shelf")
     make_checkpoints(folder)
     np.save(folder / "ids.npy", np.random.default_rng(0).integers(3, VOCABULARY, 400))
+    shutil.copytree(folder / "good", folder / "tuned")
+    (folder / "tuned" / "ropediag.json").write_text('{"train_len": 16, "tune_len": 48}')
     (folder / "text.h5").write_text("no capture")
+    write_whole(
+        folder / "evaluation.h5",
+        {"sequence": np.arange(1), "position": np.arange(3)},
+        {"loss/nll": np.ones((1, 3), "f4")},
+        make_attributes(kind="evaluation"),
+    )
     return folder
 
 
@@ -51,7 +62,7 @@ def ablate(shelf, tmp_path, monkeypatch, capsys):
 def test_the_repair_is_printed_and_the_file_is_described(ablate, monkeypatch, capsys):
     outcome = ablate("demo", **(DEMO | {"len": 256}), pairs="12-16", out="out.h5", search=0.5, trials=1)
     assert outcome.status == 0, outcome.err
-    for words in ("2 x its training length: clip, limit 127", "critical pair 11; 1 random sets",
+    for words in ("2 x its training length of 128: clip, limit 127", "critical pair 11; 1 random sets",
                   "pairs 12-16 of layers 0-3, heads 0-1", "above random", "search: pairs 1",
                   "recall, key-value, untouched to changed", "wrote out.h5"):  # fmt: skip
         assert words in outcome.out
@@ -77,8 +88,17 @@ def test_a_model_without_damage_says_so(ablate):
     assert "no damage" in outcome.out
 
 
+def test_the_explanation_of_the_table_fits_a_screen(ablate):
+    lines = ablate("good", len=50).out.splitlines()
+    first, last = (
+        next(n for n, line in enumerate(lines) if word in line) for word in ("over all", "above them")
+    )
+    assert last > first
+    assert max(map(len, lines[first : last + 1])) <= 100
+
+
 def test_log_scaled_attention_needs_no_pairs(ablate):
-    outcome = ablate("demo", **DEMO, pairs="all", random=None, kind="log")
+    outcome = ablate("demo", **DEMO, pairs=None, random=None, kind="log")
     assert outcome.status == 0, outcome.err
     assert "all logits of the chosen heads" in outcome.out
 
@@ -91,6 +111,33 @@ def test_flagged_pairs_are_those_of_the_capture(ablate):
     assert pairs
     assert {layer for group in found["pairs"] for layer in group["layers"]} <= {0, 1, 2}
     assert found["repairs"][-1]["repaired"]["value"] > 0.4
+
+
+def test_damage_and_clipping_begin_where_tuning_ended_and_windows_stay_those_of_pretraining(ablate):
+    """A causal model's loss in windows of 16 is its loss in full at positions below 16, and only there."""
+    outcome = ablate("tuned", train_len=None, out="out.h5")
+    assert outcome.status == 0, outcome.err
+    assert "2.083 x its tuning length of 48: clip, limit 47" in outcome.out
+    assert "windows of the training length, 16 tokens" in " ".join(outcome.out.split())
+    with open_capture("out.h5") as file:
+        figures = json.loads(file.attrs["figures"])
+        full, windowed = (file[f"loss/{name}"].values for name in ("nll", "nll_windowed"))
+    assert [(repair["start"], repair["stop"]) for repair in figures["repairs"]] == [(48, 96), (48, 100)]
+    assert figures["limit"] == 47
+    assert figures["repairs"][0]["damage"]["value"] == pytest.approx((full - windowed)[:, 48:96].mean())
+    np.testing.assert_allclose(full[:, 1:16], windowed[:, 1:16], atol=1e-4)
+    assert np.abs(full - windowed)[:, 16:48].max() > 1e-3
+    check_refused(ablate("tuned", train_len=None, len=48), "within the tuning length, 48 tokens")
+
+
+def test_a_capture_of_another_model_or_precision_flags_nothing(ablate, tmp_path, shelf):
+    with open_capture(EXAMPLE) as example:
+        known = f"is of demo (weights {example.attrs['weight_fingerprint'][:12]}, float32)"
+    outcome = ablate("with-tokenizer", pairs="flagged", capture=EXAMPLE, out="out.h5")
+    check_refused(outcome, known, "not of with-tokenizer (weights")
+    outcome = ablate("demo", **DEMO, pairs="flagged", capture=EXAMPLE, out="out.h5", dtype="bfloat16")
+    check_refused(outcome, known, "not of demo", "bfloat16)")
+    assert left(tmp_path, shelf) == []
 
 
 BAD_CHECKPOINTS = {
@@ -117,6 +164,10 @@ BAD_OPTIONS = {
     "no base": ({"kind": "rebase"}, "rebase needs base"),
     "no such capture": ({"pairs": "flagged", "capture": "gone.h5"}, "cannot read gone.h5"),
     "no capture": ({"pairs": "flagged", "capture": "text.h5"}, "text.h5 is not a whole HDF5 file"),
+    "no capture but another file": (
+        {"pairs": "flagged", "capture": "evaluation.h5"},
+        "evaluation.h5 is no capture but: evaluation",
+    ),
     "a capture for a list": ({"capture": "text.h5"}, "flagged pairs are those of a capture"),
     "random beside all": ({"pairs": "all"}, "no random set"),
     "not the name of a file": ({"out": "out.txt"}, "must be named *.h5"),

@@ -117,7 +117,14 @@ def test_a_single_set_leaves_the_interval_over_sequences():
 
 @pytest.mark.parametrize(
     ("length", "expected"),
-    [(1024, (2, 4, 8)), (1023, (2, 4)), (256, (2,)), (192, (1.5,)), (129, (129 / 128,))],
+    [
+        (1024, (2, 4, 8)),
+        (1023, (2, 4, 1023 / 128)),
+        (384, (2, 3)),
+        (256, (2,)),
+        (192, (1.5,)),
+        (129, (129 / 128,)),
+    ],
 )
-def test_multiples_are_doublings_up_to_the_length(length, expected):
+def test_multiples_are_doublings_and_the_length_itself(length, expected):
     assert multiples_up_to(128, length) == expected

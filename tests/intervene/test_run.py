@@ -52,7 +52,11 @@ def test_losses_are_those_of_the_model_and_of_the_intervention(model, ids):
         assert dict(found.sets[run]) == {(layer, head): pairs for layer in range(2) for head in (0, 3)}
     assert np.nanmax(np.abs(found.nll_changed[0] - found.nll)) > 1e-3
     chosen, *random = found.nll_changed
-    assert found.repairs == (measure_repair(found.nll, found.nll_windowed, chosen, random, TRAIN_LEN, 2.0),)
+    assert found.repairs == tuple(
+        measure_repair(found.nll, found.nll_windowed, chosen, random, TRAIN_LEN, multiple)
+        for multiple in (2.0, LENGTH / TRAIN_LEN)
+    )
+    assert found.repairs[-1].stop == LENGTH
 
 
 @pytest.mark.parametrize(("kind", "options"), [
@@ -90,7 +94,7 @@ def test_figures_are_plain_and_complete(model, ids):
     assert (figures["kind"], figures["limit"], figures["chosen"]) == ("clip", 63, [1, 2])
     assert figures["pairs"] == [{"layers": [0, 1], "heads": [0, 1, 2, 3, 4, 5], "pairs": [1, 2]}]
     assert [group[0]["pairs"] for group in figures["random_pairs"]] == [[0, 3], [0, 3]]
-    assert [repair["multiple"] for repair in figures["repairs"]] == [2.0]
+    assert [repair["multiple"] for repair in figures["repairs"]] == [2.0, 3.125]
     assert figures["search"] is None
     assert figures["recall"][0]["task"] == "key-value"
     assert set(figures["recall"][0]) == {"task", "untouched", "changed"}
@@ -122,7 +126,7 @@ BAD = {
     "flagged without a capture": ({"pairs": "flagged"}, "flagged pairs are those of a capture"),
     "random beside all": ({"pairs": "all", "random": 2}, "no random set beside all pairs"),
     "share above one": ({"search": 1.5}, "a share above 0"),
-    "pairs for log": ({"kind": "log"}, "log scales whole logits"),
+    "pairs for log": ({"kind": "log", "pairs": "past"}, "log scales whole logits"),
     "negative limit": ({"limit": -1}, "limit must be at least 0"),
     "negative sets": ({"random": -1}, "random must be at least 0"),
 }
@@ -139,6 +143,13 @@ def test_a_recipe_names_what_decides_the_numbers():
     one, two = (AblateConfig("demo", 512, force=force) for force in (True, False))
     assert one.recipe() == two.recipe()
     assert one.recipe() != AblateConfig("demo", 512, limit=60).recipe()
+
+
+@pytest.mark.parametrize(("kind", "pairs", "draws"), [("clip", "past", 8), ("log", "all", 0)])
+def test_pairs_that_are_not_given_are_those_past_the_critical_one_or_all_for_log(kind, pairs, draws):
+    config = AblateConfig("demo", 512, kind=kind)
+    assert (config.chosen, config.draws) == (pairs, draws)
+    assert config.recipe() == AblateConfig("demo", 512, kind=kind, pairs=pairs).recipe()
 
 
 def test_the_pairs_past_the_critical_one_break_the_bundled_model():
