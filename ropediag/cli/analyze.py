@@ -33,12 +33,14 @@ def command(
 
     from rich.console import Console
 
+    from ropediag.analysis.kind import check_capture
     from ropediag.analysis.verdict import judge_capture
     from ropediag.cli._verdict import print_verdict
     from ropediag.errors import CaptureError
     from ropediag.store import open_capture
 
     with open_capture(capture) as opened:
+        check_capture(opened)
         verdict = judge_capture(opened)
         written, left_out = ([], []) if csv is None else _write_diagnostics(opened, csv)
     if as_json:
