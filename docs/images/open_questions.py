@@ -19,6 +19,6 @@ for name, plot in (
     ("base-for-length", plot_reach),
 ):
     with xr.open_dataset(RESULTS / f"{name}.h5", engine="h5netcdf") as table:
-        flags = {"tuned": table.tuned.astype(bool)} if "tuned" in table else {}
+        flags = {flag: table[flag].astype(bool) for flag in ("tuned", "past_critical_base") if flag in table}
         plot(table.assign(flags)).write_image(HERE / f"{name}.svg", scale=2)
     print(f"wrote {name}.svg")

@@ -8,7 +8,7 @@ from ropediag.plots.law import COLOURS, GRID, LAYOUT, TOKENS, mark_limits
 
 
 def plot_reach(table: xr.Dataset) -> go.Figure:
-    """Draw the measured limit of every tuned model over its base, and the law's as a dashed line.
+    """Draw the measured limit of every tuned model over its base; above the critical one the law as a line.
 
     Parameters
     ----------
@@ -23,9 +23,10 @@ def plot_reach(table: xr.Dataset) -> go.Figure:
     shown = table.where(table.tuned & np.isfinite(table.predicted), drop=True)
     for index, parent in enumerate(dict.fromkeys(shown.parent.values.tolist())):
         rows = shown.where(shown.parent == parent, drop=True).sortby("base")
+        lawful = rows.where(rows.past_critical_base, drop=True)  # below, the law is a constant
         figure.add_scatter(
-            x=rows.base.values,
-            y=rows.predicted.values,
+            x=lawful.base.values,
+            y=lawful.predicted.values,
             mode="lines",
             line={"color": COLOURS[index % len(COLOURS)], "dash": "dash"},
             name=f"{parent}, the law",
@@ -35,7 +36,7 @@ def plot_reach(table: xr.Dataset) -> go.Figure:
     base, measured = table.base.attrs, table.measured.attrs
     figure.update_layout(
         **LAYOUT,
-        xaxis={"type": "log", "title": base["long_name"], "gridcolor": GRID, "dtick": 1},
+        xaxis={"type": "log", "title": base["long_name"], "gridcolor": GRID, "dtick": 1, "tickformat": ",d"},
         yaxis={"title": f"measured limit ({measured['units']}s)", **TOKENS},
     )
     return figure

@@ -15,6 +15,7 @@ from tests.store.synthetic import write_capture
 
 def make_table():
     rows = {
+        "past_critical_base": ([False, True, True, True], "", "past"),
         "base": ([1e4, 1e5, 1e6, 1e5], "", "base the model was tuned with"),
         "predicted": ([128.0, 300.0, 700.0, 500.0], "token", "limit of the law"),
         "measured": ([140.0, 310.0, 900.0, 600.0], "token", "measured limit"),
