@@ -27,6 +27,7 @@ SIDES = {"before": "before the critical one", "past": "the critical one and slow
     interval="of the excess, its standard error over sequences; of the measured limit, 95 % over sequences",
     source="Liu et al. 2023, arXiv:2310.05209, whose core figure this is",
     shows="past_mean",
+    between_sequences=True,
 )
 def measure_breakdown(
     capture: Capture, layer: int | None = None, query_head: int | None = None

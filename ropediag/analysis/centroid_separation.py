@@ -18,6 +18,7 @@ AXES = ("sequence", "layer", "query_head", "coarse_lag")
     interval="standard error over sequences; none with a single one",
     source="after Wertheimer et al. 2026, arXiv:2603.18017 (clusters); both measures are ropediag's",
     shows="cosine",
+    between_sequences=True,
 )
 def measure_centroid_separation(capture: Capture) -> xr.Dataset:
     """Turn the mean query against the mean key by the lag, over the channels that rotate.

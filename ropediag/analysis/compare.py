@@ -1,7 +1,5 @@
 """Compare: what a diagnostic says of one capture minus what it says of another, where both can say it."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import xarray as xr
 
@@ -13,31 +11,9 @@ from ropediag.store import Capture
 
 SCORES = "scores"  # the statistics of the file itself, beside the diagnostics
 SCORE_VARIABLES = ("mean", "mean_se", "std", "rest_mean")
+OWN = (*KEPT_ATTRIBUTES, "replicates")  # attributes of each capture for itself
 BINS = {"lag": 8, "coarse_lag": 2, "query_position": 2}  # axes of bins, and how many each doubling holds
 SAME_GEOMETRY = ("pair", "channel")  # an index along these means the same only if there are as many
-ROUNDING = 1e-9  # of the largest number in either: a smaller difference is none
-SURE = 2.0  # errors: what a difference must exceed to be ranked, where it has an error
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One number of a diagnostic, in both captures.
-
-    Attributes
-    ----------
-    variable, units : of the diagnostic
-    at : axis -> label, a number or a word
-    first, second, difference : the two numbers, and second minus first
-    error : of the difference; None where it has none
-    """
-
-    variable: str
-    units: str
-    at: dict[str, int | float | str]
-    first: float
-    second: float
-    difference: float
-    error: float | None
 
 
 def list_comparisons() -> tuple[str, ...]:
@@ -68,12 +44,18 @@ def compare_captures(first: Capture, second: Capture, name: str) -> xr.Dataset:
 
 
 def measure_both(first: Capture, second: Capture, name: str) -> tuple[xr.Dataset, xr.Dataset]:
-    """Measure both captures and keep the labels they have in common; arguments and errors as above."""
+    """Measure both captures and keep the labels they have in common; arguments and errors as above.
+
+    Each has an attribute ``replicates``: how many its errors rest on, at the least.
+    """
     if name not in list_comparisons():
         raise ConfigError(f"nothing is called {name!r}: choose from {', '.join(list_comparisons())}.")
     captures = (first, second)
     _check_geometry(captures)
-    measured = [_drop_cut_bins(_measure(capture, name), captures) for capture in captures]
+    measured = [
+        _drop_cut_bins(_measure(capture, name), captures).assign_attrs(replicates=_replicates(capture, name))
+        for capture in captures
+    ]
     both = [variable for variable in measured[0] if variable in measured[1]]
     one, other = xr.align(*(found[both] for found in measured), join="inner")
     for dim, size in one.sizes.items():
@@ -100,54 +82,13 @@ def subtract(first: xr.Dataset, second: xr.Dataset) -> xr.Dataset:
                 difference = np.pi - (np.pi - difference) % (2 * np.pi)
         kind = np.result_type(values.dtype, np.float32)  # numbers of the file stay as small as they were
         differences[name] = difference.astype(kind).assign_attrs(units=units, long_name=meaning)
-    attributes = {key: value for key, value in second.attrs.items() if key not in KEPT_ATTRIBUTES}
+    attributes = {key: value for key, value in second.attrs.items() if key not in OWN}
     attributes["high"] = f"more of this in the second: {attributes['high']}"
-    for key in KEPT_ATTRIBUTES:
+    for key in OWN:
         for side, found in (("first", first), ("second", second)):
             if key in found.attrs:
                 attributes[f"{side}_{key}"] = found.attrs[key]
     return xr.Dataset(differences, attrs=attributes)
-
-
-def rank_differences(
-    first: xr.Dataset, second: xr.Dataset, count: int, variable: str | None = None
-) -> list[Difference]:
-    """List the largest differences of one variable, largest first.
-
-    Parameters
-    ----------
-    first, second : of the same labels, from ``measure_both``
-    count : how many at most; where any has an error, only those above twice their error
-    variable : the one the diagnostic shows if None
-    """
-    name = variable or str(second.attrs["shows"])
-    found = subtract(first[[name]], second[[name]])[name]
-    size = abs(found.values.ravel())
-    scale = max(float(abs(part[name]).max()) for part in (first, second))
-    error = None
-    if f"{name}_se" in second:
-        own = f"{name}_se"
-        error = subtract(first[[own]], second[[own]])[own].transpose(*found.dims).values.ravel()
-        if np.isfinite(error).any():  # a single sequence has none
-            size = np.where(size > SURE * error, size, np.nan)
-    order = np.argsort(np.nan_to_num(size, nan=-1.0), kind="stable")[::-1][:count]
-    ranked = []
-    for place in order[size[order] > ROUNDING * scale]:
-        index = np.unravel_index(place, found.shape)
-        at = {str(dim): found[dim].values[step].item() for dim, step in zip(found.dims, index, strict=True)}
-        one, other = (part[name].transpose(*found.dims).values[index].item() for part in (first, second))
-        ranked.append(
-            Difference(
-                variable=name,
-                units=str(found.attrs["units"]),
-                at=at,
-                first=float(one),
-                second=float(other),
-                difference=float(found.values[index]),
-                error=float(error[place]) if error is not None and np.isfinite(error[place]) else None,
-            )
-        )
-    return ranked
 
 
 def _measure(capture: Capture, name: str) -> xr.Dataset:
@@ -164,6 +105,12 @@ def _measure(capture: Capture, name: str) -> xr.Dataset:
     }
     known = {key: capture.attrs[key] for key in KEPT_ATTRIBUTES if key in capture.attrs}
     return capture[SCORES][held].load().assign_attrs(labels | known)
+
+
+def _replicates(capture: Capture, name: str) -> int:
+    """Count the replicates behind a diagnostic's errors: whole sequences, or the blocks of the file's."""
+    between_sequences = name != SCORES and list_diagnostics()[name].between_sequences
+    return capture.sizes["sequence" if between_sequences else "replicate"]
 
 
 def _check_geometry(captures: tuple[Capture, Capture]) -> None:

@@ -35,6 +35,8 @@ class Diagnostic:
     shows : the variable that a figure draws, its last axis across
     measure : the function itself
     geometry : whether a ``RopeSpec`` and a length are all it needs
+    between_sequences : whether its errors are always those between sequences, even between two; otherwise
+        they rest on blocks of a sequence, or sampled queries, where there are fewer than 8 sequences
     """
 
     name: str
@@ -45,6 +47,7 @@ class Diagnostic:
     shows: str
     measure: Callable[..., "xr.Dataset"]
     geometry: bool
+    between_sequences: bool
 
     def __call__(
         self, subject: Capture | RopeSpec, length: int | None = None, **options: Any
@@ -92,13 +95,20 @@ class Diagnostic:
 
 
 def diagnostic(
-    *, question: str, high: str, interval: str, source: str, shows: str, geometry: bool = False
+    *,
+    question: str,
+    high: str,
+    interval: str,
+    source: str,
+    shows: str,
+    geometry: bool = False,
+    between_sequences: bool = False,
 ) -> Callable[[Callable[..., "xr.Dataset"]], Diagnostic]:
     """Mark a function as a diagnostic; arguments as in ``Diagnostic``."""
 
     def mark(measure: Callable[..., "xr.Dataset"]) -> Diagnostic:
         name = measure.__module__.rpartition(".")[2]
-        return Diagnostic(name, question, high, interval, source, shows, measure, geometry)
+        return Diagnostic(name, question, high, interval, source, shows, measure, geometry, between_sequences)
 
     return mark
 

@@ -16,6 +16,7 @@ MASSIVE = 5.0  # times the mean over all heads and channels of the layer
     interval="standard error over sequences; none with a single one. Sampled tokens, more of the early ones",
     source="Jin et al. 2025, arXiv:2502.01563: norms over tokens, 5 times the mean over heads and channels",
     shows="query_ratio",
+    between_sequences=True,
 )
 def measure_massive_values(capture: Capture) -> xr.Dataset:
     """Norms over the sampled tokens, channel by channel, relative to their mean in the layer.

@@ -15,6 +15,7 @@ from ropediag.store import Capture
     interval="standard error over sequences; none with a single one",
     source="after Jonasson 2025, arXiv:2503.01832 (rotary offset features); the ratio itself is ropediag's",
     shows="product",
+    between_sequences=True,
 )
 def measure_offset_ratio(capture: Capture) -> xr.Dataset:
     """Length of the mean vector before rotation over the root mean square length, and the mean angle.

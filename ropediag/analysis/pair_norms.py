@@ -14,6 +14,7 @@ from ropediag.store import Capture
     interval="standard error over sequences; none with a single one",
     source="Barbero et al. 2025, arXiv:2410.06205; Oka et al. 2026 for the band",
     shows="product",
+    between_sequences=True,
 )
 def measure_pair_norms(capture: Capture) -> xr.Dataset:
     """Root mean square lengths over all positions, and their product.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ropediag.analysis.compare import Difference
+    from ropediag.analysis.ranking import Difference, Ranking
     from ropediag.store import Capture
 
 SHOWN = 3  # differences of each diagnostic
@@ -29,7 +29,7 @@ def command(
     from ropediag.store import open_capture
 
     folder = None if csv is None else make_folder(csv)
-    ranked: dict[str, list[Difference]] = {}
+    ranked: dict[str, Ranking] = {}
     left_out: dict[str, RopediagError] = {}
     with open_capture(first) as one, open_capture(second) as other:
         for name in diagnostic or list_comparisons():
@@ -45,9 +45,10 @@ def command(
         show((one, other), ranked, {name: str(error) for name, error in left_out.items()})
 
 
-def _rank(one: "Capture", other: "Capture", name: str, folder: Path | None) -> "list[Difference]":
+def _rank(one: "Capture", other: "Capture", name: str, folder: Path | None) -> "Ranking":
     """The largest differences of one diagnostic; all of them into the folder, if there is one."""
-    from ropediag.analysis.compare import measure_both, rank_differences, subtract
+    from ropediag.analysis.compare import measure_both, subtract
+    from ropediag.analysis.ranking import rank_differences
     from ropediag.cli._tables import write_tables
 
     both = measure_both(one, other, name)
@@ -57,7 +58,7 @@ def _rank(one: "Capture", other: "Capture", name: str, folder: Path | None) -> "
 
 
 def _print_json(
-    captures: "tuple[Capture, Capture]", ranked: "dict[str, list[Difference]]", left_out: dict[str, str]
+    captures: "tuple[Capture, Capture]", ranked: "dict[str, Ranking]", left_out: dict[str, str]
 ) -> None:
     import json
 
@@ -70,30 +71,39 @@ def _print_json(
         for capture in captures
     )
     fields = dict(zip(("first", "second"), sides, strict=True))
-    differences = {name: [asdict(each) for each in found] for name, found in ranked.items()}
+    differences = {name: asdict(found) for name, found in ranked.items()}
     typer.echo(json.dumps(fields | {"differences": differences, "left_out": left_out}, indent=2))
 
 
 def _print_table(
-    captures: "tuple[Capture, Capture]", ranked: "dict[str, list[Difference]]", left_out: dict[str, str]
+    captures: "tuple[Capture, Capture]", ranked: "dict[str, Ranking]", left_out: dict[str, str]
 ) -> None:
     for side, capture in zip("AB", captures, strict=True):
         model, length = capture.attrs.get("model", ""), int(capture.attrs["length"])
         typer.echo(f"{side}  {capture.path}: {model} at {length:,} tokens")
-    rows = {name: [_describe(each) for each in found] for name, found in ranked.items() if found}
+    rows = {name: [_describe(each) for each in found.differences] for name, found in ranked.items()}
     cells = [("", "A", "B", "B - A"), *(row for found in rows.values() for row in found)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     typer.echo(_align(cells[0], widths))
-    for name, found in rows.items():
-        unit = ranked[name][0].units
-        typer.echo(f"{name}: {ranked[name][0].variable}" + ("" if unit == "1" else f" ({unit})"))
-        for row in found:
+    for name, found in ranked.items():
+        unit = "" if found.units == "1" else f" ({found.units})"
+        typer.echo(f"{name}: {found.variable}{unit}; {_count(found)}")
+        for row in rows[name]:
             typer.echo(_align(row, widths))
-    same = [name for name, found in ranked.items() if not found]
-    if same:
-        typer.echo(f"no difference (none above twice its error, where it has one): {', '.join(same)}")
+    typer.echo(
+        "stand: all entries of the variable tested together, at a rate of false discoveries of 1 %\n"
+        "(Student's t; Benjamini and Hochberg). What has no errors is listed untested."
+    )
     for name, reason in left_out.items():
         typer.echo(f"left out {name}: {reason}")
+
+
+def _count(found: "Ranking") -> str:
+    """Say how many were tested and how many stand."""
+    number = f"{found.standing:,}" if found.standing else "none"
+    if not found.tested:
+        return f"no errors, {number} differ{'s' if found.standing <= 1 else ''}"
+    return f"{found.tested:,} tested, {number} stand{'s' if found.standing <= 1 else ''}"
 
 
 def _describe(each: "Difference") -> tuple[str, str, str, str]:

@@ -9,9 +9,9 @@ from ropediag.analysis.compare import (
     compare_captures,
     list_comparisons,
     measure_both,
-    rank_differences,
     subtract,
 )
+from ropediag.analysis.ranking import rank_differences
 from ropediag.errors import ConfigError
 from ropediag.schema import lag_edges
 from ropediag.store import CaptureWriter, write_whole
@@ -45,7 +45,8 @@ def test_a_capture_does_not_differ_from_itself(name):
         assert values.dims == both[0][variable].dims
         assert values.attrs["units"] == both[0][variable].attrs["units"]
     assert found.attrs["shows"] in found
-    assert rank_differences(*both, count=3) == []
+    ranking = rank_differences(*both, count=3)
+    assert (ranking.standing, ranking.differences) == (0, ())
 
 
 def test_scores_are_subtracted_on_the_bins_that_both_lengths_hold_whole(tmp_path):
@@ -110,14 +111,9 @@ def test_angles_differ_the_short_way_round():
     np.testing.assert_allclose(subtract(first, second).angle, [turn - 6, 6 - turn, 0.5])
 
 
-def test_the_largest_differences_come_first_and_uncertain_ones_not_at_all():
-    attributes = {"high": "", "shows": "x"}
-    first = xr.Dataset({"x": labelled([1.0, 2, 3]), "x_se": labelled([0.03, 3, np.nan])}, attrs=attributes)
-    second = xr.Dataset({"x": labelled([2.0, 7, 9]), "x_se": labelled([0.04, 4, 1.0])}, attrs=attributes)
-    (only,) = rank_differences(first, second, 5)
-    assert (only.at, only.first, only.second) == ({"pair": 3}, 1, 2)
-    assert (only.difference, only.error) == (1, pytest.approx(0.05))
-    unknown = [part.assign(x_se=part.x_se * np.nan) for part in (first, second)]
-    assert [each.error for each in rank_differences(*unknown, 5)] == [None, None, None]
-    bare = [part[["x"]] for part in (first, second)]
-    assert [each.difference for each in rank_differences(*bare, 2)] == [6, 5]
+def test_errors_rest_on_whole_sequences_or_on_the_blocks_of_the_file(tmp_path):
+    """Two sequences: a spread between two of them, or between the 8 blocks of each."""
+    with open_capture(write_capture(tmp_path / "a.h5")) as first:
+        for name, expected in (("pair_norms", 2), ("scores", 16)):
+            both = measure_both(first, first, name)
+            assert [part.attrs["replicates"] for part in both] == [expected, expected]

@@ -39,7 +39,7 @@ def test_a_table_names_the_places_and_what_was_left_out(compare):
     assert outcome.status == 0, outcome.err
     for words in ("A  a.h5: toy at 40 tokens", "scores: mean", "layer", "B - A"):
         assert words in outcome.out
-    assert "no difference" in outcome.out  # the geometry is the same
+    assert "phase_gap: gap (rad); no errors, none differs" in outcome.out  # the geometry is the same
     for name in list_comparisons():
         assert name in outcome.out
 
@@ -51,21 +51,34 @@ def test_two_captures_of_one_model_are_compared_whatever_their_labels_are(compar
     assert "left out" not in outcome.out
 
 
+def test_of_one_model_on_two_texts_no_difference_stands_where_there_are_errors(compare, texts):
+    fields = json.loads(compare(*texts, "--json").out)["differences"]
+    tested = {name: found for name, found in fields.items() if found["tested"]}
+    assert {"scores", "drift", "pair_norms"} <= set(tested)
+    assert tested["scores"]["tested"] > 10_000
+    assert all((found["standing"], found["differences"]) == (0, []) for found in tested.values())
+    assert "tested, none stands" in compare(*texts, "--diagnostic", "scores").out
+
+
 def test_a_capture_does_not_differ_from_itself(compare):
     outcome = compare(EXAMPLE, EXAMPLE, "--diagnostic", "pair_norms", "--diagnostic", "scores")
     assert outcome.status == 0, outcome.err
-    assert "no difference (none above twice its error, where it has one): pair_norms, scores" in outcome.out
+    for name in ("pair_norms: product", "scores: mean (logit)"):
+        (line,) = (line for line in outcome.out.splitlines() if line.startswith(name))
+        assert line.endswith("tested, none stands")
 
 
 def test_json_holds_the_differences_with_their_places(compare):
-    fields = json.loads(compare("a.h5", "b.h5", "--json", "--diagnostic", "scores").out)
+    fields = json.loads(compare("a.h5", "b.h5", "--json", "--diagnostic", "breakdown").out)
     assert fields["first"] == {"path": "a.h5", "model": "toy", "length": 40}
-    largest = fields["differences"]["scores"][0]
+    ranking = fields["differences"]["breakdown"]
+    assert (ranking["variable"], ranking["tested"]) == ("past_mean", 0)
+    largest = ranking["differences"][0]
     with open_capture("a.h5") as one, open_capture("b.h5") as other:
-        found = compare_captures(one, other, "scores")
-    assert largest["difference"] == pytest.approx(float(found["mean"].sel(largest["at"])))
+        found = compare_captures(one, other, "breakdown")["past_mean"]
+    assert largest["difference"] == pytest.approx(float(found.sel(largest["at"])))
+    assert abs(largest["difference"]) == pytest.approx(float(abs(found).max()))
     assert largest["second"] - largest["first"] == pytest.approx(largest["difference"])
-    assert abs(largest["difference"]) > 2 * largest["error"]
 
 
 def test_csv_holds_every_difference(compare, tmp_path):
