@@ -39,8 +39,8 @@ def find_onset_pairs(drift: xr.Dataset, critical_pair: xr.DataArray) -> xr.Datas
     -------
     xr.Dataset
         ``onset_pair``, ``onset_pair_low``, ``onset_pair_high`` (layer, query_head): the first pair that
-        drifts; ``layer_*`` (layer) and ``model_*`` (no axis): the first pair whose drift, mean over the
-        heads, exceeds ``LEAST``, where any of their pairs drifts; ``critical_pair`` (layer);
+        drifts; ``layer_*`` (layer) and ``model_*`` (no axis): the first pair that drifts in one of the heads
+        and whose drift, mean over them, exceeds ``LEAST``; ``critical_pair`` (layer);
         ``past_critical`` (layer) and ``model_past_critical``: share of all drift that lies in the critical
         pair and slower ones. NaN where no pair drifts.
     """
@@ -62,9 +62,7 @@ def find_onset_pairs(drift: xr.Dataset, critical_pair: xr.DataArray) -> xr.Datas
 
     add("", ("layer", "query_head"), _find_in_heads(value, margin, drifts), "in the head")
     for prefix, axes, over, whose in (("layer_", ("layer",), (1,), "layer"), ("model_", (), (0, 1), "model")):
-        known = drifts.any((*over, 2))
-        pairs = tuple(np.where(known, each, np.nan) for each in _average(value, margin, over))
-        add(prefix, axes, pairs, f"mean over the heads of the {whose}")
+        add(prefix, axes, _average(value, margin, drifts, over), f"mean over the heads of the {whose}")
     share = ("1", "share of the drift in the critical pair and slower ones")
     found["past_critical"] = (("layer",), _share(value, past[:, None], (1, 2)), *share)
     found["model_past_critical"] = ((), _share(value, past[:, None], (0, 1, 2)), *share)
@@ -105,15 +103,19 @@ def _find_in_heads(
 def _average(
     value: Float[np.ndarray, "layer query_head pair"],
     margin: Float[np.ndarray, "layer query_head pair"],
+    drifts: np.ndarray,
     axes: tuple[int, ...],
 ) -> tuple[np.ndarray, ...]:
-    """Onset of the mean over heads, whose errors are taken as independent, and its interval."""
+    """Onset of the mean over heads, among pairs that drift in one of them; errors taken as independent."""
     count = np.isfinite(value).sum(axes)
     heads = np.where(count > 0, count, np.nan)
     mean = np.nansum(value, axes) / heads
     spread = np.sqrt(np.nansum(margin**2, axes)) / heads
     with np.errstate(invalid="ignore"):
-        return _first(mean > LEAST), *_ends(mean, spread)
+        onset = _first((mean > LEAST) & drifts.any(axes))
+    low, high = _ends(mean, spread)
+    ends = np.fmin(low, onset) + 0 * onset, np.maximum(high, onset)
+    return onset, *(np.asarray(end) for end in ends)
 
 
 def _share(value: np.ndarray, past: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:

@@ -79,7 +79,8 @@ def _describe_pairs(ablation: "Ablation") -> str:
 def _describe_search(search: "Search", longer: str) -> str:
     at = f"{search.target:.0%} of the damage at {search.multiple:.4g} x the {longer} length"
     if search.pairs is None:
-        return f"search: no set repairs {at}: all chosen pairs together repair {search.searched:.1%}"
+        found = f"all chosen pairs together repair {search.searched:.1%} on the sequences of the search"
+        return f"search: no set repairs {at}: {found}"
     confirmed = f", {_percent(search.confirmed)} % on the others" if search.confirmed else ""
     return (
         f"search: pairs {_ranges(search.pairs)} repair {at}, and none of them can be left out: "

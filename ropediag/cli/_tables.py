@@ -34,7 +34,8 @@ def write_tables(found: "xr.Dataset", folder: Path, name: str) -> list[Path]:
     paths = []
     for axes, variables in by_axes.items():
         path = folder / f"{'-'.join([name, *axes])}.csv"
-        table = found[variables].to_dataframe(dim_order=list(axes)) if axes else found[variables].to_pandas()
-        table.reset_index().to_csv(path, index=False)
+        chosen = found[variables] if axes else found[variables].expand_dims("row")
+        table = chosen.to_dataframe(dim_order=list(axes) or ["row"]).reset_index()
+        (table if axes else table.drop(columns="row")).to_csv(path, index=False)
         paths.append(path)
     return paths

@@ -26,8 +26,8 @@ def command(
     ] = None,
     factor: Annotated[float | None, Option(help="interpolate: what angles are divided by.")] = None,
     base: Annotated[float | None, Option(help="rebase: the other base.")] = None,
-    layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 [all].")] = None,
-    heads: Annotated[str | None, Option(help="Query heads, such as 0-3 [all].")] = None,
+    layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 (default: all).")] = None,
+    heads: Annotated[str | None, Option(help="Query heads, such as 0-3 (default: all).")] = None,
     capture: Annotated[Path | None, Option(help="Capture whose drifting pairs are meant by flagged.")] = None,
     random: Annotated[
         int | None, Option(help="Random sets of equal size to compare with [8 where there are any].")
@@ -36,14 +36,16 @@ def command(
         float | None, Option(help="Find a smallest set that repairs this share, such as 0.6.")
     ] = None,
     trials: Annotated[int, Option(help="Recall prompts at each length and depth; 0 for none.")] = 0,
-    out: Annotated[Path | None, Option("--out", "-o", help="HDF5 file to write [none].")] = None,
+    out: Annotated[Path | None, Option("--out", "-o", help="HDF5 file to write (default: none).")] = None,
     revision: Annotated[str | None, Option(help="Branch, tag or commit on the hub.")] = None,
-    text: Annotated[list[Path] | None, Option(help="Text file or folder; repeatable [bundled text].")] = None,
+    text: Annotated[
+        list[Path] | None, Option(help="Text file or folder; repeatable (default: bundled text).")
+    ] = None,
     tokens: Annotated[Path | None, Option(help="Token ids (.npy) instead of text.")] = None,
     sequences: Annotated[int, Option(help="Token sequences; intervals are over them.")] = 8,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto.")] = "auto",
     dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
-    attn: Annotated[str | None, Option(help="Attention implementation [the model's default].")] = None,
+    attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
     seed: Annotated[int, Option(help="Seed of text and random sets.")] = 0,
     train_len: Annotated[
         int | None, Option(help="Training length, where the checkpoint does not say.")

@@ -13,14 +13,16 @@ def command(
     length: Annotated[int, Option("--len", help="Tokens per sequence.")],
     out: Annotated[Path | None, Option("--out", "-o", help="File to write [captures/NAME-LEN.h5].")] = None,
     revision: Annotated[str | None, Option(help="Branch, tag or commit on the hub.")] = None,
-    text: Annotated[list[Path] | None, Option(help="Text file or folder; repeatable [bundled text].")] = None,
+    text: Annotated[
+        list[Path] | None, Option(help="Text file or folder; repeatable (default: bundled text).")
+    ] = None,
     tokens: Annotated[Path | None, Option(help="Token ids (.npy) instead of text.")] = None,
     sequences: Annotated[int, Option(help="Token sequences.")] = 1,
-    layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 [all].")] = None,
-    heads: Annotated[str | None, Option(help="Query heads, such as 0-3 [all].")] = None,
+    layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 (default: all).")] = None,
+    heads: Annotated[str | None, Option(help="Query heads, such as 0-3 (default: all).")] = None,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto.")] = "auto",
     dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
-    attn: Annotated[str | None, Option(help="Attention implementation [the model's default].")] = None,
+    attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
     rows: Annotated[int, Option(help="Sampled queries of each sequence.")] = 32,
     seed: Annotated[int, Option(help="Seed of text and sampled queries.")] = 0,
     train_len: Annotated[

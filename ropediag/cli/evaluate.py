@@ -11,14 +11,16 @@ Option = typer.Option
 def command(
     model: Annotated[str, Option(help="Checkpoint directory, hub id, or demo (the bundled model).")],
     length: Annotated[int, Option("--len", help="Tokens per sequence.")],
-    out: Annotated[Path | None, Option("--out", "-o", help="HDF5 file to write [none].")] = None,
+    out: Annotated[Path | None, Option("--out", "-o", help="HDF5 file to write (default: none).")] = None,
     revision: Annotated[str | None, Option(help="Branch, tag or commit on the hub.")] = None,
-    text: Annotated[list[Path] | None, Option(help="Text file or folder; repeatable [bundled text].")] = None,
+    text: Annotated[
+        list[Path] | None, Option(help="Text file or folder; repeatable (default: bundled text).")
+    ] = None,
     tokens: Annotated[Path | None, Option(help="Token ids (.npy) instead of text.")] = None,
     sequences: Annotated[int, Option(help="Token sequences.")] = 1,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto.")] = "auto",
     dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
-    attn: Annotated[str | None, Option(help="Attention implementation [the model's default].")] = None,
+    attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
     seed: Annotated[int, Option(help="Seed of text and recall prompts.")] = 0,
     train_len: Annotated[
         int | None, Option(help="Training length, where the checkpoint does not say.")
@@ -28,8 +30,10 @@ def command(
     log_attention: Annotated[
         bool, Option("--log-attention", help="Scale logits with the logarithm of the position.")
     ] = False,
-    window: Annotated[int | None, Option(help="Window of the sliding perplexity [training length].")] = None,
-    stride: Annotated[int | None, Option(help="Its stride [half the window].")] = None,
+    window: Annotated[
+        int | None, Option(help="Window of the sliding perplexity (default: training length).")
+    ] = None,
+    stride: Annotated[int | None, Option(help="Its stride (default: half the window).")] = None,
     trials: Annotated[int, Option(help="Recall prompts at each length and depth; 0 for none.")] = 8,
     tasks: Annotated[
         list[str] | None, Option(help="Benchmark of lm-evaluation-harness (an extra); repeatable.")

@@ -16,7 +16,7 @@ def command(
     engine: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print commands, memory and time.")] = False,
     flops: Annotated[
-        float | None, typer.Option(help="Operations a second of the machine meant [measured here].")
+        float | None, typer.Option(help="Operations a second of the machine meant (default: measured here).")
     ] = None,
 ) -> None:
     """Tune and evaluate every model of a study, then fit the extrapolation law to them.

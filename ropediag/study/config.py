@@ -83,7 +83,9 @@ def read_study(path: Path) -> StudyConfig:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the study {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text, so no study: a study is a YAML file.") from error
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     values = _check_keys(_fields(StudyConfig), found, str(path))
     values["parents"] = [_read_parent(entry, f"{path}, parents") for entry in _list(values["parents"])]

@@ -47,6 +47,18 @@ def test_a_layer_and_the_model_begin_where_the_mean_over_their_heads_does(found)
     assert np.isnan(float(found.model_onset_pair_high))  # 0.333 - 0.113 < 0.25
 
 
+def test_a_mean_of_pairs_that_do_not_drift_is_no_onset():
+    """As with one sequence, where means of fast pairs are large by chance and only pair 2 is told apart."""
+    value = np.array([[[0.4, 0.3, 0.9], [0.4, 0.3, 0.8]]])
+    drifts = np.array([[[False, False, True], [False, False, False]]])
+    drift = make_drift(value, np.full(value.shape, 0.2), drifts)
+    found = find_onset_pairs(drift, xr.DataArray([1], dims="layer"))
+    assert found.layer_onset_pair.values.tolist() == [2]
+    assert float(found.model_onset_pair) == 2
+    assert float(found.model_onset_pair_low) == 0
+    assert float(found.model_onset_pair_high) == 2
+
+
 def test_the_share_past_the_critical_pair_is_that_of_the_drift(found):
     np.testing.assert_allclose(found.past_critical, [1.4 / 1.5, np.nan])
     np.testing.assert_array_equal(found.critical_pair, [2, np.nan])
