@@ -44,6 +44,7 @@ def plot_diagnostic(measured: xr.Dataset, variable: str | None = None) -> go.Fig
         plot_bgcolor="white",
         font={"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
         xaxis={"title": _axis_title(array, across), "gridcolor": GRID},
+        yaxis={"title": _title(array) if array.ndim == 1 else " . ".join(map(str, array.dims[:-1]))},
     )
     return figure
 
