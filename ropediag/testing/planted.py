@@ -110,7 +110,7 @@ def plant_drift(capture: Capture, out: Path, plants: Sequence[Plant] = (), seed:
     CaptureError
         If the capture has fewer than 8 sequences.
     ConfigError
-        If the onset of a plant is no lag bin past the trained length.
+        If the onset of a plant is no lag bin past the trained length, or one that its pair does not see.
     """
     sequences = capture.sizes["sequence"]
     if sequences < REPLICATES:
