@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import dash_ag_grid as dag
 import dash_mantine_components as dmc
 from dash import dcc, html
 
@@ -125,3 +126,35 @@ def show_choice(choice: Choice) -> Any:
 def show_message(text: str, colour: str = "orange", title: str | None = None) -> dmc.Alert:
     """Say what is missing and what to do."""
     return dmc.Alert(text, title=title, color=colour, variant="light", my="xs")
+
+
+def show_grid(
+    name: str, columns: list[dict[str, Any]], leads_to: str | None = None, height: str = "70vh"
+) -> Any:
+    """Place a table that sorts and filters; a row whose data has ``pick`` puts these fields into the URL.
+
+    Parameters
+    ----------
+    name : its id is ``{"type": "grid", "panel": name}``; fill ``rowData`` by a callback
+    columns : as ag-grid takes them
+    leads_to : path of the page that a row leads to; None stays
+    """
+    return html.Div(
+        [
+            dcc.Store(id={"type": "leads-grid", "panel": name}, data=leads_to),
+            dag.AgGrid(
+                id={"type": "grid", "panel": name},
+                columnDefs=columns,
+                defaultColDef={"filter": True, "sortable": True, "resizable": True},
+                dashGridOptions={
+                    "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
+                    "animateRows": False,
+                    "theme": {"function": "themeQuartz"},
+                    "suppressColumnVirtualisation": True,
+                },
+                csvExportParams={"fileName": f"{name}.csv"},
+                getRowId="params.data.id",
+                style={"height": height},
+            ),
+        ]
+    )
