@@ -34,7 +34,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"field": "train_len", "headerName": "Trained", "width": 105, **COMMAS},
     {"field": "tune_len", "headerName": "Tuned", "width": 100, **COMMAS},
     {"field": "base", "headerName": "Base", "width": 120, **COMMAS},
-    {"field": "shape", "headerName": "Layers x heads x pairs", "width": 125, "wrapHeaderText": True},
+    {"field": "shape", "headerName": "Shape", "width": 115, "headerTooltip": "layers x heads x pairs"},
     {"field": "size", "headerName": "MiB", "width": 85, **NUMBER},
 ]
 HEADER, ROW = 70, 43  # pixels
@@ -68,7 +68,7 @@ def show_unreadable(desk: Desk) -> Any:
     entries = [entry for entry in desk.catalog.scan().values() if entry.summary is None]
     if not entries:
         return None
-    lines = [dmc.ListItem([dmc.Code(entry.name), " ", entry.reason]) for entry in entries[:LISTED]]
+    lines = [dmc.ListItem(entry.reason) for entry in entries[:LISTED]]
     rest = [dmc.ListItem(f"and {len(entries) - LISTED} more")] if len(entries) > LISTED else []
     return dmc.Alert(
         dmc.List([*lines, *rest], size="sm"),
