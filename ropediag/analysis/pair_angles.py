@@ -28,9 +28,9 @@ def measure_pair_angles(capture: Capture, layer: int, pair: int) -> xr.Dataset:
         ``arc_trained``, ``arc_length``: angle up to which the pair turned in training, by pretraining or
         tuning, and within this length or the layer's window, at most a whole turn; ``coverage_trained``,
         ``coverage_length``: the same as shares of a turn; ``new_fraction``: share that only this length
-        shows; ``turns``: of the longest lag; ``period``: tokens. ``angle`` (sample): what the model applied at
-        sampled positions, 0 to a turn; ``angle_error`` (sample): that minus position times frequency; ``seen``
-        (sample): whether the angle lies on the trained arc. NaN where the layer has no such pair.
+        shows; ``turns``: of the longest lag; ``period``: tokens. ``angle`` (sample): what the model applied
+        at sampled positions, 0 to a turn; ``angle_error`` (sample): that minus position times frequency;
+        ``seen`` (sample): whether the angle lies on the trained arc. NaN where the layer has no such pair.
 
     Raises
     ------
