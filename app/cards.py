@@ -1,5 +1,6 @@
 """How panels, parts and choices look: a card around a figure, with exports, code and explanation."""
 
+import math
 from typing import Any
 
 import dash_ag_grid as dag
@@ -121,6 +122,14 @@ def show_choice(choice: Choice) -> Any:
             ),
         ]
     )
+
+
+def show_fact(label: str, value: Any, unit: str, form: str = "{:,.0f}") -> html.Div:
+    """Show one number with its name and unit; ``none`` where it is None or NaN."""
+    known = value is not None and math.isfinite(float(value))
+    number = form.format(float(value)) if known else "none"
+    text = [dmc.Text(number, span=True, fw=700, size="lg"), f" {unit}" if known else ""]
+    return html.Div([dmc.Text(label, size="xs", c="dimmed"), dmc.Text(text, size="sm")])
 
 
 def show_message(text: str, colour: str = "orange", title: str | None = None) -> dmc.Alert:
