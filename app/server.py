@@ -1,5 +1,7 @@
 """The server: the Dash app over one folder, and the safeguards of a page that only this machine may read."""
 
+import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -7,9 +9,11 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output
 from flask import Response
 
+from ropediag.errors import RopediagError
+
 from .frame import lay_out_frame, show_nowhere, show_page
-from .page import find_pages
-from .view import Desk
+from .page import Page, find_pages
+from .view import Desk, View
 from .wiring import wire
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -25,12 +29,14 @@ INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def make_app(folder: Path) -> Dash:
+def make_app(folder: Path, capture: str | None = None, prepare: bool = False) -> Dash:
     """Build the app over a folder of captures.
 
     Parameters
     ----------
     folder : whose ``.h5`` files and ``.h5.partial`` folders are shown, and those one level below
+    capture : the one that will be asked for first; the newest if None
+    prepare : whether to measure what the first page shows already while the browser loads its scripts
     """
     dmc.pre_render_color_scheme()
     app = Dash(
@@ -53,9 +59,19 @@ def make_app(folder: Path) -> Dash:
         page = by_path.get(path or "/")
         return show_page(page) if page else show_nowhere(pages)
 
+    if prepare:
+        view = desk.view({"capture": capture} if capture else {})
+        threading.Thread(target=_prepare, args=(pages[0], view), daemon=True).start()
     app.server.config["TRUSTED_HOSTS"] = list(HOSTS)
     app.server.after_request(_add_headers)
     return app
+
+
+def _prepare(page: Page, view: View) -> None:
+    """Measure what a page shows; what cannot be measured is said when it is asked for."""
+    for measure in (*(panel.measure for panel in page.panels), *(part.render for part in page.parts)):
+        with suppress(RopediagError):
+            measure(view)
 
 
 def _add_headers(response: Response) -> Response:
@@ -67,7 +83,7 @@ def _add_headers(response: Response) -> Response:
 
 def serve(folder: Path, port: int, capture: str | None = None) -> None:
     """Serve until interrupted, on this machine only."""
-    app = make_app(folder)
+    app = make_app(folder, capture, prepare=True)
     query = f"?capture={quote(capture)}" if capture else ""
     print(f"ropediag: {folder} at http://127.0.0.1:{port}/{query}   (stop with Ctrl-C)", flush=True)
     app.run(host="127.0.0.1", port=port, debug=False)

@@ -15,7 +15,6 @@ import gzip
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -198,7 +197,9 @@ def fill_folder(folder: Path) -> list[str]:
     return names
 
 
-def measure(folder: Path, names: list[str], browser: Browser, clicks: int, runs: int) -> list[tuple[str, str]]:
+def measure(
+    folder: Path, names: list[str], browser: Browser, clicks: int, runs: int
+) -> list[tuple[str, str]]:
     """All figures, as rows of a table."""
     rows, cold, started, warm, again = [], [], [], [], []
     for _ in range(runs):
@@ -215,7 +216,9 @@ def measure(folder: Path, names: list[str], browser: Browser, clicks: int, runs:
             with open_tab(browser, address, []) as tab:
                 warm.append(open_first(tab))
     rows.append(("server answers", _range(started, "s")))
-    rows.append(("first page cold: fresh server and profile, from the start of the command", _range(cold, "s")))
+    rows.append(
+        ("first page cold: fresh server and profile, from the start of the command", _range(cold, "s"))
+    )
     rows.append(("first page warm: fresh profile", _range(warm, "s")))
     rows.append(("first page warm: reloaded", _range(again, "s")))
     rows.append(("first page, data", count_data(first, data=True)))
@@ -230,7 +233,12 @@ def measure(folder: Path, names: list[str], browser: Browser, clicks: int, runs:
             rows.append((f"{kind} ({len(values)})", _quantiles(values)))
         rows.append(("data of all clicks", count_data(sent, data=True)))
         visit_all(tab, names)
-        rows.append((f"memory of the server, {CAPTURES} captures open", f"{process.memory_info().rss / 2**20:,.0f} MiB"))
+        rows.append(
+            (
+                f"memory of the server, {CAPTURES} captures open",
+                f"{process.memory_info().rss / 2**20:,.0f} MiB",
+            )
+        )
     return rows
 
 
@@ -244,7 +252,9 @@ def _quantiles(values: list[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clicks", type=int, default=80)
     parser.add_argument("--runs", type=int, default=5, help="of the first page")
     parser.add_argument("--folder", type=Path, help="of captures made before; made anew if not given")
