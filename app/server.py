@@ -28,6 +28,8 @@ INDEX = """<!DOCTYPE html>
 <body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
 </html>"""
 
+dmc.pre_render_color_scheme()  # a hook of all apps in this process, so once
+
 
 def make_app(folder: Path, capture: str | None = None, prepare: bool = False) -> Dash:
     """Build the app over a folder of captures.
@@ -38,7 +40,6 @@ def make_app(folder: Path, capture: str | None = None, prepare: bool = False) ->
     capture : the one that will be asked for first; the newest if None
     prepare : whether to measure what the first page shows already while the browser loads its scripts
     """
-    dmc.pre_render_color_scheme()
     app = Dash(
         __name__,
         title="ropediag",
@@ -57,7 +58,7 @@ def make_app(folder: Path, capture: str | None = None, prepare: bool = False) ->
     @app.callback(Output("page", "children"), Input("url", "pathname"))
     def open_page(path: str | None) -> list:
         page = by_path.get(path or "/")
-        return show_page(page) if page else show_nowhere(pages)
+        return show_page(page, empty=not desk.entries("capture")) if page else show_nowhere(pages)
 
     if prepare:
         view = desk.view({"capture": capture} if capture else {})

@@ -54,6 +54,14 @@
     new MutationObserver(tell).observe(root, { attributeFilter: ["data-mantine-color-scheme"] });
     tell();
 
+    // h, j, k and l are heard wherever nothing is being typed.
+    let pressed = 0;
+    document.addEventListener("keydown", (event) => {
+        const typing = event.target.closest("input, textarea, select, [contenteditable]");
+        if (typing || event.ctrlKey || event.metaKey || event.altKey || !"hjkl".includes(event.key)) return;
+        window.dash_clientside.set_props("key", { data: { key: event.key, pressed: ++pressed } });
+    });
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
         // Give a panel the fields it uses, if they changed.
@@ -119,9 +127,26 @@
             return Object.keys(changes).length ? query({ ...url, ...changes }) : skip();
         },
 
+        // A key was pressed: h and l go to the head on the left or right, j and k to the pair below or above.
+        step(key, selection, layers, heads, pairs, search) {
+            if (!key || !selection || !layers || !layers.length) return skip();
+            const at = (options, name) => options.findIndex((one) => one.value === selection[name]);
+            const columns = layers.length * heads.length;
+            let column = at(layers, "layer") * heads.length + at(heads, "query_head"), row = at(pairs, "pair");
+            column = Math.min(Math.max(column + ({ h: -1, l: 1 }[key.key] || 0), 0), columns - 1);
+            row = Math.min(Math.max(row + ({ k: -1, j: 1 }[key.key] || 0), 0), pairs.length - 1);
+            const layer = layers[Math.floor(column / heads.length)].value;
+            const place = { layer, query_head: heads[column % heads.length].value, pair: pairs[row].value };
+            return query({ ...fields(search), ...place });
+        },
+
         // Links of the navigation carry the selection.
         link(search, path, ids) {
             return [ids.map((id) => id.path + (search || "")), ids.map((id) => id.path === path)];
+        },
+
+        toggle(clicks, open) {
+            return !open;
         },
 
         // What the copy button copies: the whole URL.

@@ -51,7 +51,7 @@ def _word_headline(verdict: Verdict) -> tuple[str, str]:
     if verdict.loss_breaks is None and verdict.drifts is None:
         return "Nothing to judge", "gray.7"
     if verdict.drifts:
-        return "Pairs drift", "orange.9"
+        return "Pairs drift", "#b03a06"
     return "It holds", "green.9"
 
 

@@ -132,7 +132,8 @@ def _stretch(x0: float, x1: float, axis: str, above: float = 0) -> dict:
 
 def _lay_out(figure: go.Figure, breakdown: xr.Dataset, labels: int) -> None:
     """Set axes, title and legends; every text that describes data is read from the arrays."""
-    attrs, mean, std, loss = breakdown.attrs, breakdown.past_mean, breakdown.past_std, breakdown.nll
+    attrs, mean, std = breakdown.attrs, breakdown.past_mean, breakdown.past_std
+    loss = breakdown.get("nll", xr.DataArray(attrs={"units": "nats per token"}))
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
     axis = {"title_font_size": 14}
     top = HEADER + labels * ROW

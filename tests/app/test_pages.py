@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from ropediag.app.page import find_pages
 
+from ropediag.app.page import find_pages
 from tests.app.browsing import click_cell, read_fields, read_trace, wait_drawn
 
 PAGES = [page.path for page in find_pages()]
