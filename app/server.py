@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output
-from flask import Response
+from flask import Response, request
 
 from ropediag.errors import RopediagError
 
@@ -79,6 +79,8 @@ def _add_headers(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
+    if request.path == "/_favicon.ico":  # asked for anew at each change of the URL
+        response.headers["Cache-Control"] = "max-age=3600"
     return response
 
 
