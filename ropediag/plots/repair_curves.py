@@ -39,7 +39,7 @@ def plot_repair_curves(curves: xr.Dataset) -> go.Figure:
                 hovertemplate="%{y:.3f} at %{x:,d}",
             )
     trained = curves.attrs["trained"]
-    figure.add_vline(x=trained, line={"color": LINE, "width": 1.4, "dash": "dash"}, layer="between")
+    figure.add_vline(x=trained, line={"color": LINE, "width": 1.4, "dash": "dash"}, layer="below")
     figure.add_annotation(
         text=f"trained length: {trained:,}",
         x=math.log10(trained),

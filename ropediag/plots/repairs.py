@@ -107,7 +107,7 @@ def _lay_out(figure: go.Figure, repairs: xr.Dataset) -> None:
     count, reaches = repairs.sizes["ablation"], repairs.sizes["multiple"]
     height = count * max(ROW + 16, REACH * reaches + 8)
     for (share, meaning), side in zip(ENDS.items(), ("left", "right"), strict=True):
-        figure.add_vline(x=share, line={"color": LINE, "width": 1.2}, layer="between")
+        figure.add_vline(x=share, line={"color": LINE, "width": 1.2}, layer="below")
         note = {"yref": "paper", "yanchor": "bottom", "xanchor": side, "showarrow": False, "font_color": LINE}
         figure.add_annotation(text=meaning, x=share, y=1, **note)
     labels = [html.escape(label, quote=False).replace("&lt;br&gt;", "<br>") for label in _label_rows(repairs)]
