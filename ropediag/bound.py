@@ -14,7 +14,7 @@ from jaxtyping import Float
 from ropediag import limits
 from ropediag.checkpoint import Training
 from ropediag.reach import is_plain
-from ropediag.rope import pair_channels
+from ropediag.rope import check_base, pair_channels
 from ropediag.rope_config import LayerRope
 from ropediag.scaling import layer_inv_freq
 
@@ -64,6 +64,7 @@ def bound_layer(
     ConfigError
         If a number is out of range, or the rule is unknown or lacks a parameter.
     """
+    check_base(training.pretrain_base, "pretrain_base")
     now, _ = layer_inv_freq(replace(layer, base=training.base), target_len)
     before, _ = layer_inv_freq(replace(layer, base=training.pretrain_base), scaled=False)
     limit, law = _limit(now, before, training, turns)

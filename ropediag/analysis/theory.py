@@ -15,7 +15,7 @@ from ropediag.analysis.labelled import make_axis
 from ropediag.errors import ConfigError
 from ropediag.prediction import Prediction
 
-POINTS = 240  # bases along the law
+POINTS = 120  # bases along the law
 AROUND = 30.0  # how far the law is followed past the smallest and largest base of interest
 LEAST_BASE = 2.0
 
@@ -44,32 +44,44 @@ _NUMBERS = {
 
 
 def measure_theory(prediction: Prediction) -> xr.Dataset:
-    """Give what the laws say of one setting.
+    """Give what the laws say of one setting: as ``compare_theory``, without the axis ``setting``."""
+    found = compare_theory({"": prediction}).isel(setting=0, drop=True)
+    return found.assign_attrs(rule=prediction.rule, law=prediction.law)
+
+
+def compare_theory(settings: Mapping[str, Prediction]) -> xr.Dataset:
+    """Put what the laws say of settings beside each other.
 
     Returns
     -------
     xr.Dataset, every variable with ``units`` and ``long_name``
-        By pair: ``pretrain_period``, ``period`` (inf for a pair that never turns), ``pretrain_coverage``,
-        ``coverage``, and ``new_fraction`` at the target. Single numbers: those of the ``Prediction``, NaN for
-        what there is not.
+        (setting, pair): ``pretrain_period``, ``period`` (inf for a pair that never turns),
+        ``pretrain_coverage``, ``coverage``, and ``new_fraction`` at the target; NaN for pairs that a setting
+        does not have. (setting): the numbers of each ``Prediction``, NaN for what there is not.
+
+    Raises
+    ------
+    ConfigError
+        If there is no setting.
     """
-    now, before = np.array(prediction.inv_freq), np.array(prediction.pretrain_inv_freq)
-    axis = {"pair": make_axis("pair", np.arange(len(now)))}
-    by_pair = _describe_pairs(prediction, now, before)
-    numbers = _collect_numbers(prediction)
-    found = {
-        name: xr.DataArray(by_pair[name], axis, dims="pair", attrs={"units": unit, "long_name": meaning})
+    _check_some(settings)
+    pairs = max(len(prediction.inv_freq) for prediction in settings.values())
+    by_pair = {name: np.full((len(settings), pairs), np.nan) for name in _PAIRS}
+    for row, prediction in enumerate(settings.values()):
+        for name, values in _describe_pairs(prediction).items():
+            by_pair[name][row, : len(values)] = values
+    numbers = [_collect_numbers(prediction) for prediction in settings.values()]
+    found: dict[str, tuple] = {
+        name: (("setting", "pair"), by_pair[name], {"units": unit, "long_name": meaning})
         for name, (unit, meaning) in _PAIRS.items()
     }
-    for name, (unit, meaning) in _NUMBERS.items():
-        value = np.nan if numbers[name] is None else float(numbers[name] or 0)
-        found[name] = xr.DataArray(value, attrs={"units": unit, "long_name": meaning})
-    return xr.Dataset(found, attrs={"rule": prediction.rule, "law": prediction.law})
+    found |= {name: ("setting", *_make_column(numbers, name)) for name in _NUMBERS}
+    axes = {"setting": _name_settings(settings), "pair": make_axis("pair", np.arange(pairs))}
+    return xr.Dataset(found, coords=axes)
 
 
-def _describe_pairs(
-    prediction: Prediction, now: Float[np.ndarray, " pair"], before: Float[np.ndarray, " pair"]
-) -> dict[str, Float[np.ndarray, " pair"]]:
+def _describe_pairs(prediction: Prediction) -> dict[str, Float[np.ndarray, " pair"]]:
+    now, before = np.array(prediction.inv_freq), np.array(prediction.pretrain_inv_freq)
     pretrained = limits.coverage(before, prediction.train_len)
     covered = np.maximum(pretrained, limits.coverage(now, prediction.tune_len))
     new = np.full(len(now), np.nan)
@@ -105,23 +117,12 @@ def _collect_numbers(prediction: Prediction) -> dict[str, float | None]:
     }
 
 
-def compare_theory(settings: Mapping[str, Prediction]) -> xr.Dataset:
-    """Put settings beside each other: ``measure_theory`` of each, on an axis ``setting`` of their names.
-
-    Pairs that a setting does not have are NaN.
-
-    Raises
-    ------
-    ConfigError
-        If there is no setting.
-    """
-    _check_some(settings)
-    each = [measure_theory(prediction) for prediction in settings.values()]
-    joined = xr.concat(each, _name_settings(settings), join="outer", combine_attrs="drop")
-    for name, values in each[0].data_vars.items():
-        joined[name].attrs = dict(values.attrs)
-    joined["pair"].attrs = dict(each[0].pair.attrs)
-    return joined
+def _make_column(
+    numbers: list[dict[str, float | None]], name: str
+) -> tuple[Float[np.ndarray, " setting"], dict[str, str]]:
+    unit, meaning = _NUMBERS[name]
+    values = np.array([number[name] for number in numbers], dtype=float)
+    return values, {"units": unit, "long_name": meaning}
 
 
 def follow_law(settings: Mapping[str, Prediction]) -> xr.Dataset:
@@ -151,25 +152,15 @@ def follow_law(settings: Mapping[str, Prediction]) -> xr.Dataset:
     ends = max(LEAST_BASE, min(known) / AROUND), max(known) * AROUND
     bases = [_bases_around(prediction.critical_base, ends) for prediction in settings.values()]
     curves = [_follow(prediction, base) for prediction, base in zip(settings.values(), bases, strict=True)]
-    along = {
-        "curve_base": (np.array(bases), "1", "base it is tuned with"),
-        "limit": (np.array(curves), "tokens", "limit of the law"),
-    }
-    single = {"own_base": "base", "own_limit": "limit"}
-    single |= {name: name for name in ("critical_base", "tune_len", "target_len")}
-    found = {
-        name: (("setting", "along"), values, {"units": unit, "long_name": meaning})
-        for name, (values, unit, meaning) in along.items()
-    }
-    columns = {
-        name: (
-            "setting",
-            _column(numbers, key),
-            dict(zip(("units", "long_name"), _NUMBERS[key], strict=True)),
-        )
-        for name, key in single.items()
-    }
-    return xr.Dataset({**found, **columns}, coords={"setting": _name_settings(settings)})
+    along = ("setting", "along")
+    base = np.array(bases), {"units": "1", "long_name": "base it is tuned with"}
+    limit = np.array(curves), {"units": "tokens", "long_name": "limit of the law"}
+    found: dict[str, tuple] = {"curve_base": (along, *base), "limit": (along, *limit)}
+    for name, own in (("base", "own_base"), ("limit", "own_limit")):
+        found[own] = ("setting", *_make_column(numbers, name))
+    for name in ("critical_base", "tune_len", "target_len"):
+        found[name] = ("setting", *_make_column(numbers, name))
+    return xr.Dataset(found, coords={"setting": _name_settings(settings)})
 
 
 def _bases_around(critical: float, ends: tuple[float, float]) -> Float[np.ndarray, " along"]:
@@ -182,10 +173,6 @@ def _follow(prediction: Prediction, bases: Float[np.ndarray, " along"]) -> Float
     size = 2 * len(prediction.inv_freq)
     found = [limits.extrapolation_limit(size, float(base), *numbers) for base in bases]
     return np.array([np.nan if limit is None else limit for limit in found])
-
-
-def _column(numbers: list[dict[str, float | None]], name: str) -> Float[np.ndarray, " setting"]:
-    return np.array([number[name] for number in numbers], dtype=float)
 
 
 def _name_settings(settings: Mapping[str, Prediction]) -> xr.Variable:

@@ -1,7 +1,5 @@
 """The law as a curve: the limit over the base that a model is tuned with."""
 
-import math
-
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
@@ -24,53 +22,61 @@ def plot_base_limit(law: xr.Dataset) -> go.Figure:
     go.Figure
         Both axes logarithmic; a gap is a base for which there is no bound of this kind.
     """
-    figure = go.Figure()
+    traces: list[go.Scatter] = []
+    targets = np.unique(law.target_len.values[np.isfinite(law.target_len.values)])
+    meaning = law.target_len.attrs["long_name"]
+    levels = [mark_level(float(target), f"{meaning}: {target:,.0f}", "solid") for target in targets]
+    shapes = [shape for shape, _ in levels]
     for index, name in enumerate(map(str, law.setting.values)):
         style = {"color": COLOURS[index % len(COLOURS)], "width": line_width(index, law.sizes["setting"])}
-        _draw_setting(figure, law.sel(setting=name), name, style)
-    for target in np.unique(law.target_len.values[np.isfinite(law.target_len.values)]):
-        mark_level(figure, float(target), f"{law.target_len.attrs['long_name']}: {target:,.0f}", "solid")
-    return figure.update_layout(
+        traces += _draw_setting(law.isel(setting=index), name, style)
+        shapes.append(_mark_base(float(law.critical_base[index]), COLOURS[index % len(COLOURS)]))
+    limit = law.limit.attrs
+    layout = go.Layout(
         template=TEMPLATE,
         height=420,
+        shapes=shapes,
+        annotations=[text for _, text in levels],
         xaxis={
-            "title": f"{law.curve_base.attrs['long_name']}",
+            "title": law.curve_base.attrs["long_name"],
             "type": "log",
             "dtick": 1,
             "exponentformat": "power",
         },
         yaxis={
-            "title": f"{law.limit.attrs['long_name']} ({law.limit.attrs['units']})",
+            "title": f"{limit['long_name']} ({limit['units']})",
             "type": "log",
             **_choose_ticks(law.limit.values),
         },
     )
+    return go.Figure(traces, layout)
 
 
-def _draw_setting(figure: go.Figure, setting: xr.Dataset, name: str, style: dict) -> None:
-    figure.add_scatter(
+def _draw_setting(setting: xr.Dataset, name: str, style: dict) -> list[go.Scatter]:
+    shared = {"name": name, "legendgroup": name}
+    curve = go.Scatter(
         x=setting.curve_base.values.astype("float32"),
         y=setting.limit.values.astype("float32"),
         mode="lines",
         line=style,
-        name=name,
-        legendgroup=name,
         hovertemplate="base %{x:,.4g}: limit %{y:,.0f} tokens",
+        **shared,
     )
-    figure.add_scatter(
+    point = go.Scatter(
         x=setting.own_base.values.reshape(1).astype("float32"),
         y=setting.own_limit.values.reshape(1).astype("float32"),
         mode="markers",
         marker={"color": style["color"], "size": 8 + style["width"]},
-        name=name,
-        legendgroup=name,
         showlegend=False,
         hovertemplate="as set: base %{x:,.4g}, limit %{y:,.0f} tokens",
+        **shared,
     )
-    if math.isfinite(float(setting.critical_base)):
-        line = {"color": style["color"], "width": 1.2, "dash": "dot"}
-        at = {"x0": float(setting.critical_base), "x1": float(setting.critical_base)}
-        figure.add_shape(type="line", yref="paper", y0=0, y1=1, line=line, **at)
+    return [curve, point]
+
+
+def _mark_base(base: float, colour: str) -> dict:
+    line = {"color": colour, "width": 1.2, "dash": "dot"}
+    return {"type": "line", "yref": "paper", "x0": base, "x1": base, "y0": 0, "y1": 1, "line": line}
 
 
 def _choose_ticks(limits: np.ndarray) -> dict:

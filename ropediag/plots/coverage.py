@@ -20,14 +20,14 @@ def plot_coverage(compared: xr.Dataset) -> go.Figure:
     go.Figure
         For each setting a dashed line (pretraining), a solid one (tuning too), and bars if it has a target.
     """
-    figure = go.Figure()
+    traces: list[go.Scatter | go.Bar] = []
     pairs = compared.pair.values.astype("int32")
     for index, name in enumerate(map(str, compared.setting.values)):
-        setting, colour = compared.sel(setting=name), COLOURS[index % len(COLOURS)]
-        shared = {"x": pairs, "name": name, "legendgroup": name}
+        setting, colour = compared.isel(setting=index), COLOURS[index % len(COLOURS)]
         wide = line_width(index, compared.sizes["setting"])
+        shared = {"x": pairs, "name": name, "legendgroup": name}
         for variable, dash, width in (("pretrain_coverage", "dash", 1.5), ("coverage", "solid", wide)):
-            figure.add_scatter(
+            line = go.Scatter(
                 y=setting[variable].values.astype("float32"),
                 mode="lines",
                 line={"color": colour, "dash": dash, "width": width},
@@ -35,15 +35,17 @@ def plot_coverage(compared: xr.Dataset) -> go.Figure:
                 hovertemplate=f"pair %{{x}}: {setting[variable].attrs['long_name']} %{{y:.2f}}",
                 **shared,
             )
-        if np.isfinite(setting.new_fraction).any():
-            figure.add_bar(
+            traces.append(line)
+        if np.isfinite(setting.new_fraction.values).any():
+            bar = go.Bar(
                 y=setting.new_fraction.values.astype("float32"),
-                marker={"color": colour, "opacity": 0.45, "line_width": 0},
+                marker={"color": colour, "opacity": 0.45, "line": {"width": 0}},
                 showlegend=False,
                 hovertemplate=f"pair %{{x}}: {setting.new_fraction.attrs['long_name']} %{{y:.2f}}",
                 **shared,
             )
-    return figure.update_layout(
+            traces.append(bar)
+    layout = go.Layout(
         template=TEMPLATE,
         height=340,
         barmode="overlay",
@@ -51,3 +53,4 @@ def plot_coverage(compared: xr.Dataset) -> go.Figure:
         xaxis={"title": compared.pair.attrs["long_name"]},
         yaxis={"title": "share of a turn", "range": [0, 1.05]},
     )
+    return go.Figure(traces, layout)
