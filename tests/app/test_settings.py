@@ -1,9 +1,9 @@
 """Settings in the URL: what is read, how they are named, and which field an error belongs to."""
 
 import pytest
+
 from ropediag.app.calculator import PRESETS
 from ropediag.app.settings import Fault, list_predictions, name_settings, predict_setting, read_settings
-
 from ropediag.errors import ConfigError
 from ropediag.prediction import predict
 

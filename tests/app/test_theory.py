@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from ropediag.app.calculator import PRESETS
 
+from ropediag.app.calculator import PRESETS
 from tests.app.browsing import read_fields, read_trace, wait_drawn
 
 TUNED = "pretrain-10000_train-4096_base-1e6_tune-4096_rotary-128_target-131072"
@@ -140,7 +140,7 @@ def test_the_code_of_a_figure_runs(page, theory) -> None:
     page.goto(f"{theory}?settings={TUNED}*base-10000_train-128_rotary-64_rule-yarn_factor-2")
     wait_drawn(page, *PANELS)
     for panel in PANELS:
-        code = page.locator(f"[id*=code][id*={panel}]").text_content()
+        code = page.locator(f"pre[id*={panel}]").text_content()
         *lines, last = code.splitlines()
         known: dict = {}
         exec("\n".join([*lines, f"figure = {last}"]), known)
