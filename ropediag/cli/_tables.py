@@ -28,14 +28,11 @@ def make_folder(folder: Path) -> Path:
 
 def write_tables(found: "xr.Dataset", folder: Path, name: str) -> list[Path]:
     """Write NAME-AXIS-AXIS.csv for each combination of axes: one row a cell, a column for every variable."""
-    by_axes: dict[tuple[str, ...], list[str]] = {}
-    for variable, values in found.data_vars.items():
-        by_axes.setdefault(tuple(map(str, values.dims)), []).append(str(variable))
+    from ropediag.analysis.tables import list_tables
+
     paths = []
-    for axes, variables in by_axes.items():
+    for axes, table in list_tables(found).items():
         path = folder / f"{'-'.join([name, *axes])}.csv"
-        chosen = found[variables] if axes else found[variables].expand_dims("row")
-        table = chosen.to_dataframe(dim_order=list(axes) or ["row"]).reset_index()
-        (table if axes else table.drop(columns="row")).to_csv(path, index=False)
+        table.to_csv(path, index=False)
         paths.append(path)
     return paths

@@ -6,10 +6,22 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-COLOURS = {"before": "#5e3c99", "past": "#e66101", "nll": "#1a1a1a", "nll_windowed": "#8c8c8c"}
-BANDS = {"before": "rgba(94, 60, 153, 0.25)", "past": "rgba(230, 97, 1, 0.22)", "excess": "#e6e6e6"}
+from ropediag.plots.style import (
+    BEFORE,
+    BEFORE_BAND,
+    FAINT,
+    INK,
+    LINE,
+    PAPER,
+    PAST,
+    PAST_BAND,
+    SHADE,
+    TEMPLATE,
+)
+
+COLOURS = {"before": BEFORE, "past": PAST, "nll": INK, "nll_windowed": FAINT}
+BANDS = {"before": BEFORE_BAND, "past": PAST_BAND, "excess": SHADE}
 DASHES = {"train_len": "dash", "predicted_limit": "dot", "measured_limit": "solid"}
-INK, LINE, ZERO, GRID = "#1a1a1a", "#4d4d4d", "#bdbdbd", "#ececec"
 UPPER, LOWER = (0.46, 1.0), (0.0, 0.36)  # of the drawing area: partial logits, loss
 INSIDE, HEADER, BOTTOM, ROW = 504, 84, 54, 19  # pixels: both panels; title and legend; axis; one label
 
@@ -83,7 +95,7 @@ def _draw_marks(figure: go.Figure, breakdown: xr.Dataset) -> int:
     known = [name for name in DASHES if math.isfinite(float(breakdown[name]))]
     if math.isfinite(low):
         for panel in ("y", "y2"):
-            shade = {"type": "rect", "fillcolor": "rgba(0, 0, 0, 0.16)", "line_width": 0}
+            shade = {"type": "rect", "fillcolor": SHADE, "line_width": 0}
             figure.add_shape(**_stretch(low, high, panel), **shade)
     middle = 10 ** (sum(_axis_range(breakdown)) / 2)  # labels stand on the side of a mark with more room,
     values = {float(breakdown[name]) for name in known}  # in an order in which they cross few other marks
@@ -105,7 +117,7 @@ def _draw_marks(figure: go.Figure, breakdown: xr.Dataset) -> int:
             yref="paper",
             yanchor="bottom",
             yshift=ROW * line,
-            bgcolor="white",
+            bgcolor=PAPER,
             borderpad=0,
             showarrow=False,
         )
@@ -122,21 +134,13 @@ def _lay_out(figure: go.Figure, breakdown: xr.Dataset, labels: int) -> None:
     """Set axes, title and legends; every text that describes data is read from the arrays."""
     attrs, mean, std, loss = breakdown.attrs, breakdown.past_mean, breakdown.past_std, breakdown.nll
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
-    axis = {
-        "showline": True,
-        "linecolor": LINE,
-        "gridcolor": GRID,
-        "zerolinecolor": ZERO,
-        "title_font_size": 14,
-    }
+    axis = {"title_font_size": 14}
     top = HEADER + labels * ROW
     figure.update_layout(
         width=800,
         height=top + INSIDE + BOTTOM,
         margin={"t": top, "b": BOTTOM, "l": 70, "r": 20},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
-        font={"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
+        template=TEMPLATE,
         title={"text": _title(attrs), "x": 0.01, "y": 1, "yanchor": "top", "pad_t": 14, "font_size": 16},
         legend={**legend, "y": 1 + (labels * ROW + 3) / INSIDE, "orientation": "v", "tracegroupgap": 0},
         legend2={**legend, "y": LOWER[1]},

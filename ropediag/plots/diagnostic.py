@@ -1,7 +1,8 @@
 """Any diagnostic as a figure: a curve where it has one axis, a map where it has more.
 
-The last axis of the variable that a diagnostic shows runs across; all others together run down, one row
-for each of their combinations. Texts are read from the arrays.
+The last axis of a variable runs across and all others together down, one row for each of their combinations.
+Pairs are the exception: they run down, slow ones below, and the heads across, since a model has many heads.
+Texts are read from the arrays.
 """
 
 import textwrap
@@ -11,89 +12,138 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-SCALE = "Purples"
-DIVERGING = "PuOr"
-INK, LINE, GRID = "#1a1a1a", "#5e3c99", "#ececec"
-ROW, LEAST, MOST = 9, 220, 900  # pixels: one row of a map; least and largest height of the drawing area
+from ropediag.plots.style import LINE, PAST, TEMPLATE, pickable, scale_colours
+
+ROW, LEAST, MOST = 9, 240, 900  # pixels: one row of a map; least and largest height of the drawing area
+TICKS = 17  # labels along an axis, at most
+DOWN = "pair"  # the axis that runs down although it comes last
 
 
-def plot_diagnostic(measured: xr.Dataset, variable: str | None = None) -> go.Figure:
+def plot_diagnostic(
+    measured: xr.Dataset, variable: str | None = None, critical_pair: xr.DataArray | None = None
+) -> go.Figure:
     """Draw one variable of a diagnostic.
 
     Parameters
     ----------
     measured : what a ``ropediag.analysis.diagnostic.Diagnostic`` returned
     variable : which one; the one it shows if None
+    critical_pair : (layer) first pair past the critical dimension, drawn as a line into a map of pairs
 
     Returns
     -------
     go.Figure
+        Single cells of a map can be picked: ``layout.meta`` names their layer, head, pair or lag.
     """
-    array = measured[variable or measured.attrs["shows"]]
-    values = array.astype(float)
-    across = str(array.dims[-1])
-    figure = go.Figure(_draw_curve(values) if array.ndim == 1 else _draw_map(values))
-    height = LEAST + 60 if array.ndim == 1 else int(np.clip(ROW * _row_count(array), LEAST, MOST))
-    question = "<br>".join(textwrap.wrap(measured.attrs["question"], 90))
-    figure.update_layout(
+    array = measured[variable or measured.attrs["shows"]].astype("float32")
+    question = "<br>".join(textwrap.wrap(measured.attrs.get("question", ""), 90))
+    figure = _draw_curve(array) if array.ndim == 1 else _draw_map(array, critical_pair)
+    height = LEAST if array.ndim == 1 else int(np.clip(ROW * figure.data[0].z.shape[0], LEAST, MOST))
+    return figure.update_layout(
+        template=TEMPLATE,
         title={"text": question, "x": 0.01, "font_size": 15},
         width=860,
         height=height + 140,
-        margin={"t": 80, "l": 90, "r": 20, "b": 60},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
-        font={"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
-        xaxis={"title": _axis_title(array, across), "gridcolor": GRID},
-        yaxis={"title": _title(array) if array.ndim == 1 else " . ".join(map(str, array.dims[:-1]))},
+        margin_t=80,
     )
+
+
+def _draw_curve(array: xr.DataArray) -> go.Figure:
+    (dim,) = map(str, array.dims)
+    x = array[dim].values
+    figure = go.Figure(go.Scatter(x=x, y=array.values, mode="lines+markers", name=_title(array)))
+    meta = pickable({dim: x}, numbered=False)
+    return figure.update_layout(meta=meta, xaxis_title=_title(array[dim]), yaxis_title=_title(array))
+
+
+def _draw_map(array: xr.DataArray, critical_pair: xr.DataArray | None) -> go.Figure:
+    """Stack all axes but one; around zero the colours go two ways."""
+    alone = str(array.dims[-1])
+    stacked = [str(dim) for dim in array.dims[:-1]]
+    values = array.values.reshape(-1, array.shape[-1])
+    steps = np.meshgrid(*(array[dim].values for dim in stacked), indexing="ij")
+    many = {dim: labels.ravel() for dim, labels in zip(stacked, steps, strict=True)}
+    one = {alone: array[alone].values}
+    across, down = (many, one) if alone == DOWN else (one, many)
+    z = values.T if alone == DOWN else values
+    finite = z[np.isfinite(z)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    place = f"{_axis_name(across)} %{{x}}, {_axis_name(down)} %{{y}}"
+    figure = go.Figure(
+        go.Heatmap(
+            x=np.arange(z.shape[1], dtype=np.int32),
+            y=np.arange(z.shape[0], dtype=np.int32),
+            z=z,
+            colorbar={"title": {"text": _short_title(array), "side": "top"}, "thickness": 14},
+            hovertemplate=f"{place}<br>%{{z:.4g}}<extra></extra>",
+            **scale_colours(low, high),
+        )
+    )
+    figure.update_layout(
+        meta=pickable(across, down),
+        xaxis={"title": {"text": _axis_title(array, across)}, **_label_steps(across)},
+        yaxis={"title": {"text": _axis_title(array, down)}, "autorange": "reversed", **_label_steps(down)},
+    )
+    if critical_pair is not None and alone == DOWN and "layer" in many:
+        figure.add_trace(_draw_critical(critical_pair, many["layer"], one[DOWN]))
     return figure
 
 
-def _draw_curve(array: xr.DataArray) -> go.Scatter:
-    x = _coordinate(array, str(array.dims[0]))
-    return go.Scatter(x=x, y=array.values, mode="lines+markers", line={"color": LINE}, name=_title(array))
-
-
-def _draw_map(array: xr.DataArray) -> go.Heatmap:
-    """Stack all axes but the last one; around zero the colours go two ways."""
-    finite = array.values[np.isfinite(array.values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    signed = low < 0 < high
-    reach = max(-low, high)
-    down = [str(dim) for dim in array.dims[:-1]]
-    rows = array.stack(row=down)
-    labels = [" . ".join(map(_label, index)) for index in rows.row.values]
-    return go.Heatmap(
-        x=[_label(value) for value in _coordinate(array, str(array.dims[-1]))],
-        y=labels,
-        z=rows.transpose("row", array.dims[-1]).values,
-        zmin=-reach if signed else low,
-        zmax=reach if signed else high,
-        colorscale=DIVERGING if signed else SCALE,
-        colorbar={"title": {"text": "<br>".join(textwrap.wrap(_title(array), 24))}},
-        hovertemplate=f"{' . '.join(down)} %{{y}}<br>{array.dims[-1]} %{{x}}<br>%{{z:.4g}}<extra></extra>",
+def _draw_critical(critical_pair: xr.DataArray, layers: np.ndarray, pairs: np.ndarray) -> go.Scatter:
+    """A line above the critical pair of each layer: pairs below it made no full turn in pretraining."""
+    critical = critical_pair.sel(layer=layers).values
+    height = np.where(critical >= 0, np.searchsorted(pairs, critical) - 0.5, np.nan)
+    edges = np.arange(len(layers))[:, None] + np.array([-0.5, 0.5])
+    return go.Scatter(
+        x=edges.ravel().astype("float32"),
+        y=np.repeat(height, 2).astype("float32"),
+        mode="lines",
+        line={"color": PAST, "width": 2.5, "dash": "dash"},
+        name="critical pair",
+        showlegend=True,
+        hoverinfo="skip",
     )
 
 
+def _label_steps(axis: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Label some of the steps of an axis, where the outer of its parts changes if it has several."""
+    names, labels = list(axis), list(zip(*axis.values(), strict=True))
+    places = list(range(len(labels)))
+    if len(names) > 1 and len(labels) > TICKS:
+        outer = axis[names[0]]
+        places = [step for step in places if step == 0 or outer[step] != outer[step - 1]]
+    places = places[:: -(-len(places) // TICKS)]
+    text = [" . ".join(map(_label, labels[step])) for step in places]
+    return {
+        "tickmode": "array",
+        "tickvals": np.array(places, np.int32),
+        "ticktext": text,
+        "showgrid": False,
+        "zeroline": False,
+        "linecolor": LINE,
+    }
+
+
+def _axis_name(axis: dict[str, np.ndarray]) -> str:
+    return " . ".join(name.replace("query_head", "head").replace("_", " ") for name in axis)
+
+
+def _axis_title(array: xr.DataArray, axis: dict[str, np.ndarray]) -> str:
+    return _title(array[next(iter(axis))]) if len(axis) == 1 else _axis_name(axis)
+
+
 def _label(value: Any) -> str:
-    """A coordinate's value as a category of an axis."""
     return value if isinstance(value, str) else f"{value:,.10g}"
 
 
-def _row_count(array: xr.DataArray) -> int:
-    return int(np.prod([array.sizes[dim] for dim in array.dims[:-1]]))
-
-
-def _coordinate(array: xr.DataArray, dim: str) -> np.ndarray:
-    return array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
-
-
-def _axis_title(array: xr.DataArray, dim: str) -> str:
-    attrs = array[dim].attrs if dim in array.coords else {}
-    unit = attrs.get("units", "1")
-    return attrs.get("long_name", dim) + ("" if unit == "1" else f" ({unit})")
-
-
 def _title(array: xr.DataArray) -> str:
-    unit = array.attrs["units"]
-    return array.attrs["long_name"] + ("" if unit == "1" else f" ({unit})")
+    unit = array.attrs.get("units", "1")
+    text = str(array.attrs.get("long_name", array.name)) + ("" if unit == "1" else f" ({unit})")
+    return "<br>".join(textwrap.wrap(text, 44))
+
+
+def _short_title(array: xr.DataArray) -> str:
+    """Name and unit, narrow enough for above a colour bar."""
+    unit = array.attrs.get("units", "1")
+    words = str(array.name).replace("_", " ") + ("" if unit == "1" else f" ({unit})")
+    return "<br>".join(textwrap.wrap(words, 14))

@@ -4,7 +4,7 @@ Figures are drawn for a light page. ``DARK`` is a table of their colours: a page
 its entry, in the browser, so that a figure is computed and sent once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -78,19 +78,23 @@ TEMPLATE = go.layout.Template(
 
 
 def pickable(
-    columns: Mapping[str, Sequence[Any]] | None = None, rows: Mapping[str, Sequence[Any]] | None = None
+    columns: Mapping[str, Iterable[Any]],
+    rows: Mapping[str, Iterable[Any]] | None = None,
+    *,
+    numbered: bool = True,
 ) -> dict[str, Any]:
     """Say what a figure's columns and rows stand for, as its ``layout.meta``, for whoever takes clicks.
 
     Parameters
     ----------
-    columns, rows : axis of the data (``layer``, ``query_head``, ``pair``, ``lag``) -> its value for each step
-        across, or down, of the figure's first trace
+    columns, rows : axis of the data (``layer``, ``query_head``, ``pair``, ``lag``) -> its value at each step
+        across, or down
+    numbered : whether x and y are the steps 0, 1, 2, ..., as of a map; otherwise a step is a point of a curve
     """
-    return {"columns": _plain(columns or {}), "rows": _plain(rows or {})}
+    return {"map": numbered, "columns": _plain(columns), "rows": _plain(rows or {})}
 
 
-def _plain(axis: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+def _plain(axis: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
     return {
         name: [getattr(value, "item", lambda value=value: value)() for value in values]
         for name, values in axis.items()

@@ -1,0 +1,131 @@
+// What runs in the browser: the URL is the state; clicks and controls change it, panels follow it.
+(() => {
+    const MARK = "#0ca678"; // the selected place on a map, on light and on dark
+    const CLEAR = "rgba(0,0,0,0)";
+    const EMPTY = {
+        data: [],
+        layout: { xaxis: { visible: false }, yaxis: { visible: false }, paper_bgcolor: CLEAR, plot_bgcolor: CLEAR },
+    };
+    const skip = () => window.dash_clientside.no_update;
+    const fields = (search) => Object.fromEntries(new URLSearchParams(search || ""));
+    const query = (values) => {
+        const kept = Object.entries(values).filter(([, value]) => value !== null && value !== "");
+        return kept.length ? "?" + new URLSearchParams(kept).toString() : "";
+    };
+    const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+    const triggered = () => (window.dash_clientside.callback_context.triggered[0] || {}).prop_id || "";
+
+    // Replace every colour of a figure by its entry for dark pages; all else stays as it is.
+    const darken = (value, table) => {
+        if (typeof value === "string") return table[value] || value;
+        if (Array.isArray(value)) return value.map((one) => darken(one, table));
+        if (value && typeof value === "object" && !ArrayBuffer.isView(value) && value.bdata === undefined)
+            return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, darken(one, table)]));
+        return value;
+    };
+
+    const find = (axis, selection) => {
+        const names = Object.keys(axis || {});
+        if (!names.length) return -1;
+        const count = axis[names[0]].length;
+        for (let step = 0; step < count; step++)
+            if (names.every((name) => String(axis[name][step]) === String(selection[name]))) return step;
+        return -1;
+    };
+
+    // Outline the selected cell of a map whose columns and rows are numbered 0, 1, 2, ...
+    const mark = (layout, selection) => {
+        const meta = layout.meta || {};
+        if (!meta.map || !selection) return [];
+        const column = find(meta.columns, selection), row = find(meta.rows, selection);
+        if (column < 0 || row < 0) return [];
+        const line = { color: MARK, width: 2 };
+        const cross = { type: "line", line: { color: MARK, width: 1, dash: "dot" }, layer: "above" };
+        return [
+            { type: "rect", x0: column - 0.5, x1: column + 0.5, y0: row - 0.5, y1: row + 0.5, line, layer: "above" },
+            { ...cross, xref: "paper", x0: 0, x1: 1, y0: row, y1: row },
+            { ...cross, yref: "paper", y0: 0, y1: 1, x0: column, x1: column },
+        ];
+    };
+
+    window.dash_clientside = window.dash_clientside || {};
+    window.dash_clientside.ropediag = {
+        // Give a panel the fields it uses, if they changed.
+        need(selection, uses, before) {
+            if (!selection || !uses) return skip();
+            const names = uses.includes("capture") ? [...uses, "stamp"] : uses;
+            const now = Object.fromEntries(
+                names.filter((name) => selection[name] !== undefined).map((name) => [name, selection[name]])
+            );
+            return same(now, before) ? skip() : now;
+        },
+
+        // Colours of the page, and the mark of the selection, on a figure as the server drew it. The toggle says
+        // that the scheme changed; what it is now, the page itself says.
+        dress(figure, toggled, selection, dark) {
+            if (!figure) return EMPTY;
+            const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
+            const dressed = scheme === "dark" ? darken(figure, dark) : { ...figure, layout: { ...figure.layout } };
+            dressed.layout.shapes = [...(dressed.layout.shapes || []), ...mark(figure.layout, selection)];
+            return dressed;
+        },
+
+        // A click on a figure: what the clicked column and row stand for goes into the URL.
+        pick(clicks, figures, leads, path, search) {
+            const nothing = clicks.map(() => skip());
+            const cleared = clicks.map(() => null);
+            const index = clicks.findIndex((click, step) => click && click.points && figures[step]);
+            if (index < 0) return [skip(), skip(), nothing];
+            const point = clicks[index].points[0];
+            const meta = figures[index].layout.meta || {};
+            const changes = {};
+            for (const [axis, value] of [[meta.columns, point.x], [meta.rows, point.y]]) {
+                const step = meta.map ? Math.round(value) : point.pointNumber;
+                for (const [name, values] of Object.entries(axis || {}))
+                    if (values[step] !== undefined) changes[name] = String(values[step]);
+            }
+            if (!Object.keys(changes).length) return [skip(), skip(), cleared];
+            return [leads[index] || path, query({ ...fields(search), ...changes }), cleared];
+        },
+
+        // A control was used: its value goes into the URL.
+        choose(...given) {
+            const [search, selection, defaults, ids, choices] = given.slice(-5).reverse();
+            const place = given.slice(0, -5);
+            if (!selection) return skip();
+            const url = fields(search), changes = {};
+            ["capture", "layer", "query_head", "pair"].forEach((name, step) => {
+                const value = place[step];
+                if (value !== null && value !== undefined && value !== selection[name]) changes[name] = value;
+            });
+            ids.forEach((id, step) => {
+                const value = choices[step], now = url[id.field] === undefined ? defaults[step] : url[id.field];
+                if (value !== null && value !== undefined && now !== null && value !== now) changes[id.field] = value;
+            });
+            return Object.keys(changes).length ? query({ ...url, ...changes }) : skip();
+        },
+
+        // Links of the navigation carry the selection.
+        link(search, path, ids) {
+            return [ids.map((id) => id.path + (search || "")), ids.map((id) => id.path === path)];
+        },
+
+        // What the copy button copies: the whole URL.
+        copy_link(clicks, href) {
+            return href;
+        },
+
+        // The picture of a figure, as it is on a light page.
+        picture(png, svg, figure, id) {
+            const format = triggered().includes('"svg"') ? "svg" : "png";
+            const graph = [...document.querySelectorAll(".dash-graph")].find((one) => one.id.includes(`"${id.panel}"`));
+            const drawn = graph && graph.querySelector(".js-plotly-plot");
+            if (figure && drawn) {
+                const size = { width: drawn.offsetWidth, height: drawn.offsetHeight };
+                const layout = { ...figure.layout, ...size };
+                window.Plotly.downloadImage({ data: figure.data, layout }, { format, ...size, scale: 2, filename: id.panel });
+            }
+            return false;
+        },
+    };
+})();

@@ -1,0 +1,127 @@
+"""How panels, parts and choices look: a card around a figure, with exports, code and explanation."""
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+from ropediag.plots import SHOW_CONFIG
+
+from .page import Choice, Panel, Part
+
+GRAPH_CONFIG = {
+    **SHOW_CONFIG,
+    "responsive": True,
+    "modeBarButtonsToRemove": ["toImage", "select2d", "lasso2d", "autoScale2d"],
+}
+
+
+def show_panel(panel: Panel) -> html.Section:
+    """Place a panel: title and buttons, the figure, and below it what it asks."""
+    name = panel.name
+    card = dmc.Paper(
+        [
+            dcc.Store(id={"type": "uses", "panel": name}, data=list(panel.uses)),
+            dcc.Store(id={"type": "need", "panel": name}),
+            dcc.Store(id={"type": "leads", "panel": name}, data=panel.leads_to),
+            dcc.Download(id={"type": "download", "panel": name}),
+            dmc.Group(
+                [dmc.Title(panel.title, order=2, size="h4"), _show_exports(name)],
+                justify="space-between",
+                wrap="wrap",
+                gap="xs",
+            ),
+            html.Div(id={"type": "message", "panel": name}, role="status"),
+            dcc.Loading(
+                [
+                    dcc.Store(id={"type": "figure", "panel": name}),
+                    dcc.Graph(
+                        id={"type": "graph", "panel": name},
+                        config=GRAPH_CONFIG,
+                        responsive=True,
+                        style={"height": panel.height},
+                    ),
+                ],
+                delay_show=400,
+                overlay_style={"visibility": "visible", "opacity": 0.6},
+            ),
+            dmc.Text(id={"type": "explain", "panel": name}, size="sm", c="dimmed"),
+        ],
+        withBorder=True,
+        p="md",
+        className="panel",
+    )
+    return html.Section(card, **{"aria-label": panel.title})
+
+
+def _show_exports(name: str) -> dmc.Group:
+    """Buttons: the picture as PNG and SVG, the numbers as CSV, the code."""
+    buttons = [
+        dmc.Button(
+            label,
+            id={"type": "export", "panel": name, "format": label.lower()},
+            size="compact-xs",
+            variant="default",
+        )
+        for label in ("PNG", "SVG", "CSV")
+    ]
+    code = dmc.Popover(
+        [
+            dmc.PopoverTarget(dmc.Button("Python", size="compact-xs", variant="default")),
+            dmc.PopoverDropdown(
+                [
+                    dmc.Group(
+                        [
+                            dmc.Text("The same figure in a notebook", size="sm", fw=600),
+                            dcc.Clipboard(target_id={"type": "code", "panel": name}, title="Copy the code"),
+                        ],
+                        justify="space-between",
+                    ),
+                    dmc.Code("", id={"type": "code", "panel": name}, block=True),
+                ]
+            ),
+        ],
+        width=620,
+        position="bottom-end",
+        withArrow=True,
+        shadow="md",
+        keepMounted=True,
+    )
+    return dmc.Group([*buttons, code], gap=6)
+
+
+def show_part(part: Part) -> html.Div:
+    """Place a part: it fills itself."""
+    return html.Div(
+        [
+            dcc.Store(id={"type": "uses", "panel": part.name}, data=list(part.uses)),
+            dcc.Store(id={"type": "need", "panel": part.name}),
+            dcc.Loading(html.Div(id={"type": "part", "panel": part.name}), delay_show=400),
+        ]
+    )
+
+
+def show_choice(choice: Choice) -> Any:
+    """Place a choice."""
+    name = f"choice-{choice.field}"
+    return html.Div(
+        [
+            dcc.Store(id={"type": "uses", "panel": name}, data=[*choice.uses, choice.field]),
+            dcc.Store(id={"type": "need", "panel": name}),
+            dcc.Store(id={"type": "default", "field": choice.field}),
+            dmc.Select(
+                id={"type": "choice", "field": choice.field},
+                label=choice.label,
+                searchable=True,
+                allowDeselect=False,
+                size="xs",
+                w=choice.width,
+                comboboxProps={"zIndex": 400},
+            ),
+        ]
+    )
+
+
+def show_message(text: str, colour: str = "orange", title: str | None = None) -> dmc.Alert:
+    """Say what is missing and what to do."""
+    return dmc.Alert(text, title=title, color=colour, variant="light", my="xs")

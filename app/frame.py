@@ -1,0 +1,131 @@
+"""The frame around every page: brand, the controls of the selection, navigation, light and dark."""
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+from ropediag.errors import RopediagError
+from ropediag.plots.style import DARK
+
+from .page import Page
+from .view import View
+
+PLACE_CONTROLS = {"capture": "Capture", "layer": "Layer", "query_head": "Head", "pair": "Pair"}
+WIDTHS = {"capture": 250, "layer": 76, "query_head": 76, "pair": 190}
+REFRESH = 5_000  # milliseconds between two looks at a capture that grows
+THEME = {
+    "primaryColor": "violet",
+    "fontFamily": "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif",
+    "headings": {"fontFamily": "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"},
+}
+
+
+def lay_out_frame(pages: list[Page]) -> dmc.MantineProvider:
+    """Build what stays on the screen, and the stores that pages share."""
+    return dmc.MantineProvider(
+        [
+            dcc.Location(id="url", refresh=False),
+            dcc.Store(id="selection"),
+            dcc.Store(id="dark", data=DARK),
+            dcc.Interval(id="tick", interval=REFRESH),
+            html.A("Skip to the page", href="#page", className="skip"),
+            dmc.AppShell(
+                [
+                    dmc.AppShellHeader(_show_header(), px="md"),
+                    dmc.AppShellNavbar(_show_navigation(pages), p="xs"),
+                    dmc.AppShellMain(html.Div(id="page", tabIndex=-1)),
+                ],
+                header={"height": 64},
+                navbar={"width": 168, "breakpoint": "sm", "collapsed": {"mobile": False}},
+                padding="md",
+            ),
+        ],
+        theme=THEME,
+        defaultColorScheme="auto",
+    )
+
+
+def _show_header() -> dmc.Group:
+    controls = [
+        dmc.Select(
+            id=f"select-{field}",
+            label=label,
+            size="xs",
+            w=WIDTHS[field],
+            allowDeselect=False,
+            searchable=True,
+            comboboxProps={"zIndex": 400},
+            classNames={"root": "control"},
+        )
+        for field, label in PLACE_CONTROLS.items()
+    ]
+    scheme = dmc.ColorSchemeToggle(
+        id="scheme",
+        lightIcon="\u263e",
+        darkIcon="\u2600",
+        size="lg",
+        variant="default",
+        **{"aria-label": "Switch between light and dark"},
+    )
+    link = dcc.Clipboard(id="copy-link", title="Copy a link to this view", className="copy-link")
+    return dmc.Group(
+        [
+            html.A([html.Span("rope", className="brand-rope"), "diag"], href="/", className="brand"),
+            dmc.Group(controls, gap="xs", wrap="nowrap"),
+            dmc.Group([link, scheme], gap="xs", wrap="nowrap", ml="auto"),
+        ],
+        h="100%",
+        wrap="nowrap",
+        gap="lg",
+    )
+
+
+def _show_navigation(pages: list[Page]) -> html.Nav:
+    return html.Nav(
+        [
+            dmc.NavLink(
+                id={"type": "link", "path": page.path},
+                label=page.title,
+                href=page.path,
+                variant="light",
+                py=6,
+            )
+            for page in pages
+        ],
+        **{"aria-label": "Pages"},
+    )
+
+
+def show_page(page: Page) -> list[Any]:
+    """Build a page: its heading, its sentence, and what it holds."""
+    return [
+        dmc.Title(page.title, order=1, size="h2"),
+        dmc.Text(page.purpose, c="dimmed", mb="md"),
+        page.layout(),
+    ]
+
+
+def show_nowhere(pages: list[Page]) -> list[Any]:
+    """Say that a URL names no page."""
+    return [
+        dmc.Title("No such page", order=1, size="h2"),
+        dmc.Text(["There are: ", ", ".join(f"{page.title} ({page.path})" for page in pages), "."]),
+    ]
+
+
+def list_place_options(view: View) -> dict[str, list[dict[str, str]]]:
+    """List what the controls of the header offer: captures, and the places in the selected one."""
+    captures = view.desk.entries("capture")
+    offered = {"capture": [{"value": name, "label": name} for name in captures]}
+    try:
+        capture, periods = view.capture, view.periods
+    except RopediagError:
+        return offered
+    for axis in ("layer", "query_head"):
+        offered[axis] = [{"value": str(one), "label": str(one)} for one in capture.values(axis).tolist()]
+    offered["pair"] = [
+        {"value": str(pair), "label": f"{pair} (period {period:,.0f})" if period > 0 else str(pair)}
+        for pair, period in periods.items()
+    ]
+    return offered

@@ -1,0 +1,48 @@
+"""The memo: results and open files that were needed before, the oldest given up first."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import Any
+
+MEGABYTE = 2**20
+
+
+class Memo:
+    """Keeps what ``make`` returned, by key, up to a number of bytes; made once, also by two threads.
+
+    Parameters
+    ----------
+    limit : bytes that all results together may take
+    size : of one result, in bytes
+    """
+
+    def __init__(self, limit: int, size: Callable[[Any], int]) -> None:
+        self._limit, self._size = limit, size
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._making: dict[Hashable, Lock] = {}
+        self._lock = Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Give the result of this key, made now if it is not there."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+            turn = self._making.setdefault(key, Lock())
+        with turn:
+            with self._lock:
+                if key in self._kept:
+                    return self._kept[key][0]
+            made = make()
+            with self._lock:
+                self._kept[key] = made, self._size(made)
+                self._making.pop(key, None)
+                while sum(size for _, size in self._kept.values()) > self._limit and len(self._kept) > 1:
+                    self._kept.popitem(last=False)
+        return made
+
+
+def count_bytes(result: Any) -> int:
+    """Bytes of an array or a Dataset; a small number for anything else."""
+    return int(getattr(result, "nbytes", 4096))

@@ -1,0 +1,73 @@
+"""The server: the Dash app over one folder, and the safeguards of a page that only this machine may read."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output
+from flask import Response
+
+from .frame import lay_out_frame, show_nowhere, show_page
+from .page import find_pages
+from .view import Desk
+from .wiring import wire
+
+HOSTS = ("127.0.0.1", "localhost", "[::1]")
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+    "frame-ancestors 'none'"
+)
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>{%metas%}<title>{%title%}</title>{%favicon%}{%css%}</head>
+<body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
+</html>"""
+
+
+def make_app(folder: Path) -> Dash:
+    """Build the app over a folder of captures.
+
+    Parameters
+    ----------
+    folder : whose ``.h5`` files and ``.h5.partial`` folders are shown, and those one level below
+    """
+    dmc.pre_render_color_scheme()
+    app = Dash(
+        __name__,
+        title="ropediag",
+        update_title=None,
+        assets_folder=str(Path(__file__).parent / "assets"),
+        index_string=INDEX,
+        suppress_callback_exceptions=True,
+        serve_locally=True,
+        enable_mcp=False,
+    )
+    desk, pages = Desk(folder), find_pages()
+    app.layout = lay_out_frame(pages)
+    wire(app, desk, pages)
+    by_path = {page.path: page for page in pages}
+
+    @app.callback(Output("page", "children"), Input("url", "pathname"))
+    def open_page(path: str | None) -> list:
+        page = by_path.get(path or "/")
+        return show_page(page) if page else show_nowhere(pages)
+
+    app.server.config["TRUSTED_HOSTS"] = list(HOSTS)
+    app.server.after_request(_add_headers)
+    return app
+
+
+def _add_headers(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def serve(folder: Path, port: int, capture: str | None = None) -> None:
+    """Serve until interrupted, on this machine only."""
+    app = make_app(folder)
+    query = f"?capture={quote(capture)}" if capture else ""
+    print(f"ropediag: {folder} at http://127.0.0.1:{port}/{query}   (stop with Ctrl-C)", flush=True)
+    app.run(host="127.0.0.1", port=port, debug=False)

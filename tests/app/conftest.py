@@ -1,0 +1,70 @@
+"""A dashboard that really runs, and a real browser in front of it."""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ropediag.app.server import make_app
+from werkzeug.serving import make_server
+
+CAPTURES = Path(__file__).parents[2] / "captures"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Start a dashboard over a folder; gives its address."""
+    running = []
+
+    def start(folder: Path) -> str:
+        server = make_server("127.0.0.1", 0, make_app(folder).server, threaded=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in running:
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def address(serve: Callable[[Path], str]) -> str:
+    """The dashboard over the shipped example captures."""
+    return serve(CAPTURES)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator:
+    """A headless Chromium; without one the tests skip, unless ROPEDIAG_REQUIRE_TOOLS is set."""
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        if os.environ.get("ROPEDIAG_REQUIRE_TOOLS"):
+            pytest.fail("no Chromium: apt-get install chromium")
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium, address: str) -> Iterator:
+    """A fresh tab on the dashboard; console errors, and requests to anywhere else, fail the test."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, base_url=address)
+    tab = context.new_page()
+    complaints: list[str] = []
+    tab.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda request: _stays(request.url) or complaints.append(f"request to {request.url}"))
+    yield tab
+    context.close()
+    assert not complaints
+
+
+def _stays(url: str) -> bool:
+    return url.startswith(("http://127.0.0.1", "data:", "blob:"))

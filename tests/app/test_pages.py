@@ -1,0 +1,72 @@
+"""Every page opens, a click leads to the detail, and the selection survives reloads and going back."""
+
+import re
+
+import pytest
+from ropediag.app.page import find_pages
+
+from tests.app.browsing import click_cell, read_fields, read_trace, wait_drawn
+
+PAGES = [page.path for page in find_pages()]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_opens_without_a_console_error(page, path: str) -> None:
+    page.goto(path)
+    page.wait_for_selector("h1")
+    page.wait_for_load_state("networkidle")
+    assert page.locator("h1").count() == 1
+
+
+def test_a_cell_of_the_drift_map_leads_to_its_pair(page) -> None:
+    page.goto("/?capture=example-8192.h5")
+    wait_drawn(page, "drift-map")
+    click_cell(page, "drift-map", 6, 14)
+    page.wait_for_url(re.compile("/pairs"))
+    fields = read_fields(page)
+    assert (fields["layer"], fields["query_head"], fields["pair"]) == ("3", "0", "14")
+
+
+def test_the_back_button_takes_a_click_back(page) -> None:
+    page.goto("/pairs?capture=example-8192.h5&layer=0&query_head=0&pair=3")
+    wait_drawn(page, "pair-map")
+    click_cell(page, "pair-map", 3, 20)
+    page.wait_for_url(re.compile("pair=20"))
+    page.go_back()
+    page.wait_for_url(re.compile("pair=3"))
+    page.wait_for_function("document.querySelector('#select-pair').value.startsWith('3 ')")
+
+
+def test_the_selection_goes_with_the_reader_and_survives_a_reload(page) -> None:
+    page.goto("/?capture=example-8192.h5&layer=2&query_head=1&pair=17")
+    wait_drawn(page, "drift-map")
+    page.get_by_role("link", name="Pairs").click()
+    wait_drawn(page, "pair-map")
+    page.reload()
+    wait_drawn(page, "pair-map")
+    assert page.input_value("#select-layer") == "2"
+    assert page.input_value("#select-pair").startswith("17 ")
+
+
+def test_the_dark_page_has_dark_figures(page) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.goto("/?capture=example-8192.h5")
+    wait_drawn(page, "drift-map")
+    page.wait_for_function(
+        "document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor === '#242424'"
+    )
+
+
+def test_the_map_shows_the_numbers_of_the_analysis(page) -> None:
+    import numpy as np
+
+    from ropediag import open_capture
+    from ropediag.analysis.drift import measure_drift
+    from tests.app.conftest import CAPTURES
+
+    page.goto("/?capture=example-8192.h5")
+    wait_drawn(page, "drift-map")
+    with open_capture(CAPTURES / "example-8192.h5") as capture:
+        drift = measure_drift(capture).drift.values
+    shown = np.array(read_trace(page, "drift-map")["z"])
+    np.testing.assert_allclose(shown, drift.reshape(8, 32).T, rtol=1e-6)
