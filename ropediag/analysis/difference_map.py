@@ -16,13 +16,14 @@ from ropediag.errors import ConfigError
 CELLS = 70_000  # in a map: 32 layers x 32 heads x 64 pairs, and what 500 kB of data hold
 SHOWN = 0.995  # of the cells lie within the range of the colours
 HEAD = ("layer", "query_head")
+OUTER = (*HEAD, "kv_head", "side")  # axes that a map lays out one after the other
 LISTED = 5  # of the largest differences
 
 
 def choose_part(both: tuple[xr.Dataset, xr.Dataset], variable: str, at: Mapping[str, int]) -> dict[str, int]:
     """Say which layer, or which head, a map of a variable is of; empty where it is of all.
 
-    One head where two axes remain beside it, since a map has two; a layer where all of them are too many.
+    One head where two axes remain beside it, since a map has two; one layer where all are too many cells.
 
     Parameters
     ----------
@@ -37,11 +38,11 @@ def choose_part(both: tuple[xr.Dataset, xr.Dataset], variable: str, at: Mapping[
     if variable not in both[0]:
         raise ConfigError(f"there is no {variable!r}: choose from {', '.join(map(str, both[0]))}.")
     array = both[0][variable]
-    heads = [dim for dim in HEAD if dim in array.dims]
+    inner = [dim for dim in array.dims if dim not in OUTER]
     chosen: dict[str, int] = {}
-    for dim in heads:
+    for dim in (dim for dim in HEAD if dim in array.dims):
         cells = np.prod([size for other, size in array.sizes.items() if other not in chosen])
-        if array.ndim - len(heads) > 1 or cells > CELLS:
+        if len(inner) > 1 or cells > CELLS:
             held = array[dim].values.tolist()
             if at[dim] not in held:
                 raise ConfigError(f"{dim} {at[dim]} is not in both captures: they share {held}.")

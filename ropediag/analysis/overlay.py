@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from ropediag.analysis.limit import THRESHOLD
 from ropediag.errors import ConfigError
 
 LIMITS = ("train_len", "predicted_limit", "measured_limit", "measured_low", "measured_high")
@@ -38,7 +39,7 @@ def overlay_breakdowns(breakdowns: Mapping[str, xr.Dataset]) -> xr.Dataset:
         the training length; NaN throughout where a capture has no windowed loss. ``before_mean`` and
         ``past_mean`` (capture, query_point), logit, at ``query_position`` and ``query_multiple``.
         ``train_len``, ``predicted_limit``, ``measured_limit``, ``measured_low``, ``measured_high`` (capture):
-        tokens, NaN where there is none.
+        tokens, NaN where there is none. ``threshold``, nats, as attribute: of the excess, for the measured limit.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def overlay_breakdowns(breakdowns: Mapping[str, xr.Dataset]) -> xr.Dataset:
             ]
             units, meaning = MEANINGS[name]
             found[name] = (dims, _pad(rows), {"units": units, "long_name": meaning})
-    return xr.Dataset(found, {"capture": list(breakdowns)})
+    return xr.Dataset(found, {"capture": list(breakdowns)}, {"threshold": THRESHOLD})
 
 
 def overlay_drifts(drifts: Mapping[str, xr.Dataset], critical_pairs: Mapping[str, int | None]) -> xr.Dataset:
