@@ -1,7 +1,9 @@
 """How panels, parts and choices look: a card around a figure, with exports, code and explanation."""
 
+import math
 from typing import Any
 
+import dash_ag_grid as dag
 import dash_mantine_components as dmc
 from dash import dcc, html
 
@@ -122,6 +124,46 @@ def show_choice(choice: Choice) -> Any:
     )
 
 
+def show_fact(label: str, value: Any, unit: str, form: str = "{:,.0f}") -> html.Div:
+    """Show one number with its name and unit; ``none`` where it is None or NaN."""
+    known = value is not None and math.isfinite(float(value))
+    number = form.format(float(value)) if known else "none"
+    text = [dmc.Text(number, span=True, fw=700, size="lg"), f" {unit}" if known else ""]
+    return html.Div([dmc.Text(label, size="xs", c="dimmed"), dmc.Text(text, size="sm")])
+
+
 def show_message(text: str, colour: str = "orange", title: str | None = None) -> dmc.Alert:
     """Say what is missing and what to do."""
     return dmc.Alert(text, title=title, color=colour, variant="light", my="xs")
+
+
+def show_grid(
+    name: str, columns: list[dict[str, Any]], leads_to: str | None = None, height: str = "70vh"
+) -> Any:
+    """Place a table that sorts and filters; a row whose data has ``pick`` puts these fields into the URL.
+
+    Parameters
+    ----------
+    name : its id is ``{"type": "grid", "panel": name}``; fill ``rowData`` by a callback
+    columns : as ag-grid takes them
+    leads_to : path of the page that a row leads to; None stays
+    """
+    return html.Div(
+        [
+            dcc.Store(id={"type": "leads-grid", "panel": name}, data=leads_to),
+            dag.AgGrid(
+                id={"type": "grid", "panel": name},
+                columnDefs=columns,
+                defaultColDef={"filter": True, "sortable": True, "resizable": True},
+                dashGridOptions={
+                    "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
+                    "animateRows": False,
+                    "theme": {"function": "themeQuartz"},
+                    "suppressColumnVirtualisation": True,
+                },
+                csvExportParams={"fileName": f"{name}.csv"},
+                getRowId="params.data.id",
+                style={"height": height},
+            ),
+        ]
+    )

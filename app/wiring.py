@@ -121,6 +121,15 @@ def _wire_browser(app: Dash) -> None:
         prevent_initial_call=True,
     )
     clientside(
+        "pick_row",
+        *url,
+        Input({"type": "grid", "panel": ALL}, "selectedRows"),
+        State({"type": "leads-grid", "panel": ALL}, "data"),
+        State("url", "pathname"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    clientside(
         "choose",
         Output("url", "search", allow_duplicate=True),
         [Input(f"select-{field}", "value") for field in PLACE_CONTROLS],

@@ -48,6 +48,12 @@
         ];
     };
 
+    // Tables follow the colour scheme of the page.
+    const root = document.documentElement;
+    const tell = () => (root.dataset.agThemeMode = root.getAttribute("data-mantine-color-scheme") || "light");
+    new MutationObserver(tell).observe(root, { attributeFilter: ["data-mantine-color-scheme"] });
+    tell();
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
         // Give a panel the fields it uses, if they changed.
@@ -86,6 +92,14 @@
             }
             if (!Object.keys(changes).length) return [skip(), skip(), cleared];
             return [leads[index] || path, query({ ...fields(search), ...changes }), cleared];
+        },
+
+        // A row of a table was chosen: its fields go into the URL.
+        pick_row(chosen, leads, path, search) {
+            const index = chosen.findIndex((rows) => rows && rows.length && rows[0].pick);
+            if (index < 0) return [skip(), skip()];
+            const url = fields(search), now = { ...url, ...chosen[index][0].pick };
+            return same(url, now) && !leads[index] ? [skip(), skip()] : [leads[index] || path, query(now)];
         },
 
         // A control was used: its value goes into the URL.

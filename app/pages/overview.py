@@ -11,7 +11,7 @@ from ropediag.analysis.verdict import Verdict, judge_capture
 from ropediag.plots.breakdown import plot_breakdown
 from ropediag.plots.diagnostic import plot_diagnostic
 
-from ..cards import show_message, show_panel, show_part
+from ..cards import show_fact, show_message, show_panel, show_part
 from ..page import Page, Panel, Part
 from ..view import View
 
@@ -31,7 +31,7 @@ def _show_verdict(view: View) -> list:
         dmc.Group(
             [
                 dmc.Badge(headline, color=colour, size="xl", variant="filled", autoContrast=True),
-                *map(_show_fact, facts),
+                *(show_fact(*fact) for fact in facts),
             ],
             gap="xl",
             mb="sm",
@@ -53,17 +53,6 @@ def _word_headline(verdict: Verdict) -> tuple[str, str]:
     if verdict.drifts:
         return "Pairs drift", "orange.9"
     return "It holds", "green.9"
-
-
-def _show_fact(fact: tuple) -> html.Div:
-    label, value, unit = fact
-    number = "none" if value is None else f"{value:,.0f}"
-    return html.Div(
-        [
-            dmc.Text(label, size="xs", c="dimmed"),
-            dmc.Text([dmc.Text(number, span=True, fw=700, size="lg"), f" {unit}"], size="sm"),
-        ]
-    )
 
 
 VERDICT = Part("verdict", ("capture",), _show_verdict)

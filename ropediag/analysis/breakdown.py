@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.glance import Glance, glance
-from ropediag.errors import ConfigError
 from ropediag.schema import lag_edges
 from ropediag.store import Capture
 
@@ -57,9 +56,7 @@ def measure_breakdown(
     parts = {"layer": layer, "query_head": query_head}
     chosen = {name: value for name, value in parts.items() if value is not None}
     for name, value in chosen.items():
-        held = capture.values(name).tolist()
-        if value not in held:
-            raise ConfigError(f"{capture.path} holds no {name} {value}: it holds {held}.")
+        capture.place(name, value)  # or it says what there is
     found = glance(capture)
     span = found.measured.span if found.measured else LEAST_SPAN
     return xr.Dataset(

@@ -138,12 +138,16 @@ def assess_excursions(excursions: Excursions) -> Float[np.ndarray, "head pair"]:
 
     One-sided Student's t in each bin; the smallest p-value counts, times the number of bins tested.
     """
-    tested = excursions.freedom > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = (excursions.value[..., tested] - LEAST) / excursions.error[..., tested]
-    p = stats.t.sf(t, excursions.freedom[tested])
-    count = np.isfinite(p).sum(-1)
-    smallest = np.where(np.isfinite(p), p, 1.0).min(-1, initial=1.0)
+    smallest = np.ones(excursions.value.shape[:2])
+    count = np.zeros(excursions.value.shape[:2], dtype=int)
+    for freedom in np.unique(excursions.freedom[excursions.freedom > 0]):
+        tested = excursions.freedom == freedom
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = (excursions.value[..., tested] - LEAST) / excursions.error[..., tested]
+        known = ~np.isnan(t)
+        count += known.sum(-1)
+        largest = np.where(known, t, -np.inf).max(-1)  # of equal freedom the largest t has the smallest p
+        smallest = np.minimum(smallest, stats.t.sf(largest, freedom))
     return np.where(count > 0, np.minimum(smallest * count, 1.0), np.nan)
 
 
@@ -171,11 +175,13 @@ def find_onset(
     trained : tokens
     """
     lag, stop = excursions.lag, excursions.stop
-    bins = len(lag)
+    found, ever = np.full(outside.shape[:-1], np.nan), outside.any(-1)
+    outside, bins = outside[ever], len(lag)
     following = np.where(outside, np.arange(bins), bins)
-    following = np.minimum.accumulate(following[..., ::-1], axis=-1)[..., ::-1]
-    following = np.concatenate([following[..., 1:], np.full((*outside.shape[:-1], 1), bins)], axis=-1)
+    following = np.minimum.accumulate(following[:, ::-1], axis=-1)[:, ::-1]
+    following = np.concatenate([following[:, 1:], np.full((len(outside), 1), bins)], axis=-1)
     gap = np.append(lag, stop[-1])[following] - stop
     returns = (gap <= 2 * trained) | (following - np.arange(bins) <= 2)
-    stays = np.logical_and.accumulate((returns | ~outside)[..., ::-1], axis=-1)[..., ::-1] & outside
-    return np.where(stays.any(-1), lag[stays.argmax(-1)].astype(float), np.nan)
+    stays = np.logical_and.accumulate((returns | ~outside)[:, ::-1], axis=-1)[:, ::-1] & outside
+    found[ever] = np.where(stays.any(-1), lag[stays.argmax(-1)].astype(float), np.nan)
+    return found
