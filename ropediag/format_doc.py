@@ -74,6 +74,7 @@ _EXAMPLE_ROWS = (
 )
 _EXAMPLES_END = """
 The bundled model has base 10,000. The others were tuned from it at 128 tokens: `studies/models`.
+`example-study-scaling-law.h5` is no capture but the table of a study, a copy of the one in `studies/results`.
 """
 
 _CLOSING = """\

@@ -5,16 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from captures.make_examples import EXAMPLES
+from captures.make_examples import EXAMPLES, STUDY
 from ropediag.format_doc import describe_format
-from ropediag.store import open_capture
+from ropediag.store import is_study, open_capture, summarize
 
 FOLDER = Path(__file__).parents[1] / "captures"
-FILES = sorted(path.name for path in FOLDER.glob("example-*.h5"))
+FILES = sorted(
+    path.name
+    for path in FOLDER.glob("example-*.h5")
+    if not is_study(path) and summarize(path).attributes["kind"] == "capture"
+)
 
 
 def test_the_page_lists_the_files_and_the_script_makes_all_but_the_first():
-    listed = re.findall(r"^\| `(example-.*\.h5)`", describe_format(), re.MULTILINE)
+    listed = re.findall(r"^\| `(example-.*\.h5)` \|.*\d x \d", describe_format(), re.MULTILINE)
     assert sorted(listed) == FILES
     assert sorted(["example-8192.h5", *(f"{name}.h5" for name in EXAMPLES)]) == FILES
 
@@ -34,3 +38,9 @@ def test_an_example_is_complete_and_holds_what_its_row_says(name):
 
 def test_the_examples_stay_small():
     assert sum((FOLDER / name).stat().st_size for name in FILES) < 21e6
+
+
+def test_the_example_of_a_study_is_the_table_in_the_results():
+    table, copy = (FOLDER.parent / place for place in STUDY)
+    assert copy.read_bytes() == table.read_bytes()
+    assert f"`{copy.name}`" in describe_format()

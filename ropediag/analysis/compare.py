@@ -84,7 +84,9 @@ def measure_one(capture: Capture, name: str, **at: int) -> xr.Dataset:
     chosen = {dim: [label] for dim, label in at.items()}
     for dim, label in at.items():
         if label not in capture.values(dim):
-            raise ConfigError(f"{capture.path} holds no {dim} {label}: it holds {capture.values(dim).tolist()}.")
+            raise ConfigError(
+                f"{capture.path} holds no {dim} {label}: it holds {capture.values(dim).tolist()}."
+            )
     return capture[SCORES][held].sel(chosen).load().assign_attrs(labels | known)
 
 

@@ -1,7 +1,7 @@
 """Difference map: one variable of a diagnostic, one capture minus another, laid out for a picture.
 
-Nothing of a capture's size is subtracted where a part is shown: where a variable has more than a screen holds,
-the map is that of one layer, or one head.
+Where a variable has more than a screen holds, the map is that of one layer, or of one head, and no more is
+subtracted.
 """
 
 from collections.abc import Mapping
@@ -64,9 +64,9 @@ def map_difference(
     Returns
     -------
     xr.Dataset
-        ``difference`` with all axes of the variable that remain, the last to be drawn across; the attributes of
-        the diagnostic, ``first_*`` and ``second_*`` of the captures, and ``variable``; ``reach``: the quantile
-        of the absolute values at ``SHOWN``, centred on zero; ``cells``, ``clipped``: how many are known, and how
+        ``difference``, with all axes of the variable that remain. Attributes: those of the diagnostic,
+        ``first_*`` and ``second_*`` of the captures; ``variable``; ``reach``, up to which colours should go:
+        the quantile of the absolute values at ``SHOWN``; ``cells``, ``clipped``: how many are known, and how
         many of them lie beyond the reach; ``part``: what it is of, in words, empty where of all.
     """
     first, second = both

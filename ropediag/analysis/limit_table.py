@@ -24,7 +24,7 @@ NUMBERS = {
     "measured": ("measured_limit", "tokens", "measured limit: from there on more context does harm"),
     "measured_low": ("measured_limit_low", "tokens", "lower end of its 95 % interval over sequences"),
     "measured_high": ("measured_limit_high", "tokens", "upper end of its 95 % interval over sequences"),
-    "critical_pair": ("critical_pair", "1", "first pair whose pretraining period exceeds the training length"),
+    "critical_pair": ("critical_pair", "1", "first pair with a pretraining period above the training length"),
     "onset_pair": ("onset_pair", "1", "fastest pair that drifts, mean over the heads of the model"),
     "onset_pair_low": ("onset_pair_low", "1", "lower end of its 95 % interval"),
     "onset_pair_high": ("onset_pair_high", "1", "upper end of its 95 % interval"),
@@ -42,9 +42,9 @@ def tabulate_limits(verdicts: Mapping[str, Verdict], specs: Mapping[str, RopeSpe
     Returns
     -------
     xr.Dataset over ``capture``
-        The names of ``NUMBERS``, NaN where something is not known or not there; ``model`` and ``scaling``, text;
-        ``past_critical_base``: whether plain RoPE of a base above the critical one of the tuning length, where
-        the law's limit grows with the base.
+        The names of ``NUMBERS``, NaN where something is not known or not there; ``model`` and ``scaling``:
+        text; ``past_critical_base``: whether plain RoPE of a base above the critical one of the tuning
+        length, where the law's limit grows with the base.
     """
     found: dict[str, Any] = {
         name: (
@@ -86,6 +86,8 @@ def describe_scaling(spec: RopeSpec) -> str:
         return f"as base {bases[0]:,.10g}"
     slower = np.concatenate([inv_freq(2 * len(row), spec.base) / row for row in rows])
     low, high = float(slower.min()), float(slower.max())
+    if high / low - 1 < SAME and abs(high - 1) < SAME:
+        return "none"
     if high / low - 1 < SAME:
         return f"all pairs {high:.3g} times slower"
     return f"pairs {low:.3g} to {high:.3g} times slower"
@@ -105,5 +107,5 @@ def _is_past_critical_base(verdict: Verdict, scaling: str) -> bool:
     return verdict.base > critical_base(verdict.pretrain_base, verdict.train_len, tune_len)
 
 
-def _number(value: float | None) -> float:
+def _number(value: float | int | None) -> float:
     return math.nan if value is None else float(value)

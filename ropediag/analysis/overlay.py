@@ -1,8 +1,8 @@
 """Overlay: what several captures showed, side by side on an axis ``capture``, to be drawn over each other.
 
-Takes what diagnostics measured on each capture and measures nothing anew. The curves of captures that differ in
-length or training length have points of their own, so positions have the axes (capture, point) too; a curve
-with fewer points ends in NaN.
+Takes what diagnostics measured on each capture and measures nothing anew. Captures that differ in length or
+training length have points of their own, so positions have the axes (capture, point) too; a curve with fewer
+points ends in NaN.
 """
 
 from collections.abc import Mapping
@@ -35,11 +35,11 @@ def overlay_breakdowns(breakdowns: Mapping[str, xr.Dataset]) -> xr.Dataset:
     Returns
     -------
     xr.Dataset, every variable with ``units`` and ``long_name``
-        ``excess`` and ``excess_se`` (capture, point), nats, at ``position``, tokens, which is ``multiple`` times
-        the training length; NaN throughout where a capture has no windowed loss. ``before_mean`` and
+        ``excess`` and ``excess_se`` (capture, point), nats, at ``position``, tokens, which is ``multiple``
+        times the training length; NaN throughout where a capture has no windowed loss. ``before_mean`` and
         ``past_mean`` (capture, query_point), logit, at ``query_position`` and ``query_multiple``.
         ``train_len``, ``predicted_limit``, ``measured_limit``, ``measured_low``, ``measured_high`` (capture):
-        tokens, NaN where there is none. ``threshold``, nats, as attribute: of the excess, for the measured limit.
+        tokens, NaN where there is none. Attribute ``threshold``: of the excess at the measured limit, nats.
 
     Raises
     ------
@@ -79,8 +79,8 @@ def overlay_drifts(drifts: Mapping[str, xr.Dataset], critical_pairs: Mapping[str
     Returns
     -------
     xr.Dataset over (capture, pair), in-window standard deviations
-        ``largest``: of all layers and heads; ``mean``: over all of them that have the pair; ``drifting``: in how
-        many of them the pair drifts. NaN where a model has no such pair. ``critical_pair`` (capture).
+        ``largest``: of all layers and heads; ``mean``: over all of them that have the pair; ``drifting``: in
+        how many of them the pair drifts. NaN where a model has no such pair. ``critical_pair`` (capture).
     """
     rows = [_reduce_drift(found.drift, found.drifts) for found in drifts.values()]
     names = xr.DataArray(list(drifts), dims="capture", name="capture")

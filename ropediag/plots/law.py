@@ -13,7 +13,7 @@ HEIGHT = 520
 
 
 def plot_law(table: xr.Dataset) -> go.Figure:
-    """Draw the models of a study above their critical base, one colour a tuning length, and the law as a line.
+    """Draw the models of a study above their critical base, one colour a tuning length, and the law.
 
     Parameters
     ----------

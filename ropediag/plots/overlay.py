@@ -95,9 +95,7 @@ def _lay_out(figure: go.Figure, curves: xr.Dataset, along: str) -> go.Figure:
     ticks = start * float(SPACING) ** np.arange(-6, 12)
     ends = [float(getattr(curves[name], end)()) for name in ALONG[along] for end in ("min", "max")]
     first = max(min(ends), start / 32)
-    figure.add_hline(
-        y=curves.attrs["threshold"], yref="y", line={"color": LINE, "dash": "dot", "width": 1.2}
-    )
+    figure.add_hline(y=curves.attrs["threshold"], yref="y", line={"color": LINE, "dash": "dot", "width": 1.2})
     return figure.update_layout(
         template=TEMPLATE,
         height=600,

@@ -1,4 +1,4 @@
-"""Tables of studies: the ``table.h5`` that ``ropediag study`` writes, netCDF-4 with the root attribute ``kind``."""
+"""Tables of studies: the ``table.h5`` that ``ropediag study`` writes, with the root attribute ``kind``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
