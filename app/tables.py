@@ -15,7 +15,7 @@ def show_limits(limits: xr.Dataset) -> Any:
     """Show a row a capture: what it is, predicted and measured limit, critical and measured onset pair."""
     head = ("capture", "base", "trained at", "tuned at", "read at", "scaling", "law's limit",
             "measured limit (95 %)", "critical pair", "drift begins at (95 %)")  # fmt: skip
-    rows = []
+    rows: list[list[str]] = []
     for name in limits.capture.values.tolist():
         own = limits.sel(capture=name)
         rows.append(

@@ -85,7 +85,8 @@ def overlay_drifts(drifts: Mapping[str, xr.Dataset], critical_pairs: Mapping[str
     rows = [_reduce_drift(found.drift, found.drifts) for found in drifts.values()]
     names = xr.DataArray(list(drifts), dims="capture", name="capture")
     table = xr.concat(rows, names, join="outer", coords="minimal")
-    critical = [np.nan if critical_pairs[name] is None else float(critical_pairs[name]) for name in drifts]
+    known = [critical_pairs[name] for name in drifts]
+    critical = [np.nan if pair is None else float(pair) for pair in known]
     attrs = {"units": "1", "long_name": "first pair whose pretraining period exceeds the training length"}
     return table.assign(critical_pair=("capture", critical, attrs))
 
