@@ -33,6 +33,7 @@ def show_panel(panel: Panel) -> html.Section:
                 wrap="wrap",
                 gap="xs",
             ),
+            dmc.Collapse(_show_code(name), id={"type": "code-box", "panel": name}, opened=False),
             html.Div(id={"type": "message", "panel": name}, role="status"),
             dcc.Loading(
                 [
@@ -67,29 +68,15 @@ def _show_exports(name: str) -> dmc.Group:
         )
         for label in ("PNG", "SVG", "CSV")
     ]
-    code = dmc.Popover(
-        [
-            dmc.PopoverTarget(dmc.Button("Python", size="compact-xs", variant="default")),
-            dmc.PopoverDropdown(
-                [
-                    dmc.Group(
-                        [
-                            dmc.Text("The same figure in a notebook", size="sm", fw=600),
-                            dcc.Clipboard(target_id={"type": "code", "panel": name}, title="Copy the code"),
-                        ],
-                        justify="space-between",
-                    ),
-                    dmc.Code("", id={"type": "code", "panel": name}, block=True),
-                ]
-            ),
-        ],
-        width=620,
-        position="bottom-end",
-        withArrow=True,
-        shadow="md",
-        keepMounted=True,
-    )
+    code = dmc.Button("Python", id={"type": "show-code", "panel": name}, size="compact-xs", variant="default")
     return dmc.Group([*buttons, code], gap=6)
+
+
+def _show_code(name: str) -> html.Div:
+    """The lines that make the same figure in a notebook, to copy."""
+    target = {"type": "code", "panel": name}
+    copy = dcc.Clipboard(target_id=target, title="Copy the code", className="copy-code")
+    return html.Div([dmc.Code("", id=target, block=True), copy], className="code")
 
 
 def show_part(part: Part) -> html.Div:

@@ -24,6 +24,8 @@ INDEX = """<!DOCTYPE html>
 <body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
 </html>"""
 
+dmc.pre_render_color_scheme()  # a hook of all apps in this process, so once
+
 
 def make_app(folder: Path) -> Dash:
     """Build the app over a folder of captures.
@@ -32,7 +34,6 @@ def make_app(folder: Path) -> Dash:
     ----------
     folder : whose ``.h5`` files and ``.h5.partial`` folders are shown, and those one level below
     """
-    dmc.pre_render_color_scheme()
     app = Dash(
         __name__,
         title="ropediag",
@@ -51,7 +52,7 @@ def make_app(folder: Path) -> Dash:
     @app.callback(Output("page", "children"), Input("url", "pathname"))
     def open_page(path: str | None) -> list:
         page = by_path.get(path or "/")
-        return show_page(page) if page else show_nowhere(pages)
+        return show_page(page, empty=not desk.entries("capture")) if page else show_nowhere(pages)
 
     app.server.config["TRUSTED_HOSTS"] = list(HOSTS)
     app.server.after_request(_add_headers)

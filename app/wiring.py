@@ -22,7 +22,7 @@ from ropediag.errors import RopediagError
 from .cards import show_message
 from .frame import PLACE_CONTROLS, list_place_options
 from .page import Choice, Page, Panel, Part
-from .view import Desk, View
+from .view import PLACE, Desk, View
 
 TITLE = 44  # pixels above a figure that its title takes
 
@@ -121,6 +121,14 @@ def _wire_browser(app: Dash) -> None:
         prevent_initial_call=True,
     )
     clientside(
+        "zoom",
+        Output("url", "search", allow_duplicate=True),
+        Input({"type": "graph", "panel": ALL}, "relayoutData"),
+        State({"type": "figure", "panel": ALL}, "data"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    clientside(
         "pick_row",
         *url,
         Input({"type": "grid", "panel": ALL}, "selectedRows"),
@@ -141,12 +149,28 @@ def _wire_browser(app: Dash) -> None:
         prevent_initial_call=True,
     )
     clientside(
+        "step",
+        Output("url", "search", allow_duplicate=True),
+        Input("key", "data"),
+        State("selection", "data"),
+        [State(f"select-{axis}", "data") for axis in PLACE],
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    clientside(
         "link",
         Output({"type": "link", "path": ALL}, "href"),
         Output({"type": "link", "path": ALL}, "active"),
         Input("url", "search"),
         Input("url", "pathname"),
         State({"type": "link", "path": ALL}, "id"),
+    )
+    clientside(
+        "toggle",
+        Output({"type": "code-box", **panel}, "opened"),
+        Input({"type": "show-code", **panel}, "n_clicks"),
+        State({"type": "code-box", **panel}, "opened"),
+        prevent_initial_call=True,
     )
     clientside(
         "copy_link", Output("copy-link", "content"), Input("copy-link", "n_clicks"), State("url", "href")

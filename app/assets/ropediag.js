@@ -54,6 +54,25 @@
     new MutationObserver(tell).observe(root, { attributeFilter: ["data-mantine-color-scheme"] });
     tell();
 
+    // h, j, k and l are heard wherever nothing is being typed.
+    let pressed = 0;
+    document.addEventListener("keydown", (event) => {
+        const typing = event.target.closest("input, textarea, select, [contenteditable]");
+        if (typing || event.ctrlKey || event.metaKey || event.altKey || !"hjkl".includes(event.key)) return;
+        window.dash_clientside.set_props("key", { data: { key: event.key, pressed: ++pressed } });
+    });
+
+    // The range of an axis as the URL writes it, 12-3456, and as plotly does: logarithms on a logarithmic axis.
+    const write_range = (axis, low, high) => {
+        const real = [low, high].map((end) => (axis.type === "log" ? 10 ** end : end));
+        return real.map((end) => Math.max(0, Math.round(end))).join("-");
+    };
+    const read_range = (axis, text) => {
+        const real = /^\d+-\d+$/.test(text || "") ? text.split("-").map(Number) : null;
+        if (!real || real[0] >= real[1]) return null;
+        return axis.type === "log" ? real.map((end) => Math.log10(Math.max(end, 1))) : real;
+    };
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
         // Give a panel the fields it uses, if they changed.
@@ -72,6 +91,9 @@
             if (!figure) return EMPTY;
             const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
             const dressed = scheme === "dark" ? darken(figure, dark) : { ...figure, layout: { ...figure.layout } };
+            const meta = figure.layout.meta || {};
+            const range = meta.zoom && read_range(figure.layout.xaxis || {}, (selection || {})[meta.zoom]);
+            if (range) dressed.layout.xaxis = { ...dressed.layout.xaxis, range, autorange: false };
             dressed.layout.shapes = [...(dressed.layout.shapes || []), ...mark(figure.layout, selection)];
             return dressed;
         },
@@ -92,6 +114,22 @@
             }
             if (!Object.keys(changes).length) return [skip(), skip(), cleared];
             return [leads[index] || path, query({ ...fields(search), ...changes }), cleared];
+        },
+
+        // A figure was zoomed along lags or positions: all figures of the same axis follow.
+        zoom(changes, figures, search) {
+            const panel = triggered().match(/"panel":"([^"]+)"/);
+            const index = figures.findIndex((figure, step) => {
+                const id = window.dash_clientside.callback_context.inputs_list[0][step].id;
+                return panel && id.panel === panel[1];
+            });
+            const figure = figures[index], change = changes[index];
+            const field = figure && (figure.layout.meta || {}).zoom;
+            if (!field || !change) return skip();
+            const url = fields(search), axis = figure.layout.xaxis || {};
+            if (change["xaxis.range[0]"] !== undefined)
+                return query({ ...url, [field]: write_range(axis, change["xaxis.range[0]"], change["xaxis.range[1]"]) });
+            return change["xaxis.autorange"] && url[field] ? query({ ...url, [field]: null }) : skip();
         },
 
         // A row of a table was chosen: its fields go into the URL.
@@ -119,9 +157,26 @@
             return Object.keys(changes).length ? query({ ...url, ...changes }) : skip();
         },
 
+        // A key was pressed: h and l go to the head on the left or right, j and k to the pair below or above.
+        step(key, selection, layers, heads, pairs, search) {
+            if (!key || !selection || !layers || !layers.length) return skip();
+            const at = (options, name) => options.findIndex((one) => one.value === selection[name]);
+            const columns = layers.length * heads.length;
+            let column = at(layers, "layer") * heads.length + at(heads, "query_head"), row = at(pairs, "pair");
+            column = Math.min(Math.max(column + ({ h: -1, l: 1 }[key.key] || 0), 0), columns - 1);
+            row = Math.min(Math.max(row + ({ k: -1, j: 1 }[key.key] || 0), 0), pairs.length - 1);
+            const layer = layers[Math.floor(column / heads.length)].value;
+            const place = { layer, query_head: heads[column % heads.length].value, pair: pairs[row].value };
+            return query({ ...fields(search), ...place });
+        },
+
         // Links of the navigation carry the selection.
         link(search, path, ids) {
             return [ids.map((id) => id.path + (search || "")), ids.map((id) => id.path === path)];
+        },
+
+        toggle(clicks, open) {
+            return !open;
         },
 
         // What the copy button copies: the whole URL.

@@ -65,8 +65,9 @@ def _write_code(view: View) -> str:
         "from ropediag import open_capture\n"
         "from ropediag.analysis.diagnostic import list_diagnostics\n"
         "from ropediag.plots.diagnostic import plot_diagnostic\n"
-        f"measured = list_diagnostics()[{name!r}](open_capture({str(view.entry.path)!r}))\n"
-        f"plot_diagnostic(measured, {VARIABLE.value(view)!r})"
+        f"capture = open_capture({str(view.entry.path)!r})\n"
+        f"measured = list_diagnostics()[{name!r}](capture)\n"
+        f"plot_diagnostic(measured, {VARIABLE.value(view)!r}, capture['rope/critical_pair'])"
     )
 
 
@@ -167,7 +168,7 @@ def _show_pair(view: View) -> list:
         show_fact("Drift", profile.drift, "in-window std", form="{:.2f}"),
         show_fact("Onset", profile.onset, "tokens"),
     ]
-    words, colour = ("Drifts", "orange.9") if drifts else ("Does not drift", "gray.7")
+    words, colour = ("Drifts", "#b03a06") if drifts else ("Does not drift", "gray.7")
     return [
         dmc.Title(
             f"Layer {view.layer}, head {view.query_head}, pair {view.pair}", order=2, size="h3", mb="xs"
