@@ -1,7 +1,9 @@
 """How panels, parts and choices look: a card around a figure, with exports, code and explanation."""
 
+import math
 from typing import Any
 
+import dash_ag_grid as dag
 import dash_mantine_components as dmc
 from dash import dcc, html
 
@@ -31,6 +33,7 @@ def show_panel(panel: Panel) -> html.Section:
                 wrap="wrap",
                 gap="xs",
             ),
+            dmc.Collapse(_show_code(name), id={"type": "code-box", "panel": name}, opened=False),
             html.Div(id={"type": "message", "panel": name}, role="status"),
             dcc.Loading(
                 [
@@ -65,29 +68,15 @@ def _show_exports(name: str) -> dmc.Group:
         )
         for label in ("PNG", "SVG", "CSV")
     ]
-    code = dmc.Popover(
-        [
-            dmc.PopoverTarget(dmc.Button("Python", size="compact-xs", variant="default")),
-            dmc.PopoverDropdown(
-                [
-                    dmc.Group(
-                        [
-                            dmc.Text("The same figure in a notebook", size="sm", fw=600),
-                            dcc.Clipboard(target_id={"type": "code", "panel": name}, title="Copy the code"),
-                        ],
-                        justify="space-between",
-                    ),
-                    dmc.Code("", id={"type": "code", "panel": name}, block=True),
-                ]
-            ),
-        ],
-        width=620,
-        position="bottom-end",
-        withArrow=True,
-        shadow="md",
-        keepMounted=True,
-    )
+    code = dmc.Button("Python", id={"type": "show-code", "panel": name}, size="compact-xs", variant="default")
     return dmc.Group([*buttons, code], gap=6)
+
+
+def _show_code(name: str) -> html.Div:
+    """The lines that make the same figure in a notebook, to copy."""
+    target = {"type": "code", "panel": name}
+    copy = dcc.Clipboard(target_id=target, title="Copy the code", className="copy-code")
+    return html.Div([dmc.Code("", id=target, block=True), copy], className="code")
 
 
 def show_part(part: Part) -> html.Div:
@@ -122,6 +111,46 @@ def show_choice(choice: Choice) -> Any:
     )
 
 
+def show_fact(label: str, value: Any, unit: str, form: str = "{:,.0f}") -> html.Div:
+    """Show one number with its name and unit; ``none`` where it is None or NaN."""
+    known = value is not None and math.isfinite(float(value))
+    number = form.format(float(value)) if known else "none"
+    text = [dmc.Text(number, span=True, fw=700, size="lg"), f" {unit}" if known else ""]
+    return html.Div([dmc.Text(label, size="xs", c="dimmed"), dmc.Text(text, size="sm")])
+
+
 def show_message(text: str, colour: str = "orange", title: str | None = None) -> dmc.Alert:
     """Say what is missing and what to do."""
     return dmc.Alert(text, title=title, color=colour, variant="light", my="xs")
+
+
+def show_grid(
+    name: str, columns: list[dict[str, Any]], leads_to: str | None = None, height: str = "70vh"
+) -> Any:
+    """Place a table that sorts and filters; a row whose data has ``pick`` puts these fields into the URL.
+
+    Parameters
+    ----------
+    name : its id is ``{"type": "grid", "panel": name}``; fill ``rowData`` by a callback
+    columns : as ag-grid takes them
+    leads_to : path of the page that a row leads to; None stays
+    """
+    return html.Div(
+        [
+            dcc.Store(id={"type": "leads-grid", "panel": name}, data=leads_to),
+            dag.AgGrid(
+                id={"type": "grid", "panel": name},
+                columnDefs=columns,
+                defaultColDef={"filter": True, "sortable": True, "resizable": True},
+                dashGridOptions={
+                    "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
+                    "animateRows": False,
+                    "theme": {"function": "themeQuartz"},
+                    "suppressColumnVirtualisation": True,
+                },
+                csvExportParams={"fileName": f"{name}.csv"},
+                getRowId="params.data.id",
+                style={"height": height},
+            ),
+        ]
+    )

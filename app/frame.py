@@ -28,6 +28,7 @@ def lay_out_frame(pages: list[Page]) -> dmc.MantineProvider:
             dcc.Location(id="url", refresh=False),
             dcc.Store(id="selection"),
             dcc.Store(id="dark", data=DARK),
+            dcc.Store(id="key"),
             dcc.Interval(id="tick", interval=REFRESH),
             html.A("Skip to the page", href="#page", className="skip"),
             dmc.AppShell(
@@ -92,18 +93,39 @@ def _show_navigation(pages: list[Page]) -> html.Nav:
                 py=6,
             )
             for page in pages
+        ]
+        + [
+            dmc.Text(
+                [dmc.Kbd(key, size="xs") for key in "hjkl"] + [" move the selection by a head or a pair"],
+                size="xs",
+                c="dimmed",
+                mt="lg",
+                px="sm",
+            )
         ],
         **{"aria-label": "Pages"},
     )
 
 
-def show_page(page: Page) -> list[Any]:
-    """Build a page: its heading, its sentence, and what it holds."""
-    return [
-        dmc.Title(page.title, order=1, size="h2"),
-        dmc.Text(page.purpose, c="dimmed", mb="md"),
-        page.layout(),
-    ]
+def show_page(page: Page, empty: bool) -> list[Any]:
+    """Build a page: its heading, its sentence, and what it holds; without captures, what to do."""
+    heading = [dmc.Title(page.title, order=1, size="h2"), dmc.Text(page.purpose, c="dimmed", mb="md")]
+    return [*heading, _show_first_steps() if empty and page.needs_capture else page.layout()]
+
+
+def _show_first_steps() -> dmc.Alert:
+    return dmc.Alert(
+        [
+            "Make a capture, in a terminal, and open this page again: ",
+            dmc.Code("ropediag capture --model demo --len 8192"),
+            " for the bundled model, ",
+            dmc.Code("ropediag capture --model path/to/checkpoint --len 65536"),
+            " for yours. The page Theory needs none.",
+        ],
+        title="This folder holds no capture yet",
+        color="orange",
+        variant="light",
+    )
 
 
 def show_nowhere(pages: list[Page]) -> list[Any]:

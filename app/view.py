@@ -80,7 +80,7 @@ class View:
                 "ropediag capture --model demo --len 8192"
             )
         name = self.get("capture")
-        return captures[name] if name in captures else max(captures.values(), key=lambda one: one.stamp[0])
+        return captures[name] if name in captures else max(captures.values(), key=lambda one: one.created)
 
     @property
     def capture(self) -> Capture:
@@ -98,8 +98,11 @@ class View:
         return place if len(place) == len(PLACE) else self._worst(place)
 
     def _worst(self, place: dict[str, int]) -> dict[str, int]:
-        """Fill in what is missing of a place by the largest drift there."""
-        drift = self.measure(measure_drift).drift.sel(place)
+        """Fill in what is missing of a place by the largest drift there, else by the first one."""
+        try:
+            drift = self.measure(measure_drift).drift.sel(place)
+        except ConfigError:  # a capture that does not state its training length
+            return {axis: place.get(axis, int(self.capture.values(axis)[0])) for axis in PLACE}
         values = np.where(np.isfinite(drift.values), drift.values, -1.0)
         index = np.unravel_index(int(values.argmax()), values.shape)
         found = {str(axis): int(drift[axis][step]) for axis, step in zip(drift.dims, index, strict=True)}

@@ -22,8 +22,9 @@ from ropediag.errors import RopediagError
 from .cards import show_message
 from .frame import PLACE_CONTROLS, list_place_options
 from .page import Choice, Page, Panel, Part
-from .view import Desk, View
+from .view import PLACE, Desk, View
 
+OFFERING = ("capture", "stamp", "layer")  # what decides which places there are
 TITLE = 44  # pixels above a figure that its title takes
 
 
@@ -67,8 +68,10 @@ def _wire_selection(app: Dash, desk: Desk) -> None:
         if selection == before:
             return [no_update] * (1 + len(outputs))
         found: list[Any] = [selection]
+        same_layer = before and all(selection.get(name) == before.get(name) for name in OFFERING)
         for field in PLACE_CONTROLS:
-            found += [options.get(field, []), selection.get(field)]
+            offered = no_update if same_layer and field != "capture" else options.get(field, [])
+            found += [offered, selection.get(field)]
         return found
 
 
@@ -107,6 +110,7 @@ def _wire_browser(app: Dash) -> None:
         Input("scheme", "computedColorScheme"),
         Input("selection", "data"),
         State("dark", "data"),
+        State({"type": "graph", **panel}, "id"),
     )
     url = [Output("url", "pathname", allow_duplicate=True), Output("url", "search", allow_duplicate=True)]
     clientside(
@@ -116,6 +120,23 @@ def _wire_browser(app: Dash) -> None:
         Input({"type": "graph", "panel": ALL}, "clickData"),
         State({"type": "figure", "panel": ALL}, "data"),
         State({"type": "leads", "panel": ALL}, "data"),
+        State("url", "pathname"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    clientside(
+        "zoom",
+        Output("url", "search", allow_duplicate=True),
+        Input({"type": "graph", "panel": ALL}, "relayoutData"),
+        State({"type": "figure", "panel": ALL}, "data"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    clientside(
+        "pick_row",
+        *url,
+        Input({"type": "grid", "panel": ALL}, "selectedRows"),
+        State({"type": "leads-grid", "panel": ALL}, "data"),
         State("url", "pathname"),
         State("url", "search"),
         prevent_initial_call=True,
@@ -132,12 +153,28 @@ def _wire_browser(app: Dash) -> None:
         prevent_initial_call=True,
     )
     clientside(
+        "step",
+        Output("url", "search", allow_duplicate=True),
+        Input("key", "data"),
+        State("selection", "data"),
+        [State(f"select-{axis}", "data") for axis in PLACE],
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    clientside(
         "link",
         Output({"type": "link", "path": ALL}, "href"),
         Output({"type": "link", "path": ALL}, "active"),
         Input("url", "search"),
         Input("url", "pathname"),
         State({"type": "link", "path": ALL}, "id"),
+    )
+    clientside(
+        "toggle",
+        Output({"type": "code-box", **panel}, "opened"),
+        Input({"type": "show-code", **panel}, "n_clicks"),
+        State({"type": "code-box", **panel}, "opened"),
+        prevent_initial_call=True,
     )
     clientside(
         "copy_link", Output("copy-link", "content"), Input("copy-link", "n_clicks"), State("url", "href")

@@ -1,7 +1,6 @@
 """What ``ropediag analyze`` takes on a capture of a large model: wall time and peak memory.
 
-The capture is made up: 32 layers, 32 heads, 64 pairs, 65,536 tokens, random numbers in every array that the
-analysis reads.
+The capture is that of ``large_capture``: 32 layers, 32 heads, 64 pairs, 65,536 tokens.
 
     python benchmarks/analyze_speed.py
 """
@@ -14,50 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
-from ropediag import schema
-from ropediag.rope import inv_freq, pair_channels
-from ropediag.schema import lag_edges, position_edges
-from ropediag.store import write_whole
-
-LAYERS, HEADS, PAIRS, LENGTH, TRAINED = 32, 32, 64, 65_536, 4_096
-
-
-def make_capture(path: Path, sequences: int) -> Path:
-    """Write the made-up capture; with several sequences its replicates are query blocks all the same."""
-    replicates = schema.REPLICATES * sequences if sequences < schema.REPLICATES else sequences
-    coordinates = {
-        "sequence": np.arange(sequences),
-        "layer": np.arange(LAYERS),
-        "query_head": np.arange(HEADS),
-        "kv_head": np.arange(HEADS),
-        "pair": np.arange(PAIRS),
-        "side": np.arange(2),
-        "lag": np.array(lag_edges(LENGTH)),
-        "coarse_lag": np.array(lag_edges(LENGTH, 2)),
-        "replicate": np.arange(replicates),
-        "position": np.arange(LENGTH),
-        "position_bin": np.array(position_edges(LENGTH, 512)),
-    }
-    sizes = {name: len(values) for name, values in coordinates.items()}
-    random = np.random.default_rng(0)
-    arrays = {}
-    for variable in schema.VARIABLES:
-        if variable.group in ("scores", "partial", "loss"):
-            shape = [sizes[dim] for dim in variable.dims]
-            values = random.standard_normal(shape, dtype=np.float32)
-            arrays[variable.path] = np.abs(values) if variable.name.endswith(("std", "se")) else values
-    arrays["scores/count"] = np.full((LAYERS, sizes["lag"]), 1000)
-    arrays["scores/replicate_count"] = np.full((replicates, LAYERS, sizes["coarse_lag"]), 100)
-    arrays["rope/inv_freq"] = np.broadcast_to(inv_freq(2 * PAIRS, 10_000.0), (LAYERS, PAIRS))
-    arrays["rope/channels"] = np.broadcast_to(pair_channels("half", 2 * PAIRS), (LAYERS, PAIRS, 2))
-    arrays["rope/attention_factor"] = np.ones(LAYERS)
-    arrays["rope/head_dim"] = np.full(LAYERS, 2 * PAIRS)
-    arrays["rope/critical_pair"] = np.full(LAYERS, 46)
-    attributes = {"kind": "capture", "model": "made-up", "length": LENGTH, "layout": "half", "base": 10_000.0}
-    attributes |= {"pretrain_base": 10_000.0, "train_len": TRAINED, "tune_len": TRAINED}
-    return write_whole(path, coordinates, arrays, attributes)
+from large_capture import make_capture
 
 
 def measure(command: list[str]) -> tuple[float, float]:

@@ -13,6 +13,11 @@
         return kept.length ? "?" + new URLSearchParams(kept).toString() : "";
     };
     const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+    const changed = () => window.dash_clientside.callback_context.triggered.map((one) => one.prop_id);
+    const find_graph = (id) => {
+        const graph = [...document.querySelectorAll(".dash-graph")].find((one) => one.id.includes(`"${id.panel}"`));
+        return graph && graph.querySelector(".js-plotly-plot");
+    };
     const triggered = () => (window.dash_clientside.callback_context.triggered[0] || {}).prop_id || "";
 
     // Replace every colour of a figure by its entry for dark pages; all else stays as it is.
@@ -48,6 +53,31 @@
         ];
     };
 
+    // Tables follow the colour scheme of the page.
+    const root = document.documentElement;
+    const tell = () => (root.dataset.agThemeMode = root.getAttribute("data-mantine-color-scheme") || "light");
+    new MutationObserver(tell).observe(root, { attributeFilter: ["data-mantine-color-scheme"] });
+    tell();
+
+    // h, j, k and l are heard wherever nothing is being typed.
+    let pressed = 0;
+    document.addEventListener("keydown", (event) => {
+        const typing = event.target.closest("input, textarea, select, [contenteditable]");
+        if (typing || event.ctrlKey || event.metaKey || event.altKey || !"hjkl".includes(event.key)) return;
+        window.dash_clientside.set_props("key", { data: { key: event.key, pressed: ++pressed } });
+    });
+
+    // The range of an axis as the URL writes it, 12-3456, and as plotly does: logarithms on a logarithmic axis.
+    const write_range = (axis, low, high) => {
+        const real = [low, high].map((end) => (axis.type === "log" ? 10 ** end : end));
+        return real.map((end) => Math.max(0, Math.round(end))).join("-");
+    };
+    const read_range = (axis, text) => {
+        const real = /^\d+-\d+$/.test(text || "") ? text.split("-").map(Number) : null;
+        if (!real || real[0] >= real[1]) return null;
+        return axis.type === "log" ? real.map((end) => Math.log10(Math.max(end, 1))) : real;
+    };
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
         // Give a panel the fields it uses, if they changed.
@@ -61,13 +91,23 @@
         },
 
         // Colours of the page, and the mark of the selection, on a figure as the server drew it. The toggle says
-        // that the scheme changed; what it is now, the page itself says.
-        dress(figure, toggled, selection, dark) {
+        // that the scheme changed; what it is now, the page itself says. If only the selection changed, its mark
+        // is moved on the graph that is there: drawing a map of a large model anew takes far longer.
+        dress(figure, toggled, selection, dark, id) {
             if (!figure) return EMPTY;
             const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
-            const dressed = scheme === "dark" ? darken(figure, dark) : { ...figure, layout: { ...figure.layout } };
-            dressed.layout.shapes = [...(dressed.layout.shapes || []), ...mark(figure.layout, selection)];
-            return dressed;
+            const table = scheme === "dark" ? dark : {};
+            const shapes = [...darken(figure.layout.shapes || [], table), ...mark(figure.layout, selection)];
+            const axis = figure.layout.xaxis || {}, zoom = (figure.layout.meta || {}).zoom;
+            const range = zoom && read_range(axis, (selection || {})[zoom]);
+            const drawn = find_graph(id);
+            if (!zoom && drawn && drawn.data && drawn.data.length && changed().every((name) => name === "selection.data")) {
+                if (!same(drawn.layout.shapes || [], shapes)) window.Plotly.relayout(drawn, { shapes });
+                return skip();
+            }
+            const dressed = scheme === "dark" ? darken(figure, dark) : figure;
+            const zoomed = range ? { xaxis: { ...dressed.layout.xaxis, range, autorange: false } } : {};
+            return { ...dressed, layout: { ...dressed.layout, ...zoomed, shapes } };
         },
 
         // A click on a figure: what the clicked column and row stand for goes into the URL.
@@ -88,6 +128,30 @@
             return [leads[index] || path, query({ ...fields(search), ...changes }), cleared];
         },
 
+        // A figure was zoomed along lags or positions: all figures of the same axis follow.
+        zoom(changes, figures, search) {
+            const panel = triggered().match(/"panel":"([^"]+)"/);
+            const index = figures.findIndex((figure, step) => {
+                const id = window.dash_clientside.callback_context.inputs_list[0][step].id;
+                return panel && id.panel === panel[1];
+            });
+            const figure = figures[index], change = changes[index];
+            const field = figure && (figure.layout.meta || {}).zoom;
+            if (!field || !change) return skip();
+            const url = fields(search), axis = figure.layout.xaxis || {};
+            if (change["xaxis.range[0]"] !== undefined)
+                return query({ ...url, [field]: write_range(axis, change["xaxis.range[0]"], change["xaxis.range[1]"]) });
+            return change["xaxis.autorange"] && url[field] ? query({ ...url, [field]: null }) : skip();
+        },
+
+        // A row of a table was chosen: its fields go into the URL.
+        pick_row(chosen, leads, path, search) {
+            const index = chosen.findIndex((rows) => rows && rows.length && rows[0].pick);
+            if (index < 0) return [skip(), skip()];
+            const url = fields(search), now = { ...url, ...chosen[index][0].pick };
+            return same(url, now) && !leads[index] ? [skip(), skip()] : [leads[index] || path, query(now)];
+        },
+
         // A control was used: its value goes into the URL.
         choose(...given) {
             const [search, selection, defaults, ids, choices] = given.slice(-5).reverse();
@@ -105,9 +169,26 @@
             return Object.keys(changes).length ? query({ ...url, ...changes }) : skip();
         },
 
+        // A key was pressed: h and l go to the head on the left or right, j and k to the pair below or above.
+        step(key, selection, layers, heads, pairs, search) {
+            if (!key || !selection || !layers || !layers.length) return skip();
+            const at = (options, name) => options.findIndex((one) => one.value === selection[name]);
+            const columns = layers.length * heads.length;
+            let column = at(layers, "layer") * heads.length + at(heads, "query_head"), row = at(pairs, "pair");
+            column = Math.min(Math.max(column + ({ h: -1, l: 1 }[key.key] || 0), 0), columns - 1);
+            row = Math.min(Math.max(row + ({ k: -1, j: 1 }[key.key] || 0), 0), pairs.length - 1);
+            const layer = layers[Math.floor(column / heads.length)].value;
+            const place = { layer, query_head: heads[column % heads.length].value, pair: pairs[row].value };
+            return query({ ...fields(search), ...place });
+        },
+
         // Links of the navigation carry the selection.
         link(search, path, ids) {
             return [ids.map((id) => id.path + (search || "")), ids.map((id) => id.path === path)];
+        },
+
+        toggle(clicks, open) {
+            return !open;
         },
 
         // What the copy button copies: the whole URL.
@@ -118,8 +199,7 @@
         // The picture of a figure, as it is on a light page.
         picture(png, svg, figure, id) {
             const format = triggered().includes('"svg"') ? "svg" : "png";
-            const graph = [...document.querySelectorAll(".dash-graph")].find((one) => one.id.includes(`"${id.panel}"`));
-            const drawn = graph && graph.querySelector(".js-plotly-plot");
+            const drawn = find_graph(id);
             if (figure && drawn) {
                 const size = { width: drawn.offsetWidth, height: drawn.offsetHeight };
                 const layout = { ...figure.layout, ...size };

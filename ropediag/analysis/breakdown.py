@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.glance import Glance, glance
-from ropediag.errors import ConfigError
 from ropediag.schema import lag_edges
 from ropediag.store import Capture
 
@@ -44,8 +43,8 @@ def measure_breakdown(
         ``before_mean``, ``before_std``, ``past_mean``, ``past_std`` (query_position): the joint logit of the
         pairs before and past the critical one, mean and standard deviation over the keys a query sees;
         means over sequences, layers, heads and neighbouring queries, of the deviation root mean squares.
-        ``nll``, and where the capture has it ``nll_windowed``, ``excess`` and ``excess_se`` (position): loss,
-        a moving mean over at least the span of the measured limit; the standard error is over sequences.
+        ``nll``, ``nll_windowed``, ``excess`` and ``excess_se`` (position), as far as it has them: loss, a
+        moving mean over at least the span of the measured limit; the standard error is over sequences.
         ``train_len``, ``predicted_limit``, ``measured_limit``, ``measured_low``, ``measured_high``: tokens,
         NaN where there is none.
 
@@ -57,9 +56,7 @@ def measure_breakdown(
     parts = {"layer": layer, "query_head": query_head}
     chosen = {name: value for name, value in parts.items() if value is not None}
     for name, value in chosen.items():
-        held = capture.values(name).tolist()
-        if value not in held:
-            raise ConfigError(f"{capture.path} holds no {name} {value}: it holds {held}.")
+        capture.place(name, value)  # or it says what there is
     found = glance(capture)
     span = found.measured.span if found.measured else LEAST_SPAN
     return xr.Dataset(
@@ -139,6 +136,8 @@ def _mean_of_bins(
 def _smooth_losses(capture: Capture, span: int) -> dict[str, xr.DataArray]:
     """Smooth the losses and their difference; the spread of the latter is over sequences."""
     names = [name for name in ("nll", "nll_windowed") if f"loss/{name}" in capture]
+    if not names:  # of an unfinished capture
+        return {}
     losses = {name: capture[f"loss/{name}"].values.astype(float) for name in names}
     train_len = int(capture.attrs["train_len"])
     meanings = {

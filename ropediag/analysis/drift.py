@@ -4,6 +4,8 @@
 drift, a test says whether it is one, and the onset is the lag from which the pair stays outside.
 """
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
@@ -33,6 +35,7 @@ LABELS = {
     "onset_low": ("tokens", "lower end of the 95 % interval of the onset"),
     "onset_high": ("tokens", "upper end of the 95 % interval of the onset"),
 }  # fmt: skip
+_MEASURED: WeakKeyDictionary[Capture, xr.Dataset] = WeakKeyDictionary()  # much else rests on it
 JUDGED = [name for name in LABELS if name not in ("scale", "q_value", "drifts")]
 
 
@@ -45,7 +48,7 @@ JUDGED = [name for name in LABELS if name not in ("scale", "q_value", "drifts")]
     shows="drift",
 )
 def measure_drift(capture: Capture) -> xr.Dataset:
-    """Find the pairs that drift.
+    """Find the pairs that drift; measured once as long as the capture is open, its arrays are read-only.
 
     Returns
     -------
@@ -63,6 +66,12 @@ def measure_drift(capture: Capture) -> xr.Dataset:
     ConfigError
         If the file does not state the training length.
     """
+    if capture not in _MEASURED:
+        _MEASURED[capture] = _measure(capture)
+    return _MEASURED[capture].copy()
+
+
+def _measure(capture: Capture) -> xr.Dataset:
     trained, length = trained_length(capture), int(capture.attrs["length"])
     rows = []
     for layer in capture.values("layer").tolist():
@@ -73,6 +82,8 @@ def measure_drift(capture: Capture) -> xr.Dataset:
     found["drifts"] = found["q_value"] <= FALSE_DISCOVERIES
     for name in ("onset", "onset_low", "onset_high"):
         found[name] = np.where(found["drifts"], found[name], np.nan)
+    for array in found.values():
+        array.setflags(write=False)
     mean = capture["scores/mean"]
     axes = ("layer", "query_head", "pair")
     return xr.Dataset(
@@ -138,12 +149,16 @@ def assess_excursions(excursions: Excursions) -> Float[np.ndarray, "head pair"]:
 
     One-sided Student's t in each bin; the smallest p-value counts, times the number of bins tested.
     """
-    tested = excursions.freedom > 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = (excursions.value[..., tested] - LEAST) / excursions.error[..., tested]
-    p = stats.t.sf(t, excursions.freedom[tested])
-    count = np.isfinite(p).sum(-1)
-    smallest = np.where(np.isfinite(p), p, 1.0).min(-1, initial=1.0)
+    smallest = np.ones(excursions.value.shape[:2])
+    count = np.zeros(excursions.value.shape[:2], dtype=int)
+    for freedom in np.unique(excursions.freedom[excursions.freedom > 0]):
+        tested = excursions.freedom == freedom
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = (excursions.value[..., tested] - LEAST) / excursions.error[..., tested]
+        known = ~np.isnan(t)
+        count += known.sum(-1)
+        largest = np.where(known, t, -np.inf).max(-1)  # of equal freedom the largest t has the smallest p
+        smallest = np.minimum(smallest, stats.t.sf(largest, freedom))
     return np.where(count > 0, np.minimum(smallest * count, 1.0), np.nan)
 
 
@@ -171,11 +186,13 @@ def find_onset(
     trained : tokens
     """
     lag, stop = excursions.lag, excursions.stop
-    bins = len(lag)
+    found, ever = np.full(outside.shape[:-1], np.nan), outside.any(-1)
+    outside, bins = outside[ever], len(lag)
     following = np.where(outside, np.arange(bins), bins)
-    following = np.minimum.accumulate(following[..., ::-1], axis=-1)[..., ::-1]
-    following = np.concatenate([following[..., 1:], np.full((*outside.shape[:-1], 1), bins)], axis=-1)
+    following = np.minimum.accumulate(following[:, ::-1], axis=-1)[:, ::-1]
+    following = np.concatenate([following[:, 1:], np.full((len(outside), 1), bins)], axis=-1)
     gap = np.append(lag, stop[-1])[following] - stop
     returns = (gap <= 2 * trained) | (following - np.arange(bins) <= 2)
-    stays = np.logical_and.accumulate((returns | ~outside)[..., ::-1], axis=-1)[..., ::-1] & outside
-    return np.where(stays.any(-1), lag[stays.argmax(-1)].astype(float), np.nan)
+    stays = np.logical_and.accumulate((returns | ~outside)[:, ::-1], axis=-1)[:, ::-1] & outside
+    found[ever] = np.where(stays.any(-1), lag[stays.argmax(-1)].astype(float), np.nan)
+    return found

@@ -67,7 +67,7 @@ def read_profiles(capture: Capture, layer: int, trained: int) -> Profiles:
     """Read one layer, by the capture's coordinate, from the file."""
     lag = capture.values("lag")
     arrays = {
-        name: capture[f"scores/{name}"].sel(layer=layer).values.astype(float)
+        name: capture.values(f"scores/{name}", layer=layer).astype(float)
         for name in ("mean", "std", "count", "mean_se", "lag_mean_min", "lag_mean_max", "replicate_count")
     }
     stop = np.append(lag[1:], int(capture.attrs["length"]))

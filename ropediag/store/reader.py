@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from ropediag.rope import RopeSpec
 
+_FEW = 12  # values of an axis that a message names one by one
+
 
 def open_capture(path: Path | str) -> "Capture":
     """Open NAME.h5, NAME.h5.partial, or NAME.h5 while only its folder exists.
@@ -86,6 +88,8 @@ class Capture:
         self.sizes, self.variables = check_contents(file, str(path))
         self.missing_layers, self.missing_losses = missing_layers, missing_losses
         self._file = file
+        self._axes: dict[str, list[int]] = {}
+        self._used: dict[str, h5py.Dataset] = {}  # kept open: each holds the chunk that was read last
 
     @property
     def status(self) -> str:
@@ -127,20 +131,47 @@ class Capture:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.groups]
 
-    def values(self, path: str) -> np.ndarray:
-        """Read a variable ("rope/inv_freq") or a coordinate ("lag") whole, as a plain array.
+    def values(self, path: str, **at: int) -> np.ndarray:
+        """Read a variable ("rope/inv_freq") or a coordinate ("lag") as a plain array.
+
+        Parameters
+        ----------
+        at : axis -> its coordinate there; only that part is read, without the axis. Without any, all is.
 
         Raises
         ------
+        ConfigError
+            If the variable has no such axis, or the capture no such layer, head, ... on it.
         FormatError, CaptureError
             As ``capture[path]``.
         """
         if path not in DIMENSIONS or path not in self.sizes:
             self._check(path)
         self._check_open()
+        axes = VARIABLES[path].dims if path in VARIABLES else (path,)
+        for axis in at.keys() - set(axes):
+            raise ConfigError(f"{path} has no axis {axis}: it has {', '.join(axes)}.")
+        key = tuple(self.place(axis, at[axis]) if axis in at else slice(None) for axis in axes)
         with reading(str(self.path), path):
-            dataset = self._file[path]
-            return dataset.asstr()[...] if h5py.check_string_dtype(dataset.dtype) else dataset[...]
+            if path not in self._used:
+                self._used[path] = self._file[path]
+            dataset = self._used[path]
+            return (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[key]
+
+    def place(self, axis: str, value: int) -> int:
+        """Find where on an axis a layer, head, pair, ... lies.
+
+        Raises
+        ------
+        ConfigError
+            If the capture does not hold it.
+        """
+        if axis not in self._axes:
+            self._axes[axis] = self.values(axis).tolist()
+        held = self._axes[axis]
+        if value not in held:
+            raise ConfigError(f"{self.path} holds no {axis} {value}: it holds {_list_held(held)}.")
+        return held.index(value)
 
     def spec(self) -> "RopeSpec":
         """Give the rotary geometry of the model as it was when captured.
@@ -211,3 +242,9 @@ class Capture:
             held = ", ".join(self.groups)
             return f"{self.path} holds no {key}: the capture did not record it. It holds {held}."
         return f"the format knows no {key!r}. This capture holds: {', '.join(self.variables)}."
+
+
+def _list_held(values: list[int]) -> str:
+    """Name all of a few values, the first and the last of many."""
+    few = len(values) <= _FEW
+    return ", ".join(map(str, values)) if few else f"{len(values)} of them, {values[0]} to {values[-1]}"

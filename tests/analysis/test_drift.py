@@ -99,6 +99,26 @@ def test_the_p_value_is_students_t_times_the_number_of_bins():
     assert assess_excursions(excursions)[0, 0] == pytest.approx(expected)
 
 
+def test_p_values_of_mixed_freedom_equal_a_loop_over_bins():
+    random = np.random.default_rng(3)
+    freedom = np.array([0, 7, 7, 3, 1, 3, 0, 7])
+    value, error = random.normal(size=(2, 30, 8)), random.gamma(1.0, size=(2, 30, 8))
+    value[random.random(value.shape) < 0.3] = np.nan
+    error[random.random(error.shape) < 0.1] = 0.0
+    lag = np.arange(8) * 8 + 64
+    found = assess_excursions(Excursions(lag, lag + 8, value, error, np.ones(value.shape), freedom))
+    for place in np.ndindex(2, 30):
+        with np.errstate(divide="ignore"):
+            p = [
+                stats.t.sf((v - LEAST) / e, f)
+                for v, e, f in zip(value[place], error[place], freedom, strict=True)
+                if f
+            ]
+        known = [each for each in p if not np.isnan(each)]
+        expected = min(1.0, min(known) * len(known)) if known else np.nan
+        assert found[place] == pytest.approx(expected, nan_ok=True)
+
+
 def test_bins_without_an_error_are_not_tested():
     excursions = make_excursions([[0.1, 5.0], [0.1, 0.2]], error=np.array([0.1, np.nan]))
     assert assess_excursions(excursions)[0].tolist() == [pytest.approx(stats.t.sf(-1.5, 7))] * 2
@@ -263,3 +283,16 @@ def test_the_bundled_model_drifts_past_its_critical_pair_alone():
     known = np.isfinite(low) & np.isfinite(onset) & np.isfinite(high)
     assert (low[known] <= onset[known]).all()
     assert (onset[known] <= high[known]).all()
+
+
+def test_drift_is_measured_once_for_an_open_capture(monkeypatch):
+    with open_capture(EXAMPLE) as capture, open_capture(EXAMPLE) as other:
+        first = measure_drift(capture)
+        first["drift"] = first.drift * 0
+        monkeypatch.setattr("ropediag.analysis.drift.read_profiles", lambda *given: pytest.fail("read again"))
+        second = measure_drift(capture)
+        assert float(second.drift.max()) > 1
+        with pytest.raises(ValueError, match="read-only"):
+            second.drift.values[...] = 0
+        with pytest.raises(pytest.fail.Exception):
+            measure_drift(other)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ropediag.app.server import make_app
 from werkzeug.serving import make_server
+
+from ropediag.app.server import make_app
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

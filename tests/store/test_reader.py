@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ropediag.errors import CaptureError, FormatError
+from ropediag.errors import CaptureError, ConfigError, FormatError
 from ropediag.schema import VARIABLES
 from ropediag.store import CaptureWriter, open_capture
 from tests.store.synthetic import (
@@ -58,6 +58,20 @@ def test_a_capture_gives_labelled_arrays_that_load_when_used(finished):
         assert "scores" in dir(capture)
         assert "partial: before_mean" in repr(capture)
         np.testing.assert_array_equal(capture.values("lag"), capture.scores["lag"])
+
+
+def test_a_part_is_named_by_its_coordinates(tmp_path):
+    with open_capture(write_capture(tmp_path / "run.h5", layers=(3, 7, 20))) as capture:
+        whole = capture.values("scores/lag_mean_min")
+        part = capture.values("scores/lag_mean_min", layer=20, pair=1)
+        np.testing.assert_array_equal(part, whole[:, 2, :, 1])
+        assert capture.place("layer", 7) == 1
+        with pytest.raises(ConfigError, match=r"holds no layer 4: it holds 3, 7, 20\."):
+            capture.values("scores/mean", layer=4)
+        with pytest.raises(ConfigError, match="scores/count has no axis pair: it has layer, lag"):
+            capture.values("scores/count", pair=0)
+        with pytest.raises(ConfigError, match="holds no position 40: it holds 40 of them, 0 to 39"):
+            capture.values("loss/nll", position=40)
 
 
 @pytest.mark.parametrize(

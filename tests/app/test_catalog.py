@@ -1,0 +1,80 @@
+"""The catalog names what a folder holds, says why a file cannot be read, and never leaves the folder."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ropediag.app import catalog
+from ropediag.app.catalog import Catalog
+from ropediag.app.view import Desk
+from ropediag.errors import ConfigError, FormatError
+from tests.analysis.ragged import write_ragged
+from tests.app.conftest import CAPTURES
+
+EXAMPLE = CAPTURES / "example-8192.h5"
+
+
+@pytest.fixture(autouse=True)
+def _scan_always(monkeypatch) -> None:
+    monkeypatch.setattr(catalog, "FRESH", 0.0)
+
+
+def test_files_are_named_by_their_place_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    shutil.copy(EXAMPLE, tmp_path / "runs" / "one.h5")
+    found = Catalog(tmp_path).scan()
+    assert list(found) == ["runs/one.h5"]
+    assert found["runs/one.h5"].kind == "capture"
+
+
+def test_a_file_that_cannot_be_read_is_listed_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "cut.h5").write_bytes(EXAMPLE.read_bytes()[:100_000])
+    (tmp_path / "text.h5").write_text("no HDF5")
+    found = Catalog(tmp_path).scan()
+    assert all(entry.summary is None and not entry.kind for entry in found.values())
+    assert "truncated" in found["cut.h5"].reason
+    assert found["text.h5"].reason.startswith("text.h5 is not a whole HDF5 file")
+
+
+def test_a_growing_capture_is_listed_under_its_final_name(tmp_path: Path) -> None:
+    write_ragged(tmp_path / "grows.h5")
+    (entry,) = Catalog(tmp_path).scan().values()
+    assert entry.name == "grows.h5"
+    assert entry.is_partial
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    shutil.copy(EXAMPLE, tmp_path / "outside.h5")
+    os.symlink(tmp_path / "outside.h5", inside / "link.h5")
+    os.symlink(tmp_path, inside / "up")
+    assert Catalog(inside).scan() == {}
+
+
+def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "one.h5"
+    path.write_text("not yet")
+    names = Catalog(tmp_path)
+    assert names.scan()["one.h5"].reason
+    shutil.copy(EXAMPLE, path)
+    assert names.scan()["one.h5"].kind == "capture"
+
+
+@pytest.mark.parametrize("name", ["../outside.h5", "/etc/passwd", "one.h5\x00", "..%2foutside.h5", ""])
+def test_a_name_from_a_browser_is_looked_up_and_never_joined(tmp_path: Path, name: str) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    shutil.copy(EXAMPLE, tmp_path / "outside.h5")
+    shutil.copy(EXAMPLE, inside / "one.h5")
+    view = Desk(inside).view({"capture": name})
+    assert view.entry.name == "one.h5"
+    with pytest.raises(FormatError, match="is no capture in inside/"):
+        view.of(name)
+
+
+def test_a_folder_without_captures_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ropediag capture --model demo"):
+        _ = Desk(tmp_path).view({}).entry

@@ -1,0 +1,54 @@
+"""How pages look and read: a picture of each, light and dark, and no serious fault of accessibility."""
+
+from pathlib import Path
+
+import pytest
+
+from ropediag.app.page import find_pages
+
+PAGES = {page.title.lower().replace(" ", "-"): page.path for page in find_pages()}
+PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
+SCHEMES = ("light", "dark")
+
+
+def open_page(page, path: str, scheme: str) -> None:
+    """Open a page on the example captures and wait until nothing moves any more."""
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.goto(f"{path}?capture=example-8192.h5")
+    page.wait_for_selector("h1")
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(500)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_its_window(page, name: str, scheme: str) -> None:
+    open_page(page, PAGES[name], scheme)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"{name}-{scheme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate("document.documentElement.getAttribute('data-mantine-color-scheme')") == scheme
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_no_serious_accessibility_violation(page, name: str, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    open_page(page, PAGES[name], scheme)
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (one["id"], one["help"], [(node["html"], node["failureSummary"]) for node in one["nodes"]][:5])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert not serious
+
+
+def test_keys_move_the_selection(page) -> None:
+    page.goto("/pairs?capture=example-8192.h5&layer=0&query_head=1&pair=3")
+    page.wait_for_function("document.querySelector('#select-pair')?.value.startsWith('3 ')")
+    page.keyboard.press("l")  # from the last head of layer 0 to the first of layer 1
+    page.wait_for_url(lambda url: "layer=1" in url and "query_head=0" in url)
+    page.keyboard.press("j")
+    page.wait_for_url(lambda url: "pair=4" in url)

@@ -1,0 +1,88 @@
+"""Every panel of every page draws every capture, and sends no more than a screen can show."""
+
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+
+from ropediag.app.page import find_pages
+from ropediag.app.view import Desk
+from ropediag.app.wiring import export_tables, fit, resolve_selection
+from ropediag.errors import RopediagError
+from ropediag.plots.style import DARK
+from tests.analysis.ragged import write_ragged
+from tests.app.conftest import CAPTURES
+
+PANELS = {panel.name: panel for page in find_pages() for panel in page.panels}
+PARTS = {part.name: part for page in find_pages() for part in page.parts}
+MOST = 500_000  # bytes of one view
+
+
+@pytest.fixture(scope="module")
+def desk() -> Desk:
+    return Desk(CAPTURES)
+
+
+def view_of(desk: Desk, **fields: str):
+    selection, _ = resolve_selection(desk, fields)
+    return desk.view(selection)
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_panel_draws_the_example(desk: Desk, name: str) -> None:
+    view, panel = view_of(desk, capture="example-8192.h5"), PANELS[name]
+    try:
+        measured = panel.measure(view)
+    except RopediagError as error:
+        pytest.skip(f"the example has nothing for it: {error}")
+    figure = fit(panel.draw(measured, view))
+    assert figure.data
+    assert len(figure.to_json()) < MOST
+    assert panel.explain(measured)
+    assert not any(isinstance(trace, go.Scattergl) for trace in figure.data)
+    assert export_tables(panel, view)["content"]
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_the_code_beside_a_panel_makes_its_figure(desk: Desk, name: str) -> None:
+    view, panel = view_of(desk, capture="example-8192.h5"), PANELS[name]
+    try:
+        drawn = panel.draw(panel.measure(view), view)
+    except RopediagError as error:
+        pytest.skip(f"the example has nothing for it: {error}")
+    *lines, last = panel.code(view).splitlines()
+    scope: dict = {}
+    exec("\n".join(lines), scope)
+    assert eval(last, scope).to_json() == drawn.to_json()
+
+
+@pytest.mark.parametrize("name", [*PANELS, *PARTS])
+def test_an_unfinished_capture_is_drawn_or_refused_in_words(tmp_path: Path, name: str) -> None:
+    write_ragged(tmp_path / "grows.h5")
+    view = view_of(Desk(tmp_path))
+    try:
+        shown = (
+            PARTS[name].render(view) if name in PARTS else PANELS[name].draw(PANELS[name].measure(view), view)
+        )
+    except RopediagError as error:
+        shown = str(error)
+    assert shown
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_every_colour_of_a_figure_has_one_for_dark_pages(desk: Desk, name: str) -> None:
+    view, panel = view_of(desk, capture="example-8192.h5"), PANELS[name]
+    try:
+        figure = panel.draw(panel.measure(view), view)
+    except RopediagError as error:
+        pytest.skip(f"the example has nothing for it: {error}")
+    assert set(_colours(figure.to_plotly_json())) <= set(DARK)
+
+
+def _colours(value: object) -> list[str]:
+    """Every opaque colour in a figure; greys that are half transparent serve on both pages."""
+    if isinstance(value, dict):
+        return [colour for one in value.values() for colour in _colours(one)]
+    if isinstance(value, list | tuple):
+        return [colour for one in value for colour in _colours(one)]
+    return [value] if isinstance(value, str) and value.startswith("#") else []
