@@ -153,6 +153,14 @@ def _rotate_again(still: Float[np.ndarray, "position channel"], spec: RopeSpec, 
     return turned
 
 
+def check_pairs(what: str) -> bool:
+    """Say whether a text lists pairs, such as ``11-31``; whether a head has them is another question."""
+    try:
+        return bool(parse_indices(what))
+    except ConfigError:
+        return False
+
+
 def choose_channels(head: KeptHead, what: str) -> Int[np.ndarray, " channel"] | None:
     """Name the channels of a set of pairs.
 

@@ -4,6 +4,7 @@ A cell is a rectangle of queries x keys whose sides are powers of two and whose 
 so a cell holds the same pairs of tokens at every zoom. A query sees keys at lags 0 .. window - 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,6 +109,12 @@ def lay_grid(
     key, key_step = _cut(k0, k1, cells, least)
     query_stop, key_stop = min(int(query[-1]) + query_step, length), min(int(key[-1]) + key_step, length)
     return Grid(query, key, query_step, key_step, query_stop, key_stop, window)
+
+
+def fit_region(wanted: Sequence[int], length: int) -> Region:
+    """Move a wanted rectangle into the sequence; each side holds at least one position."""
+    q0, k0 = (min(first, length - 1) for first in (wanted[0], wanted[2]))
+    return q0, min(max(wanted[1], q0 + 1), length), k0, min(max(wanted[3], k0 + 1), length)
 
 
 def _cut(first: int, stop: int, cells: int, step: int) -> tuple[Int[np.ndarray, " cell"], int]:

@@ -103,7 +103,9 @@ def _label_map(head: KeptHead, grid: Grid, values: np.ndarray, what: str, statis
     logit = xr.Variable(("query", "key"), values, {"units": "logit", "long_name": meaning})
     place = {"layer": head.layer, "query_head": head.query_head, "sequence": head.sequence}
     ends = {"query_stop": grid.query_stop, "key_stop": grid.key_stop, "length": head.length}
-    return xr.Dataset({"logit": logit}, coordinates, {**place, **ends, "what": what, "statistic": statistic})
+    capped = "" if np.isnan(head.softcap) else f" and before the soft cap of {head.softcap:g}"
+    told = {"what": what, "statistic": statistic, "softened": capped}
+    return xr.Dataset({"logit": logit}, coordinates, place | ends | told)
 
 
 def _average_cells(

@@ -20,7 +20,8 @@ def plot_score_map(measured: xr.Dataset) -> go.Figure:
     -------
     go.Figure
         ``layout.meta`` holds, for each of ``query`` and ``key``, ``first`` (first position of each cell),
-        ``step`` (positions of a cell) and, if there is one, ``text`` (before the token, the token, after it).
+        ``step`` (positions of a cell) and, if there is one, ``text`` (before the token, the token, after it);
+        and the ``length`` of the sequence.
     """
     logit = measured.logit.values
     finite = np.abs(logit[np.isfinite(logit)])
@@ -29,14 +30,14 @@ def plot_score_map(measured: xr.Dataset) -> go.Figure:
     sides = {side: _place_cells(measured, side) for side in ("query", "key")}
     figure = go.Figure(
         go.Heatmap(
-            x=sides["key"]["middle"],
-            y=sides["query"]["middle"],
+            x=sides["key"]["edges"],
+            y=sides["query"]["edges"],
             z=logit,
             colorscale=DIVERGING,
             zmin=-reach,
             zmax=reach,
             colorbar={"title": {"text": values["long_name"], "side": "right"}, "thickness": 14},
-            hovertemplate="query %{y}, key %{x}<br>%{z:.4g}<extra></extra>",
+            hovertemplate="query %{y:,.0f}, key %{x:,.0f}<br>%{z:.4g}<extra></extra>",
             hoverongaps=False,
         )
     )
@@ -44,25 +45,27 @@ def plot_score_map(measured: xr.Dataset) -> go.Figure:
         template=TEMPLATE,
         title=f"Layer {measured.layer}, head {measured.query_head}, sequence {measured.sequence}",
         height=HEIGHT,
-        meta={side: found["meta"] for side, found in sides.items()},
-        xaxis={
-            "title": {"text": "key (position, tokens)"},
-            "range": sides["key"]["range"],
-            "showgrid": False,
-        },
-        yaxis={
-            "title": {"text": "query (position, tokens)"},
-            "range": sides["query"]["range"][::-1],
-            "showgrid": False,
-        },
+        meta={side: found["meta"] for side, found in sides.items()} | {"length": measured.attrs["length"]},
+        xaxis=_lay_axis("key (position, tokens)", sides["key"]["range"]),
+        yaxis=_lay_axis("query (position, tokens)", sides["query"]["range"][::-1]),
     )
 
 
+def _lay_axis(title: str, ends: list[float]) -> dict:
+    return {
+        "title": {"text": title},
+        "range": ends,
+        "tickformat": ",",
+        "showgrid": False,
+        "zeroline": False,
+    }
+
+
 def _place_cells(measured: xr.Dataset, side: str) -> dict:
-    """Place the cells of one side: middles, the range of the axis, and what is known of them."""
+    """Place the cells of one side: their edges, between positions, and what is known of them."""
     first, step = measured[side].values, int(measured[side].attrs["step"])
     meta = {"first": first.tolist(), "step": step}
     if f"{side}_text" in measured.coords:
         meta["text"] = measured[f"{side}_text"].values.tolist()
-    middle = first.astype(np.float32) + np.float32((step - 1) / 2)
-    return {"middle": middle, "range": [int(first[0]) - 0.5, int(first[-1]) + step - 0.5], "meta": meta}
+    edges = np.append(first, first[-1] + step) - 0.5
+    return {"edges": edges, "range": [float(edges[0]), float(edges[-1])], "meta": meta}
