@@ -111,9 +111,12 @@ def _write_code(view: View) -> str:
         "from ropediag import open_capture\n"
         "from ropediag.analysis.kept_head import load_kept_head\n"
         "from ropediag.analysis.score_map import map_scores\n"
+        "from ropediag.analysis.token_text import add_text, read_text\n"
         "from ropediag.plots.score_map import plot_score_map\n"
-        f"head = load_kept_head(open_capture({str(view.entry.path)!r}), {place})\n"
-        f"plot_score_map(map_scores(head, {_read_region(view, head.length)}, {CELLS}, {options}))"
+        f"capture = open_capture({str(view.entry.path)!r})\n"
+        f"head = load_kept_head(capture, {place})\n"
+        f"measured = map_scores(head, {_read_region(view, head.length)}, {CELLS}, {options})\n"
+        f"plot_score_map(add_text(measured, read_text(capture, {head.sequence})))"
     )
 
 

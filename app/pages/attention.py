@@ -22,14 +22,14 @@ GRAPH = {"type": "graph", "panel": MAP.name}
 FIGURE = {"type": "figure", "panel": MAP.name}
 
 
-def _show_heads(view: View) -> Any:
+def _show_heads(view: View) -> list[Any]:
     """A select of the heads that were kept; it moves the selection of the whole page."""
     kept = list_kept_heads(view.capture)
     if not kept:
         return []
     here = find_place(view)
     options = [{"value": f"{layer}:{head}", "label": f"layer {layer}, head {head}"} for layer, head in kept]
-    return dmc.Select(
+    select = dmc.Select(
         id="attention-head",
         label="Kept head",
         data=options,
@@ -39,6 +39,7 @@ def _show_heads(view: View) -> Any:
         w=170,
         comboboxProps={"zIndex": 400},
     )
+    return [select]
 
 
 HEADS = Part("attention-heads", ("capture", "layer", "query_head"), _show_heads)

@@ -8,7 +8,7 @@ from jaxtyping import Int
 
 from ropediag.store import Capture
 
-BEFORE, AFTER = 24, 40  # characters of context
+BEFORE, AFTER = 16, 24  # characters of context
 PARTS = ("before", "token", "after")
 _VISIBLE = str.maketrans({"\n": "↵", "\r": "", "\t": " "})
 

@@ -10,6 +10,10 @@ import pytest
 
 from ropediag.analysis import score_map
 from ropediag.app import attention_map
+from ropediag.app.attention_map import MAP
+from ropediag.app.view import Desk
+from ropediag.app.wiring import export_tables, resolve_selection
+from ropediag.plots.style import DARK
 from tests.analysis.kept import merge, write_kept, write_out
 from tests.app.browsing import read_fields, read_trace, wait_drawn
 from tests.app.conftest import CAPTURES
@@ -31,6 +35,22 @@ def kept(serve, tmp_path_factory):
         pieces = dict(zip(file["token"][...], file["tokens/piece"].asstr()[...], strict=True))
     told = {what: write_out(header, *vectors, pairs) for what, pairs in (("total", None), ("past", [1, 2]))}
     return f"{serve(folder)}/attention?capture=kept.h5", told | {"text": [pieces[one] for one in ids]}
+
+
+def test_the_panel_gives_its_code_and_its_numbers(tmp_path):
+    write_kept(tmp_path / "kept.h5", 300, sequences=2)
+    fields = {"capture": "kept.h5", "region": "40-90,0-300", "sequence": "1", "what": "past"}
+    desk = Desk(tmp_path)
+    view = desk.view(resolve_selection(desk, fields)[0])
+    measured = MAP.measure(view)
+    *lines, last = MAP.code(view).splitlines()
+    scope: dict = {}
+    exec("\n".join(lines), scope)
+    drawn = MAP.draw(measured, view)
+    assert eval(last, scope).to_json() == drawn.to_json()
+    assert "layer 2, head 1" in MAP.explain(measured).lower()
+    assert export_tables(MAP, view)["content"].startswith("query,key,logit")
+    assert {one for _, one in drawn.data[0].colorscale} <= set(DARK)
 
 
 def read_map(page):
