@@ -19,7 +19,6 @@ from ropediag.schema import block_size
 from ropediag.store import Capture
 
 POSITIONS_AT_ONCE = 4096
-SETS = ("total", "all", "before", "past")
 
 
 @dataclass(frozen=True, eq=False)

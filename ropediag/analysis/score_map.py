@@ -18,6 +18,12 @@ from ropediag.analysis.map_grid import Grid, Region, lay_grid
 from ropediag.errors import ConfigError
 
 STATISTICS = {"mean": "mean logit", "maximum": "largest logit"}
+SETS = {
+    "total": "",
+    "all": " of all pairs",
+    "before": " of the pairs before the critical one",
+    "past": " of the critical pair and slower ones",
+}
 DIRECT = 2**24  # query-key pairs that are multiplied out while a reader waits
 TILE = 512  # queries, and keys, at a time, at least a cell
 
@@ -99,7 +105,7 @@ def _label_map(head: KeptHead, grid: Grid, values: np.ndarray, what: str, statis
         )
         for side, (first, step) in sides.items()
     }
-    meaning = STATISTICS[statistic] + ("" if what == "total" else f" of pairs {what}")
+    meaning = STATISTICS[statistic] + SETS.get(what, f" of pairs {what}")
     logit = xr.Variable(("query", "key"), values, {"units": "logit", "long_name": meaning})
     place = {"layer": head.layer, "query_head": head.query_head, "sequence": head.sequence}
     ends = {"query_stop": grid.query_stop, "key_stop": grid.key_stop, "length": head.length}
