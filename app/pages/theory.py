@@ -135,8 +135,8 @@ COVERAGE = Panel(
     draw=lambda measured, view: plot_coverage(measured),
     code=lambda view: _write_code(view, "compare_theory", "plot_coverage", "coverage"),
     explain=lambda measured: (
-        "Dashed: in pretraining; solid: in pretraining or tuning, whichever showed more; bars: the share of "
-        "a turn that is new at the target length. High bars: angles that these pairs never met."
+        "Dashed: in pretraining; solid: in pretraining or tuning, whichever showed more; area: the share of "
+        "a turn that is new at the target length. High: angles that these pairs never met."
     ),
     height=340,
 )
