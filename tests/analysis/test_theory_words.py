@@ -1,4 +1,4 @@
-"""What the laws say in words: the same rows for every setting, and numbers that are those of the prediction."""
+"""What the laws say in words: the same rows for every setting, with the numbers of the prediction."""
 
 from ropediag.analysis.theory_words import describe_retrieval, describe_theory
 from ropediag.prediction import predict
@@ -13,7 +13,7 @@ def test_every_setting_has_the_same_rows():
     assert list(tuned) == list(free)
     assert tuned["Critical dimension"] == "92 of 128: pairs 0 to 45 made a full turn"
     assert tuned["Limit"] == "129,027 tokens"
-    assert tuned["At the target"] == "131,072 tokens: 18 pairs meet unseen angles"
+    assert tuned["At the target"] == "131,072 tokens: 3 pairs meet unseen angles"
     assert tuned["Base needed"] == "1,022,122 when tuned at 4,096, plain RoPE"
     assert tuned["To be cautious"] == "1,378,415, without the law's ceiling"
     assert (free["Limit"], free["At the target"]) == ("no bound", "no target set")
