@@ -29,17 +29,17 @@ SHARE = {
 REACH = {"function": "d3.format('.4~g')(params.value) + ' x'"}
 WRAPPED = {"wrapHeaderText": True, "autoHeaderHeight": True}
 COLUMNS: list[dict[str, Any]] = [
-    {"field": "pairs", "headerName": "Pairs", "minWidth": 200, "flex": 2, "tooltipField": "pairs"},
-    {"field": "change", "headerName": "Intervention", "minWidth": 170, "flex": 2, "tooltipField": "change"},
-    {"field": "model", "headerName": "Model", "width": 110, "tooltipField": "model"},
+    {"field": "pairs", "headerName": "Pairs", "minWidth": 262, "flex": 2, "tooltipField": "pairs"},
+    {"field": "change", "headerName": "Intervention", "minWidth": 190, "flex": 2, "tooltipField": "change"},
+    {"field": "model", "headerName": "Model", "width": 90, "tooltipField": "model"},
     {"field": "multiple", "headerName": "Up to", "width": 92, **SHARE, "valueFormatter": REACH,
      "headerTooltip": "positions past the trained length, up to so many times it"},
-    {"field": "repaired", "headerName": "Repaired", "width": 108, **SHARE},
+    {"field": "repaired", "headerName": "Repaired", "width": 112, **SHARE},
     {"field": "repaired_low", "headerName": "95 % from", "width": 92, **SHARE, **WRAPPED},
     {"field": "repaired_high", "headerName": "to", "width": 84, **SHARE},
-    {"field": "repaired_tail", "headerName": "Last quarter", "width": 104, **SHARE, **WRAPPED},
-    {"field": "random_mean", "headerName": "Random pairs", "width": 112, **SHARE, **WRAPPED},
-    {"field": "above_random", "headerName": "Above random", "width": 112, **SHARE, **WRAPPED},
+    {"field": "repaired_tail", "headerName": "Last quarter", "width": 96, **SHARE, **WRAPPED},
+    {"field": "random_mean", "headerName": "Random pairs", "width": 104, **SHARE, **WRAPPED},
+    {"field": "above_random", "headerName": "Above random", "width": 104, **SHARE, **WRAPPED},
 ]  # fmt: skip
 HEADER, ROW = 60, 43  # pixels
 

@@ -20,7 +20,7 @@ ORDINARY = "params.value == null ? '' : d3.format(',.3~g')(params.value)"
 SHARE = "params.value == null ? '' : d3.format('.1%')(params.value)"
 GROUPS = {  # heading -> column of the table -> its heading below that, its width in pixels, its format
     "Drift": {
-        "drift": ("Largest", 78, ORDINARY),
+        "drift": ("Largest", 86, ORDINARY),
         "drift_pair": ("In pair", 70, ORDINARY),
         "drifting_pairs": ("Pairs that drift", 78, ORDINARY),
         "onset": ("From lag", 74, "params.value == null ? '' : d3.format(',d')(params.value)"),
