@@ -223,6 +223,19 @@ def test_it_opens_offline_and_draws_all_figures_in_the_reader_s_colours(chromium
     assert tab.locator('[data-title*="loud"], [data-title*="Chart Studio"]').count() == 0
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_has_no_serious_accessibility_violation(chromium, report, scheme):  # noqa: F811
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab, _ = open_page(chromium, report, color_scheme=scheme, bypass_csp=True)
+    found = Axe().run(tab).response["violations"]
+    assert not [
+        (one["id"], [node["html"] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
 def test_a_hostile_capture_runs_nothing(chromium, hostile):  # noqa: F811
     tab, complaints = open_page(chromium, hostile, offline=True)
     assert complaints == []
