@@ -1,15 +1,19 @@
 """The server: the Dash app over one folder, and the safeguards of a page that only this machine may read."""
 
+import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output
-from flask import Response
+from flask import Response, request
+
+from ropediag.errors import RopediagError
 
 from .frame import lay_out_frame, show_nowhere, show_page
-from .page import find_pages
-from .view import Desk
+from .page import Page, find_pages
+from .view import Desk, View
 from .wiring import wire
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -27,12 +31,14 @@ INDEX = """<!DOCTYPE html>
 dmc.pre_render_color_scheme()  # a hook of all apps in this process, so once
 
 
-def make_app(folder: Path) -> Dash:
+def make_app(folder: Path, capture: str | None = None, prepare: bool = False) -> Dash:
     """Build the app over a folder of captures.
 
     Parameters
     ----------
     folder : whose ``.h5`` files and ``.h5.partial`` folders are shown, and those one level below
+    capture : the one that will be asked for first; the newest if None
+    prepare : whether to measure what the first page shows already while the browser loads its scripts
     """
     app = Dash(
         __name__,
@@ -54,21 +60,33 @@ def make_app(folder: Path) -> Dash:
         page = by_path.get(path or "/")
         return show_page(page, empty=not desk.entries("capture")) if page else show_nowhere(pages)
 
+    if prepare:
+        view = desk.view({"capture": capture} if capture else {})
+        threading.Thread(target=_prepare, args=(pages[0], view), daemon=True).start()
     app.server.config["TRUSTED_HOSTS"] = list(HOSTS)
     app.server.after_request(_add_headers)
     return app
+
+
+def _prepare(page: Page, view: View) -> None:
+    """Measure what a page shows; what cannot be measured is said when it is asked for."""
+    for measure in (*(panel.measure for panel in page.panels), *(part.render for part in page.parts)):
+        with suppress(RopediagError):
+            measure(view)
 
 
 def _add_headers(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
+    if request.path == "/_favicon.ico":  # asked for anew at each change of the URL
+        response.headers["Cache-Control"] = "max-age=3600"
     return response
 
 
 def serve(folder: Path, port: int, capture: str | None = None) -> None:
     """Serve until interrupted, on this machine only."""
-    app = make_app(folder)
+    app = make_app(folder, capture, prepare=True)
     query = f"?capture={quote(capture)}" if capture else ""
     print(f"ropediag: {folder} at http://127.0.0.1:{port}/{query}   (stop with Ctrl-C)", flush=True)
     app.run(host="127.0.0.1", port=port, debug=False)

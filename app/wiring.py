@@ -24,6 +24,7 @@ from .frame import PLACE_CONTROLS, list_place_options
 from .page import Choice, Page, Panel, Part
 from .view import PLACE, Desk, View
 
+OFFERING = ("capture", "stamp", "layer")  # what decides which places there are
 TITLE = 44  # pixels above a figure that its title takes
 
 
@@ -67,8 +68,10 @@ def _wire_selection(app: Dash, desk: Desk) -> None:
         if selection == before:
             return [no_update] * (1 + len(outputs))
         found: list[Any] = [selection]
+        same_layer = before and all(selection.get(name) == before.get(name) for name in OFFERING)
         for field in PLACE_CONTROLS:
-            found += [options.get(field, []), selection.get(field)]
+            offered = no_update if same_layer and field != "capture" else options.get(field, [])
+            found += [offered, selection.get(field)]
         return found
 
 
@@ -107,6 +110,7 @@ def _wire_browser(app: Dash) -> None:
         Input("scheme", "computedColorScheme"),
         Input("selection", "data"),
         State("dark", "data"),
+        State({"type": "graph", **panel}, "id"),
     )
     url = [Output("url", "pathname", allow_duplicate=True), Output("url", "search", allow_duplicate=True)]
     clientside(

@@ -13,6 +13,11 @@
         return kept.length ? "?" + new URLSearchParams(kept).toString() : "";
     };
     const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+    const changed = () => window.dash_clientside.callback_context.triggered.map((one) => one.prop_id);
+    const find_graph = (id) => {
+        const graph = [...document.querySelectorAll(".dash-graph")].find((one) => one.id.includes(`"${id.panel}"`));
+        return graph && graph.querySelector(".js-plotly-plot");
+    };
     const triggered = () => (window.dash_clientside.callback_context.triggered[0] || {}).prop_id || "";
 
     // Replace every colour of a figure by its entry for dark pages; all else stays as it is.
@@ -86,16 +91,23 @@
         },
 
         // Colours of the page, and the mark of the selection, on a figure as the server drew it. The toggle says
-        // that the scheme changed; what it is now, the page itself says.
-        dress(figure, toggled, selection, dark) {
+        // that the scheme changed; what it is now, the page itself says. If only the selection changed, its mark
+        // is moved on the graph that is there: drawing a map of a large model anew takes far longer.
+        dress(figure, toggled, selection, dark, id) {
             if (!figure) return EMPTY;
             const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
-            const dressed = scheme === "dark" ? darken(figure, dark) : { ...figure, layout: { ...figure.layout } };
-            const meta = figure.layout.meta || {};
-            const range = meta.zoom && read_range(figure.layout.xaxis || {}, (selection || {})[meta.zoom]);
-            if (range) dressed.layout.xaxis = { ...dressed.layout.xaxis, range, autorange: false };
-            dressed.layout.shapes = [...(dressed.layout.shapes || []), ...mark(figure.layout, selection)];
-            return dressed;
+            const table = scheme === "dark" ? dark : {};
+            const shapes = [...darken(figure.layout.shapes || [], table), ...mark(figure.layout, selection)];
+            const axis = figure.layout.xaxis || {}, zoom = (figure.layout.meta || {}).zoom;
+            const range = zoom && read_range(axis, (selection || {})[zoom]);
+            const drawn = find_graph(id);
+            if (!zoom && drawn && drawn.data && drawn.data.length && changed().every((name) => name === "selection.data")) {
+                if (!same(drawn.layout.shapes || [], shapes)) window.Plotly.relayout(drawn, { shapes });
+                return skip();
+            }
+            const dressed = scheme === "dark" ? darken(figure, dark) : figure;
+            const zoomed = range ? { xaxis: { ...dressed.layout.xaxis, range, autorange: false } } : {};
+            return { ...dressed, layout: { ...dressed.layout, ...zoomed, shapes } };
         },
 
         // A click on a figure: what the clicked column and row stand for goes into the URL.
@@ -187,8 +199,7 @@
         // The picture of a figure, as it is on a light page.
         picture(png, svg, figure, id) {
             const format = triggered().includes('"svg"') ? "svg" : "png";
-            const graph = [...document.querySelectorAll(".dash-graph")].find((one) => one.id.includes(`"${id.panel}"`));
-            const drawn = graph && graph.querySelector(".js-plotly-plot");
+            const drawn = find_graph(id);
             if (figure && drawn) {
                 const size = { width: drawn.offsetWidth, height: drawn.offsetHeight };
                 const layout = { ...figure.layout, ...size };

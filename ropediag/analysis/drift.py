@@ -4,6 +4,8 @@
 drift, a test says whether it is one, and the onset is the lag from which the pair stays outside.
 """
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
@@ -33,6 +35,7 @@ LABELS = {
     "onset_low": ("tokens", "lower end of the 95 % interval of the onset"),
     "onset_high": ("tokens", "upper end of the 95 % interval of the onset"),
 }  # fmt: skip
+_MEASURED: WeakKeyDictionary[Capture, xr.Dataset] = WeakKeyDictionary()  # much else rests on it
 JUDGED = [name for name in LABELS if name not in ("scale", "q_value", "drifts")]
 
 
@@ -45,7 +48,7 @@ JUDGED = [name for name in LABELS if name not in ("scale", "q_value", "drifts")]
     shows="drift",
 )
 def measure_drift(capture: Capture) -> xr.Dataset:
-    """Find the pairs that drift.
+    """Find the pairs that drift; measured once as long as the capture is open, its arrays are read-only.
 
     Returns
     -------
@@ -63,6 +66,12 @@ def measure_drift(capture: Capture) -> xr.Dataset:
     ConfigError
         If the file does not state the training length.
     """
+    if capture not in _MEASURED:
+        _MEASURED[capture] = _measure(capture)
+    return _MEASURED[capture].copy()
+
+
+def _measure(capture: Capture) -> xr.Dataset:
     trained, length = trained_length(capture), int(capture.attrs["length"])
     rows = []
     for layer in capture.values("layer").tolist():
@@ -73,6 +82,8 @@ def measure_drift(capture: Capture) -> xr.Dataset:
     found["drifts"] = found["q_value"] <= FALSE_DISCOVERIES
     for name in ("onset", "onset_low", "onset_high"):
         found[name] = np.where(found["drifts"], found[name], np.nan)
+    for array in found.values():
+        array.setflags(write=False)
     mean = capture["scores/mean"]
     axes = ("layer", "query_head", "pair")
     return xr.Dataset(

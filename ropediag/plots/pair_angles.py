@@ -79,9 +79,9 @@ def _lay_out(figure: go.Figure, angles: xr.Dataset) -> None:
         text += f": {turns:,.2f} turns within {attrs['length']:,} tokens"
     figure.update_layout(
         template=TEMPLATE,
-        height=450,
+        height=466,
         title={"text": text, "x": 0.01, "y": 1, "yanchor": "top", "pad_t": 12, "font_size": 15},
-        margin={"t": 56, "b": 112, "l": 30, "r": 30},
+        margin={"t": 72, "b": 112, "l": 30, "r": 30},
         legend={"y": -0.12, "yanchor": "top", "x": 0.5, "xanchor": "center", "font_size": 12},
         polar={
             "bgcolor": PAPER,

@@ -6,9 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import BEFORE, BEFORE_BAND, LINE, PAST, PAST_BAND, TEMPLATE, pickable
+from ropediag.plots.style import COLOURS, LINE, SHADE, TEMPLATE, pickable
 
-CURVES = {"query_norm": (BEFORE, BEFORE_BAND), "key_norm": (PAST, PAST_BAND)}
+CURVES = {"query_norm": COLOURS[3], "key_norm": COLOURS[2]}
 
 
 def plot_pair_norms(lengths: xr.Dataset) -> go.Figure:
@@ -24,14 +24,14 @@ def plot_pair_norms(lengths: xr.Dataset) -> go.Figure:
     """
     figure, attrs = go.Figure(), lengths.attrs
     position = np.append(lengths.norm_bin.values, attrs["length"]).astype(np.int32)
-    for name, (colour, band) in CURVES.items():
+    for name, colour in CURVES.items():
         mean, error = lengths[name].values, lengths[f"{name}_se"].values
         known = np.isfinite(mean) & np.isfinite(error)
         if known.any():
-            x, high = _steps(position, (mean + 2 * error), known)
-            _, low = _steps(position, (mean - 2 * error), known)
+            x, high = _steps(position, mean + 2 * error, known)
+            _, low = _steps(position, mean - 2 * error, known)
             outline = {"x": np.concatenate([x, x[::-1]]), "y": np.concatenate([high, low[::-1]])}
-            area = {"mode": "lines", "line_width": 0, "fill": "toself", "fillcolor": band}
+            area = {"mode": "lines", "line_width": 0, "fill": "toself", "fillcolor": SHADE}
             figure.add_scatter(**outline, **area, hoverinfo="skip", showlegend=False, legendgroup=name)
         figure.add_scatter(
             x=position,
@@ -47,7 +47,7 @@ def plot_pair_norms(lengths: xr.Dataset) -> go.Figure:
         template=TEMPLATE,
         meta=pickable({}, numbered=False, zoom="positions"),
         height=320,
-        margin={"t": 72},
+        margin={"t": 76},
         title={
             "text": f"layer {attrs['layer']}, head {attrs['query_head']} (key head {attrs['kv_head']}), "
             f"pair {attrs['pair']}",
@@ -64,7 +64,7 @@ def plot_pair_norms(lengths: xr.Dataset) -> go.Figure:
             "tickformat": ",d",
             "hoverformat": ",d",
         },
-        yaxis={"title": "root mean square length of the pair", "rangemode": "tozero"},
+        yaxis={"title": "length (root mean square)", "rangemode": "tozero"},
     )
     return figure
 

@@ -17,6 +17,7 @@ from ropediag import schema
 from ropediag.errors import FormatError
 
 NUMERIC = ("schema_version", "seed", "length", "base", "pretrain_base", "train_len", "tune_len", "seconds")
+CHUNK_CACHE = 2**20  # bytes that each variable in use keeps unpacked: one chunk; HDF5 2 would keep eight
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
@@ -37,7 +38,7 @@ def open_file(source: Path | BinaryIO, name: str) -> h5py.File:
         raise FormatError(f"{name}: no such file.")
     try:
         if isinstance(source, Path):
-            file = h5py.File(source, "r", locking="best-effort")
+            file = h5py.File(source, "r", locking="best-effort", rdcc_nbytes=CHUNK_CACHE)
         else:
             file = h5py.File(source, "r")
     except PermissionError as error:

@@ -89,6 +89,7 @@ class Capture:
         self.missing_layers, self.missing_losses = missing_layers, missing_losses
         self._file = file
         self._axes: dict[str, list[int]] = {}
+        self._used: dict[str, h5py.Dataset] = {}  # kept open: each holds the chunk that was read last
 
     @property
     def status(self) -> str:
@@ -152,7 +153,9 @@ class Capture:
             raise ConfigError(f"{path} has no axis {axis}: it has {', '.join(axes)}.")
         key = tuple(self.place(axis, at[axis]) if axis in at else slice(None) for axis in axes)
         with reading(str(self.path), path):
-            dataset = self._file[path]
+            if path not in self._used:
+                self._used[path] = self._file[path]
+            dataset = self._used[path]
             return (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[key]
 
     def place(self, axis: str, value: int) -> int:

@@ -283,3 +283,16 @@ def test_the_bundled_model_drifts_past_its_critical_pair_alone():
     known = np.isfinite(low) & np.isfinite(onset) & np.isfinite(high)
     assert (low[known] <= onset[known]).all()
     assert (onset[known] <= high[known]).all()
+
+
+def test_drift_is_measured_once_for_an_open_capture(monkeypatch):
+    with open_capture(EXAMPLE) as capture, open_capture(EXAMPLE) as other:
+        first = measure_drift(capture)
+        first["drift"] = first.drift * 0
+        monkeypatch.setattr("ropediag.analysis.drift.read_profiles", lambda *given: pytest.fail("read again"))
+        second = measure_drift(capture)
+        assert float(second.drift.max()) > 1
+        with pytest.raises(ValueError, match="read-only"):
+            second.drift.values[...] = 0
+        with pytest.raises(pytest.fail.Exception):
+            measure_drift(other)
