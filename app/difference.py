@@ -109,7 +109,8 @@ def _write_code(view: View, name: str, variable: str, at: dict[str, int]) -> str
         f"selected = open_capture({str(view.entry.path)!r})\n"
         f"other = open_capture({str(view.of(AGAINST.value(view)).entry.path)!r})\n"
         f"both = measure_both(selected, other, {name!r})\n"
-        f"plot_difference(map_difference(both, {variable!r}, {at!r}))"
+        f"found = map_difference(both, {variable!r}, {at!r})\n"
+        "plot_difference(found, selected['rope/critical_pair'])"
     )
 
 

@@ -4,11 +4,17 @@ import re
 import shutil
 
 import numpy as np
+import pytest
 
 from ropediag import open_capture
 from ropediag.analysis.compare import compare_captures
+from ropediag.app.difference import BY_LAG, MAP
+from ropediag.app.pages.compare import CURVES, DRIFTS
+from ropediag.app.view import Desk
+from ropediag.errors import ConfigError
 from tests.app.browsing import GRAPH, click_cell, read_fields, read_trace, wait_drawn
 from tests.app.conftest import CAPTURES
+from tests.store.synthetic import write_capture
 
 START = "/compare?capture=example-8192.h5"
 TWO = f"{START}&with=example-tuned-b160000-8192.h5"
@@ -95,3 +101,16 @@ def test_a_folder_with_one_capture_says_what_to_do(chromium, serve, tmp_path) ->
     tab.get_by_text("holds one capture only").first.wait_for()
     tab.get_by_text("This folder holds no study").wait_for()
     context.close()
+
+
+def test_captures_of_other_heads_share_curves_but_no_map(tmp_path) -> None:
+    shutil.copy(CAPTURES / "example-kept-2048.h5", tmp_path)
+    write_capture(tmp_path / "other.h5")
+    view = Desk(tmp_path).view({"capture": "example-kept-2048.h5", "with": "other.h5"})
+    for panel in (CURVES, DRIFTS):
+        measured = panel.measure(view)
+        assert measured.capture.values.tolist() == ["example-kept-2048", "other"]
+        assert panel.draw(measured, view).data
+    for panel in (MAP, BY_LAG):
+        with pytest.raises(ConfigError, match=r"32 pairs a head and .* 3: number n of one is not number n"):
+            panel.measure(view)
