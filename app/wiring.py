@@ -125,6 +125,14 @@ def _wire_browser(app: Dash) -> None:
         prevent_initial_call=True,
     )
     clientside(
+        "zoom",
+        Output("url", "search", allow_duplicate=True),
+        Input({"type": "graph", "panel": ALL}, "relayoutData"),
+        State({"type": "figure", "panel": ALL}, "data"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    clientside(
         "pick_row",
         *url,
         Input({"type": "grid", "panel": ALL}, "selectedRows"),

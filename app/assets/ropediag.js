@@ -67,6 +67,17 @@
         window.dash_clientside.set_props("key", { data: { key: event.key, pressed: ++pressed } });
     });
 
+    // The range of an axis as the URL writes it, 12-3456, and as plotly does: logarithms on a logarithmic axis.
+    const write_range = (axis, low, high) => {
+        const real = [low, high].map((end) => (axis.type === "log" ? 10 ** end : end));
+        return real.map((end) => Math.max(0, Math.round(end))).join("-");
+    };
+    const read_range = (axis, text) => {
+        const real = /^\d+-\d+$/.test(text || "") ? text.split("-").map(Number) : null;
+        if (!real || real[0] >= real[1]) return null;
+        return axis.type === "log" ? real.map((end) => Math.log10(Math.max(end, 1))) : real;
+    };
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
         // Give a panel the fields it uses, if they changed.
@@ -87,13 +98,21 @@
             const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
             const table = scheme === "dark" ? dark : {};
             const shapes = [...darken(figure.layout.shapes || [], table), ...mark(figure.layout, selection)];
+            const meta = figure.layout.meta || {}, axis = figure.layout.xaxis || {};
+            const range = (meta.zoom && read_range(axis, (selection || {})[meta.zoom])) || axis.range;
             const drawn = find_graph(id);
             if (drawn && drawn.data && drawn.data.length && changed().every((name) => name === "selection.data")) {
-                if (!same(drawn.layout.shapes || [], shapes)) window.Plotly.relayout(drawn, { shapes });
+                const changes = {};
+                if (!same(drawn.layout.shapes || [], shapes)) changes.shapes = shapes;
+                if (meta.zoom && range && !same(drawn.layout.xaxis.range, range)) changes["xaxis.range"] = range;
+                if (meta.zoom && !range) changes["xaxis.autorange"] = true;
+                if (Object.keys(changes).length) window.Plotly.relayout(drawn, changes);
                 return skip();
             }
             const dressed = scheme === "dark" ? darken(figure, dark) : figure;
-            return { ...dressed, layout: { ...dressed.layout, shapes } };
+            const layout = { ...dressed.layout, shapes };
+            if (meta.zoom && range) layout.xaxis = { ...layout.xaxis, range, autorange: false };
+            return { ...dressed, layout };
         },
 
         // A click on a figure: what the clicked column and row stand for goes into the URL.
@@ -112,6 +131,22 @@
             }
             if (!Object.keys(changes).length) return [skip(), skip(), cleared];
             return [leads[index] || path, query({ ...fields(search), ...changes }), cleared];
+        },
+
+        // A figure was zoomed along lags or positions: all figures of the same axis follow.
+        zoom(changes, figures, search) {
+            const panel = triggered().match(/"panel":"([^"]+)"/);
+            const index = figures.findIndex((figure, step) => {
+                const id = window.dash_clientside.callback_context.inputs_list[0][step].id;
+                return panel && id.panel === panel[1];
+            });
+            const figure = figures[index], change = changes[index];
+            const field = figure && (figure.layout.meta || {}).zoom;
+            if (!field || !change) return skip();
+            const url = fields(search), axis = figure.layout.xaxis || {};
+            if (change["xaxis.range[0]"] !== undefined)
+                return query({ ...url, [field]: write_range(axis, change["xaxis.range[0]"], change["xaxis.range[1]"]) });
+            return change["xaxis.autorange"] && url[field] ? query({ ...url, [field]: null }) : skip();
         },
 
         // A row of a table was chosen: its fields go into the URL.

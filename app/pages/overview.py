@@ -1,9 +1,9 @@
 """The overview: does the model break, where, in which pairs, and what did theory say?"""
 
+from urllib.parse import urlencode
+
 import dash_mantine_components as dmc
-import plotly.graph_objects as go
-import xarray as xr
-from dash import html
+from dash import dcc, html
 
 from ropediag.analysis.breakdown import measure_breakdown
 from ropediag.analysis.drift import measure_drift
@@ -11,9 +11,9 @@ from ropediag.analysis.verdict import Verdict, judge_capture
 from ropediag.plots.breakdown import plot_breakdown
 from ropediag.plots.diagnostic import plot_diagnostic
 
-from ..cards import show_fact, show_message, show_panel, show_part
-from ..page import Page, Panel, Part
-from ..view import View
+from ..cards import show_choice, show_fact, show_message, show_panel, show_part
+from ..page import Choice, Page, Panel, Part
+from ..view import PLACE, View
 
 
 def _show_verdict(view: View) -> list:
@@ -58,26 +58,46 @@ def _word_headline(verdict: Verdict) -> tuple[str, str]:
 VERDICT = Part("verdict", ("capture",), _show_verdict)
 
 
-def _measure_breakdown(view: View) -> xr.Dataset:
-    return view.measure(measure_breakdown)
+def _name_heads(view: View) -> dict[str, str]:
+    return {
+        "all": "all heads, averaged",
+        "selected": f"layer {view.layer}, head {view.query_head}, as selected",
+    }
 
 
-def _draw_breakdown(measured: xr.Dataset, view: View) -> go.Figure:
-    return plot_breakdown(measured)
+HEADS = Choice(
+    field="heads",
+    label="Partial logits of",
+    options=_name_heads,
+    default=lambda view: "all",
+    uses=("capture", "layer", "query_head"),
+)
+
+
+def _choose_heads(view: View) -> dict[str, int]:
+    if HEADS.value(view) == "all":
+        return {}
+    return {"layer": view.layer, "query_head": view.query_head}
+
+
+def _write_breakdown(view: View) -> str:
+    heads = "".join(f", {axis}={value}" for axis, value in _choose_heads(view).items())
+    return (
+        "from ropediag import open_capture\n"
+        "from ropediag.analysis.breakdown import measure_breakdown\n"
+        "from ropediag.plots.breakdown import plot_breakdown\n"
+        f"capture = open_capture({str(view.entry.path)!r})\n"
+        f"plot_breakdown(measure_breakdown(capture{heads}))"
+    )
 
 
 BREAKDOWN = Panel(
     name="breakdown",
     title="Where it breaks: partial logits and loss by position",
-    uses=("capture",),
-    measure=_measure_breakdown,
-    draw=_draw_breakdown,
-    code=lambda view: (
-        "from ropediag import open_capture\n"
-        "from ropediag.analysis.breakdown import measure_breakdown\n"
-        "from ropediag.plots.breakdown import plot_breakdown\n"
-        f"plot_breakdown(measure_breakdown(open_capture({str(view.entry.path)!r})))"
-    ),
+    uses=("capture", "layer", "query_head", "heads"),
+    measure=lambda view: view.measure(measure_breakdown, **_choose_heads(view)),
+    draw=lambda measured, view: plot_breakdown(measured),
+    code=_write_breakdown,
     explain=lambda measured: (
         f"Above: {measured.attrs['averaged']}. Below: the loss of the same tokens with all the context, and "
         "with at most the training length of it."
@@ -108,8 +128,48 @@ DRIFT = Panel(
 )
 
 
+def _show_offenders(view: View) -> list:
+    """List the pairs that drift most, each with a link to its page."""
+    offenders = view.measure(judge_capture).offenders
+    if not offenders:
+        return [dmc.Text("No pair drifts.", c="dimmed")]
+    heads = ("Layer", "Head", "Pair", "Period", "Drift", "Share", "Onset")
+    rows = [dmc.TableTr([dmc.TableTd(cell) for cell in _describe_offender(view, one)]) for one in offenders]
+    table = dmc.Table(
+        [dmc.TableThead(dmc.TableTr([dmc.TableTh(head) for head in (*heads, "")])), dmc.TableTbody(rows)],
+        highlightOnHover=True,
+    )
+    return [dmc.Title("The pairs that drift most", order=2, size="h4", mb="xs"), table]
+
+
+def _describe_offender(view: View, one: dict) -> list:
+    onset = "none" if one["onset"] is None else f"from lag {one['onset']:,.0f}"
+    period = "none" if one["period"] is None else f"{one['period']:,.0f} tokens"
+    place = {axis: one[axis] for axis in PLACE}
+    link = "/pairs?" + urlencode({"capture": view.entry.name, **place})
+    return [
+        *(str(value) for value in place.values()),
+        period,
+        f"{one['drift']:.2f} in-window std",
+        f"{one['share']:.1%} of all drift",
+        onset,
+        dcc.Link("See it", href=link),
+    ]
+
+
+OFFENDERS = Part("offenders", ("capture",), _show_offenders)
+
+
 def _lay_out() -> html.Div:
-    return html.Div([show_part(VERDICT), show_panel(BREAKDOWN), show_panel(DRIFT)])
+    return html.Div(
+        [
+            show_part(VERDICT),
+            dmc.Group(show_choice(HEADS), mb="xs"),
+            show_panel(BREAKDOWN),
+            show_panel(DRIFT),
+            show_part(OFFENDERS),
+        ]
+    )
 
 
 PAGE = Page(
@@ -119,5 +179,6 @@ PAGE = Page(
     purpose="Does the model break past its training length, where, in which pairs, and what did theory say?",
     layout=_lay_out,
     panels=(BREAKDOWN, DRIFT),
-    parts=(VERDICT,),
+    parts=(VERDICT, OFFENDERS),
+    choices=(HEADS,),
 )

@@ -17,6 +17,7 @@ from ropediag.plots.style import (
     PAST_BAND,
     SHADE,
     TEMPLATE,
+    pickable,
 )
 
 COLOURS = {"before": BEFORE, "past": PAST, "nll": INK, "nll_windowed": FAINT}
@@ -142,6 +143,7 @@ def _lay_out(figure: go.Figure, breakdown: xr.Dataset, labels: int) -> None:
         height=top + INSIDE + BOTTOM,
         margin={"t": top, "b": BOTTOM, "l": 70, "r": 20},
         template=TEMPLATE,
+        meta=pickable({}, numbered=False, zoom="positions"),
         title={"text": _title(attrs), "x": 0.01, "y": 1, "yanchor": "top", "pad_t": 14, "font_size": 16},
         legend={**legend, "y": 1 + (labels * ROW + 3) / INSIDE, "orientation": "v", "tracegroupgap": 0},
         legend2={**legend, "y": LOWER[1]},

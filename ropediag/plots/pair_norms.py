@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import COLOURS, LINE, SHADE, TEMPLATE
+from ropediag.plots.style import COLOURS, LINE, SHADE, TEMPLATE, pickable
 
 CURVES = {"query_norm": COLOURS[3], "key_norm": COLOURS[2]}
 
@@ -45,6 +45,7 @@ def plot_pair_norms(lengths: xr.Dataset) -> go.Figure:
     _mark_trained(figure, lengths)
     figure.update_layout(
         template=TEMPLATE,
+        meta=pickable({}, numbered=False, zoom="positions"),
         height=320,
         margin={"t": 76},
         title={

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import BEFORE, BEFORE_BAND, FAINT, LINE, PAST, PAST_BAND, SHADE, TEMPLATE
+from ropediag.plots.style import BEFORE, BEFORE_BAND, FAINT, LINE, PAST, PAST_BAND, SHADE, TEMPLATE, pickable
 
 INSIDE, TOP, BOTTOM, ROW = 300, 44, 106, 18  # pixels: drawing area; title; axis and legend; one label
 MARKS = {"trained": "dash", "onset": "solid"}
@@ -144,6 +144,7 @@ def _lay_out(figure: go.Figure, profile: xr.Dataset, labels: int) -> None:
     length, top = profile.attrs["length"], TOP + labels * ROW
     figure.update_layout(
         template=TEMPLATE,
+        meta=pickable({}, numbered=False, zoom="lags"),
         height=top + INSIDE + BOTTOM,
         margin={"t": top, "b": BOTTOM},
         title={"text": _title(profile), "x": 0.01, "y": 1, "yanchor": "top", "pad_t": 12, "font_size": 15},

@@ -82,6 +82,7 @@ def pickable(
     rows: Mapping[str, Iterable[Any]] | None = None,
     *,
     numbered: bool = True,
+    zoom: str | None = None,
 ) -> dict[str, Any]:
     """Say what a figure's columns and rows stand for, as its ``layout.meta``, for whoever takes clicks.
 
@@ -90,8 +91,9 @@ def pickable(
     columns, rows : axis of the data (``layer``, ``query_head``, ``pair``, ``lag``) -> its value at each step
         across, or down
     numbered : whether x and y are the steps 0, 1, 2, ..., as of a map; otherwise a step is a point of a curve
+    zoom : what the x axis shows, ``lags`` or ``positions``: figures of the same may be zoomed together
     """
-    return {"map": numbered, "columns": _plain(columns), "rows": _plain(rows or {})}
+    return {"map": numbered, "columns": _plain(columns), "rows": _plain(rows or {}), "zoom": zoom}
 
 
 def _plain(axis: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
