@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ropediag.errors import FormatError
-from ropediag.store import Summary, summarize
+from ropediag.store import Summary, is_study, summarize, summarize_study
 
 PARTIAL = ".partial"
 FRESH = 0.5  # seconds for which a scan holds: one click asks several times
@@ -109,7 +109,7 @@ def _is_candidate(path: Path) -> bool:
 
 def _read(name: str, path: Path, stamp: Stamp) -> Entry:
     try:
-        summary = summarize(path)
+        summary = summarize_study(path) if is_study(path) else summarize(path)
     except FormatError as error:
         return Entry(name, path, stamp, reason=str(error).replace(str(path), path.name))
     return Entry(name, path, stamp, str(summary.attributes.get("kind", "capture")), summary)

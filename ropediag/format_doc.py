@@ -52,6 +52,31 @@ ncdump -h NAME.h5
   library reads. Each group hard-links the coordinates of its arrays.
 """
 
+_EXAMPLES = """\
+## Examples
+
+The captures of this folder are real runs on the bundled held-out text.
+`python captures/make_examples.py` makes all but the first anew; it holds the commands.
+
+"""
+_EXAMPLE_ROWS = (
+    ("8192", "the bundled model", "8 x 8,192", "breaks just past its training length of 128"),
+    ("tuned-b500-8192", "base 500", "2 x 8,192", "no cliff: the loss rises slowly"),
+    ("tuned-b160000-8192", "base 160,000", "2 x 8,192", "breaks past the law's limit of 386"),
+    ("tuned-b16000000-8192", "base 16,000,000", "2 x 8,192", "breaks past the law's limit of 1,882"),
+    (
+        "kept-2048",
+        "the bundled model",
+        "1 x 2,048",
+        "queries and keys of two heads at every position: 1:1, which drifts most, and 2:0",
+    ),
+    ("65536", "the bundled model", "1 x 65,536", "512 times the training length"),
+)
+_EXAMPLES_END = """
+The bundled model has base 10,000. The others were tuned from it at 128 tokens: `studies/models`.
+`example-study-scaling-law.h5` is no capture but the table of a study, a copy of the one in `studies/results`.
+"""
+
 _CLOSING = """\
 ## While a capture runs
 
@@ -64,8 +89,14 @@ removed. `ropediag info NAME.h5` says what is still missing, `ropediag capture -
 
 def describe_format() -> str:
     """Write the whole page, Markdown."""
-    sections = [_OPENING, _describe_attributes(), _describe_dimensions(), *_describe_groups(), _CLOSING]
+    tables = [_describe_attributes(), _describe_dimensions(), *_describe_groups()]
+    sections = [_OPENING, _describe_examples(), *tables, _CLOSING]
     return "\n".join(sections)
+
+
+def _describe_examples() -> str:
+    rows = ((f"`example-{name}.h5`", *cells) for name, *cells in _EXAMPLE_ROWS)
+    return _EXAMPLES + _table(("file", "model", "tokens", "what it shows"), rows) + _EXAMPLES_END
 
 
 def _describe_attributes() -> str:

@@ -10,19 +10,16 @@ train_len``. The paper's is 1; a fitted kappa enters as ``1 / kappa``. All funct
 for a base not above 1, an odd rotary_dim, a length below 2 tokens or ``turns`` not above 0; those that
 compare a longer length with pretraining also where it is shorter, or pretraining trained no pair.
 
-Sources: Liu et al. 2023, arXiv:2310.05209 (equations 12 to 16), on how far the angles stay familiar; Men
-et al. 2024, arXiv:2405.14591, on how far attention can prefer a similar key. Report them side by side.
+Source: Liu et al. 2023, arXiv:2310.05209 (equations 12 to 16), on how far the angles stay familiar. How far
+attention can prefer a similar key is another question: ``retrieval_bound`` has it, report them side by side.
 """
 
 import math
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ropediag.errors import ConfigError
-
-BLOCK = 256  # lags in one row of the matrix products of bm_bound
-ROWS = 8  # rows in one product: so small that BLAS keeps it on one thread, quick on a busy machine too
 
 
 def critical_pair(inv_freq: Float[np.ndarray, " pair"], train_len: int, turns: float = 1.0) -> int:
@@ -62,7 +59,7 @@ def critical_base(pretrain_base: float, train_len: int, tune_len: int, turns: fl
     """
     _check_tuning(pretrain_base, train_len, tune_len, turns)
     full_turn = 2 * math.pi * turns
-    return pretrain_base ** (math.log(tune_len / full_turn) / math.log(train_len / full_turn))
+    return _raise(pretrain_base, math.log(tune_len / full_turn) / math.log(train_len / full_turn))
 
 
 def extrapolation_limit(
@@ -100,7 +97,7 @@ def extrapolation_limit(
     exponent = trained / rotary_dim
     if not ceiled:
         exponent = math.log(train_len / (2 * math.pi * turns)) / math.log(pretrain_base)
-    return max(float(tune_len), 2 * math.pi * base**exponent)
+    return max(float(tune_len), 2 * math.pi * _raise(base, exponent))
 
 
 def angle_range_limit(
@@ -131,7 +128,7 @@ def base_for_length(
     _check_tuning(pretrain_base, train_len, target_len, turns)
     _check(rotary_dim=rotary_dim)
     trained = critical_dimension(_plain_inv_freq(rotary_dim, pretrain_base), train_len, turns)
-    return (target_len / (2 * math.pi)) ** (rotary_dim / trained)
+    return _raise(target_len / (2 * math.pi), rotary_dim / trained)
 
 
 def critical_base_for_length(
@@ -143,7 +140,7 @@ def critical_base_for_length(
     """
     _check_tuning(pretrain_base, train_len, target_len, turns)
     exponent = math.log(train_len / (2 * math.pi * turns)) / math.log(pretrain_base)
-    return (target_len / (2 * math.pi)) ** (1 / exponent)
+    return _raise(target_len / (2 * math.pi), 1 / exponent)
 
 
 def small_base_thresholds(tune_len: int) -> tuple[float, float, float]:
@@ -168,48 +165,14 @@ def new_angle_fraction(
     return np.maximum(0.0, coverage(inv_freq, length) - coverage(inv_freq, train_len))
 
 
-def bm_curve(
-    inv_freq: Float[np.ndarray, " pair"], lags: Int[np.ndarray, " lag"]
-) -> Float[np.ndarray, " lag"]:
-    """Sum ``cos(lag * inv_freq)`` over the pairs: B_m, how far attention favours a similar key.
-
-    In units of twice a component's variance, for independent components (arXiv:2405.14591).
-    """
-    turning = inv_freq[~np.isnan(inv_freq)]
-    return np.array([np.cos(lag * turning).sum() for lag in lags], dtype=np.float64)
-
-
-def bm_bound(inv_freq: Float[np.ndarray, " pair"], max_len: int = 2**22) -> int | None:
-    """Find the first lag with B_m < 0; None if there is none below ``max_len`` tokens.
-
-    By the addition theorem, blocks of lags are matrix products: a million take a fraction of a second.
-    """
-    _check(lengths={"max_len": max_len})
-    turning = inv_freq[~np.isnan(inv_freq)]
-    within = np.arange(BLOCK)[:, None] * turning
-    cos, sin = np.cos(within).T, np.sin(within).T
-    for start in range(0, max_len, ROWS * BLOCK):
-        row = np.arange(start, min(start + ROWS * BLOCK, max_len), BLOCK)[:, None] * turning
-        curve = (np.cos(row) @ cos - np.sin(row) @ sin).ravel()[: max_len - start]
-        negative = np.flatnonzero(curve < 0)
-        if len(negative):
-            return start + int(negative[0])
-    return None
-
-
-def bm_base_range(
-    rotary_dim: int, length: int, bases: Float[np.ndarray, " base"]
-) -> tuple[float | None, float | None]:
-    """Find, among ``bases``, the smallest with B_m >= 0 up to ``length``, and that from which all have.
-
-    The bases that pass are no interval. ``bases`` are rising candidates of plain RoPE; None stands where
-    none passes, or where the largest fails.
-    """
-    _check(bases={"bases": bases[0]}, lengths={"length": length}, rotary_dim=rotary_dim)
-    passes = [bm_bound(_plain_inv_freq(rotary_dim, base), length + 1) is None for base in bases]
-    smallest = next((float(base) for base, passing in zip(bases, passes, strict=True) if passing), None)
-    passing_at_the_top = passes[::-1].index(False) if False in passes else len(bases)
-    return smallest, float(bases[-passing_at_the_top]) if passing_at_the_top else None
+def _raise(number: float, exponent: float) -> float:
+    try:
+        return number**exponent
+    except OverflowError as error:
+        raise ConfigError(
+            f"the law gives no finite number here: {number:.4g} to the power of {exponent:.4g}. The training "
+            "length is too close to a single turn of the fastest pair; pass that of pretraining."
+        ) from error
 
 
 def _plain_inv_freq(rotary_dim: int, base: float) -> Float[np.ndarray, " pair"]:

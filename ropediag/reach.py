@@ -5,12 +5,15 @@ pretraining, (pair,) arrays.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
 
 from ropediag import limits
 from ropediag.checkpoint import Training
+from ropediag.errors import ConfigError
+from ropediag.retrieval_bound import SEARCHED, bm_base_range
 from ropediag.rope import inv_freq
 
 Frequencies = Float[np.ndarray, " pair"]
@@ -18,13 +21,21 @@ CANDIDATES = 108  # bases tried for the retrieval bound, 24 to a decade
 
 
 @dataclass(frozen=True)
+class Target:
+    """A length to reach, tokens, and whether to search the bases that keep B_m >= 0 up to it."""
+
+    length: int
+    retrieval: bool = True
+
+
+@dataclass(frozen=True)
 class TargetAnswer:
-    """What it takes to reach ``length``; bases are None where no base is needed or none was found.
+    """What it takes to reach ``length``; bases are None where none is needed, found or searched.
 
     ``base`` is the smallest that the law's ceiled form allows when tuned at ``tune_len``, ``cautious_base``
     that of the unceiled form; ``retrieval_base`` the smallest searched base with B_m >= 0 all the way,
-    ``retrieval_base_all`` the one from which every larger searched base has it. ``unseen_pairs`` counts
-    the untrained pairs that meet new angles at ``length`` as things stand.
+    ``retrieval_base_all`` the one from which every larger searched base has it. ``unseen_pairs`` counts the
+    untrained pairs that meet new angles at ``length`` as things stand.
     """
 
     length: int
@@ -43,24 +54,27 @@ def is_plain(frequencies: Frequencies, base: float) -> bool:
 
 
 def answer_target(
-    target_len: int,
+    target: Target,
     limit: float | None,
     now: Frequencies,
     before: Frequencies,
     training: Training,
     turns: float,
 ) -> TargetAnswer:
-    """Answer which base and tuning length reach ``target_len``.
+    """Answer which base and tuning length reach a target.
 
-    The bases hold for tuning plain RoPE at ``training.tune_len``; tuning at ``target_len`` itself needs
+    The bases hold for tuning plain RoPE at ``training.tune_len``; tuning at that length itself needs
     none. ``limit`` is that of the model as it stands, None for no bound.
 
     Raises
     ------
     ConfigError
-        If ``target_len`` is below 2.
+        If the target is below 2 tokens.
     """
     train_len, tune_len, pretrain_base = training.train_len, training.tune_len, training.pretrain_base
+    target_len = target.length
+    if target_len < 2:
+        raise ConfigError(f"target_len must be at least 2 tokens: got {target_len}.")
     seen = np.maximum(train_len * before, tune_len * now)  # radians
     unseen = (seen < 2 * np.pi * turns) & (target_len * now > seen)
     needed = cautious = None
@@ -70,7 +84,8 @@ def answer_target(
         least = limits.base_for_length(2 * len(before), pretrain_base, train_len, target_len, turns)
         needed = max(floor, least)
         cautious = max(floor, limits.critical_base_for_length(pretrain_base, train_len, target_len, turns))
-    retrieval, retrieval_all = _search_retrieval_base(2 * len(now), target_len)
+    searched = target.retrieval and target_len <= SEARCHED
+    retrieval, retrieval_all = search_retrieval_base(2 * len(now), target_len) if searched else (None, None)
     return TargetAnswer(
         length=target_len,
         reached=limit is None or limit >= target_len,
@@ -83,8 +98,12 @@ def answer_target(
     )
 
 
-def _search_retrieval_base(rotary_dim: int, length: int) -> tuple[float | None, float | None]:
-    """Search around the power law of arXiv:2405.14591, which was fitted to heads of 128."""
+@lru_cache(maxsize=256)  # depends on these two numbers alone, and takes up to a second
+def search_retrieval_base(rotary_dim: int, length: int) -> tuple[float | None, float | None]:
+    """Search the smallest base with B_m >= 0 up to a length, and that from which all larger ones have it.
+
+    Around the power law of arXiv:2405.14591, which was fitted to heads of 128; None where none was found.
+    """
     guess = 0.0424 * length**1.628
     candidates = np.geomspace(max(2.0, guess / 30), max(100.0, guess * 1000), CANDIDATES)
-    return limits.bm_base_range(rotary_dim, length, candidates)
+    return bm_base_range(rotary_dim, length, candidates)

@@ -78,6 +78,8 @@
         return axis.type === "log" ? real.map((end) => Math.log10(Math.max(end, 1))) : real;
     };
 
+    const zooms = {}; // panel -> the range that the URL asked for when its figure was last dressed
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
         // Give a panel the fields it uses, if they changed.
@@ -98,21 +100,17 @@
             const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
             const table = scheme === "dark" ? dark : {};
             const shapes = [...darken(figure.layout.shapes || [], table), ...mark(figure.layout, selection)];
-            const meta = figure.layout.meta || {}, axis = figure.layout.xaxis || {};
-            const range = (meta.zoom && read_range(axis, (selection || {})[meta.zoom])) || axis.range;
-            const drawn = find_graph(id);
-            if (drawn && drawn.data && drawn.data.length && changed().every((name) => name === "selection.data")) {
-                const changes = {};
-                if (!same(drawn.layout.shapes || [], shapes)) changes.shapes = shapes;
-                if (meta.zoom && range && !same(drawn.layout.xaxis.range, range)) changes["xaxis.range"] = range;
-                if (meta.zoom && !range) changes["xaxis.autorange"] = true;
-                if (Object.keys(changes).length) window.Plotly.relayout(drawn, changes);
+            const axis = figure.layout.xaxis || {}, zoom = (figure.layout.meta || {}).zoom;
+            const asked = (zoom && (selection || {})[zoom]) || "", range = read_range(axis, asked);
+            const drawn = find_graph(id), stays = changed().every((name) => name === "selection.data");
+            if (stays && zooms[id.panel] === asked && drawn && drawn.data && drawn.data.length) {
+                if (!same(drawn.layout.shapes || [], shapes)) window.Plotly.relayout(drawn, { shapes });
                 return skip();
             }
+            zooms[id.panel] = asked;
             const dressed = scheme === "dark" ? darken(figure, dark) : figure;
-            const layout = { ...dressed.layout, shapes };
-            if (meta.zoom && range) layout.xaxis = { ...layout.xaxis, range, autorange: false };
-            return { ...dressed, layout };
+            const zoomed = range ? { xaxis: { ...dressed.layout.xaxis, range, autorange: false } } : {};
+            return { ...dressed, layout: { ...dressed.layout, ...zoomed, shapes } };
         },
 
         // A click on a figure: what the clicked column and row stand for goes into the URL.

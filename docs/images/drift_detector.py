@@ -29,5 +29,5 @@ shares = {
     name: ("size", [float(row[name]) for row in rows], {"long_name": text}) for name, text in MEANINGS.items()
 }
 image = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("drift-detector.svg")
-plot_operating_curve(xr.Dataset(shares, {"size": size})).write_image(image, scale=2)
+plot_operating_curve(xr.Dataset(shares, {"size": size})).write_image(image, width=760, scale=2)
 print(f"wrote {image}")

@@ -9,16 +9,16 @@ import xarray as xr
 
 from ropediag.plots.excess import plot_excess
 from ropediag.plots.reach import plot_reach
+from ropediag.store import open_study
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "studies" / "results"
 
-for name, plot in (
-    ("critical-dimension", plot_reach),
-    ("extreme-lengths", plot_excess),
-    ("base-for-length", plot_reach),
-):
-    with xr.open_dataset(RESULTS / f"{name}.h5", engine="h5netcdf") as table:
-        flags = {flag: table[flag].astype(bool) for flag in ("tuned", "past_critical_base") if flag in table}
-        plot(table.assign(flags)).write_image(HERE / f"{name}.svg", scale=2)
+figures = {
+    name: plot_reach(open_study(RESULTS / f"{name}.h5")) for name in ("critical-dimension", "base-for-length")
+}
+with xr.open_dataset(RESULTS / "extreme-lengths.h5", engine="h5netcdf") as curves:
+    figures["extreme-lengths"] = plot_excess(curves)
+for name, figure in figures.items():
+    figure.write_image(HERE / f"{name}.svg", width=760, scale=2)
     print(f"wrote {name}.svg")

@@ -11,5 +11,5 @@ from ropediag.plots.recall import plot_recall
 
 with open_capture(sys.argv[1]) as evaluation:
     figure = plot_recall(measure_recall_share(evaluation))
-figure.write_image(sys.argv[2], scale=2)
+figure.write_image(sys.argv[2], width=800, scale=2)
 print(f"wrote {sys.argv[2]}")

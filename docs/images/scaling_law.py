@@ -6,12 +6,10 @@ Needs what ``breakdown.py`` needs.
 import sys
 from pathlib import Path
 
-import xarray as xr
-
 from ropediag.plots.law import plot_law
+from ropediag.store import open_study
 
-with xr.open_dataset(sys.argv[1], engine="h5netcdf") as table:
-    figure = plot_law(table.assign(past_critical_base=table.past_critical_base.astype(bool)))
+figure = plot_law(open_study(sys.argv[1]))
 image = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).with_name("scaling-law.svg")
-figure.write_image(image, scale=2)
+figure.write_image(image, width=760, scale=2)
 print(f"wrote {image}")

@@ -5,7 +5,7 @@ import xarray as xr
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.labelled import label
-from ropediag.analysis.rows import average_rows
+from ropediag.analysis.rows import average_rows, split_queries
 from ropediag.analysis.window import split_lags, trained_length, visible_lags
 from ropediag.store import Capture
 
@@ -37,9 +37,8 @@ def measure_attention_distance(capture: Capture) -> xr.Dataset:
     """
     trained, length = trained_length(capture), int(capture.attrs["length"])
     inside, beyond = split_lags(capture.values("lag"), length, trained)
-    position = capture["rows/query_position"].drop_vars(("sequence", "row"))
-    past = (position >= trained).astype(float)
-    groups = xr.concat([1 - past, past], "group")
+    groups = split_queries(capture["rows/query_position"], trained)
+    past = groups.isel(side=1)
     mass, layers = capture["rows/mass"], []
     for layer in range(capture.sizes["layer"]):  # one layer in memory at a time
         one = mass[:, [layer]].astype(float)
@@ -47,7 +46,7 @@ def measure_attention_distance(capture: Capture) -> xr.Dataset:
         layers.append((*average_rows(one, groups), *average_rows(far, past)))
     means, errors, far_mean, far_error = (xr.concat(parts, "layer") for parts in zip(*layers, strict=True))
     (mass_inside, inside_error), (mass_past, past_error) = (
-        (means.isel(group=side), errors.isel(group=side)) for side in (0, 1)
+        (means.isel(side=side), errors.isel(side=side)) for side in (0, 1)
     )
     if not beyond.any():
         far_mean, far_error = far_mean * np.nan, far_error * np.nan

@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.labelled import label, make_axis, make_geometry_axes
-from ropediag.limits import bm_bound, bm_curve
+from ropediag.retrieval_bound import bm_bound, bm_curve
 from ropediag.rope import RopeSpec
 from ropediag.schema import lag_edges
 

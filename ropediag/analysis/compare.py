@@ -48,21 +48,64 @@ def measure_both(first: Capture, second: Capture, name: str) -> tuple[xr.Dataset
 
     Each has an attribute ``replicates``: how many its errors rest on, at the least.
     """
-    if name not in list_comparisons():
-        raise ConfigError(f"nothing is called {name!r}: choose from {', '.join(list_comparisons())}.")
     captures = (first, second)
     _check_geometry(captures)
-    measured = [
-        _drop_cut_bins(_measure(capture, name), captures).assign_attrs(replicates=_replicates(capture, name))
-        for capture in captures
+    return match(captures, (measure_one(first, name), measure_one(second, name)), name)
+
+
+def measure_one(capture: Capture, name: str, **at: int) -> xr.Dataset:
+    """Measure what ``name`` says of one capture, for ``match``.
+
+    Parameters
+    ----------
+    name : as in ``compare_captures``
+    at : axis -> label; of the scores, which are large, only these are read
+
+    Raises
+    ------
+    ConfigError
+        If there is no such diagnostic, or the file is no capture or cannot answer it.
+    """
+    if name not in list_comparisons():
+        raise ConfigError(f"nothing is called {name!r}: choose from {', '.join(list_comparisons())}.")
+    check_capture(capture)
+    if name != SCORES:
+        return list_diagnostics()[name](capture).load()
+    held = [variable for variable in SCORE_VARIABLES if f"scores/{variable}" in capture]
+    labels = {
+        "question": "What does each pair add to the logit, by lag?",
+        "high": "the pair adds more to the logit",
+        "interval": "standard error of the mean from the capture's replicates",
+        "source": "exact over all query-key pairs",
+        "shows": "mean",
+        "diagnostic": SCORES,
+    }
+    known = {key: capture.attrs[key] for key in KEPT_ATTRIBUTES if key in capture.attrs}
+    chosen = {dim: [label] for dim, label in at.items()}
+    for dim, label in at.items():
+        if label not in capture.values(dim):
+            raise ConfigError(
+                f"{capture.path} holds no {dim} {label}: it holds {capture.values(dim).tolist()}."
+            )
+    return capture[SCORES][held].sel(chosen).load().assign_attrs(labels | known)
+
+
+def match(
+    captures: tuple[Capture, Capture], measured: tuple[xr.Dataset, xr.Dataset], name: str
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Keep what was measured on both captures, on the labels both have; errors as in ``measure_both``."""
+    _check_geometry(captures)
+    cut = [
+        _drop_cut_bins(found, captures).assign_attrs(replicates=_replicates(capture, name))
+        for found, capture in zip(measured, captures, strict=True)
     ]
-    both = [variable for variable in measured[0] if variable in measured[1]]
-    one, other = xr.align(*(found[both] for found in measured), join="inner")
+    both = [variable for variable in cut[0] if variable in cut[1]]
+    one, other = xr.align(*(found[both] for found in cut), join="inner")
     for dim, size in one.sizes.items():
         if not size:
             held = " and ".join(
                 f"{found[dim].values.tolist()} in {capture.path}"
-                for found, capture in zip(measured, captures, strict=True)
+                for found, capture in zip(cut, captures, strict=True)
             )
             raise ConfigError(f"{name} has no {dim} in common: {held}. Capture the same ones.")
     return one, other
@@ -89,22 +132,6 @@ def subtract(first: xr.Dataset, second: xr.Dataset) -> xr.Dataset:
             if key in found.attrs:
                 attributes[f"{side}_{key}"] = found.attrs[key]
     return xr.Dataset(differences, attrs=attributes)
-
-
-def _measure(capture: Capture, name: str) -> xr.Dataset:
-    if name != SCORES:
-        return list_diagnostics()[name](capture).load()
-    held = [variable for variable in SCORE_VARIABLES if f"scores/{variable}" in capture]
-    labels = {
-        "question": "What does each pair add to the logit, by lag?",
-        "high": "the pair adds more to the logit",
-        "interval": "standard error of the mean from the capture's replicates",
-        "source": "exact over all query-key pairs",
-        "shows": "mean",
-        "diagnostic": SCORES,
-    }
-    known = {key: capture.attrs[key] for key in KEPT_ATTRIBUTES if key in capture.attrs}
-    return capture[SCORES][held].load().assign_attrs(labels | known)
 
 
 def _replicates(capture: Capture, name: str) -> int:

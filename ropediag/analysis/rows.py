@@ -27,6 +27,22 @@ def bin_queries(positions: Int[np.ndarray, "sequence row"], length: int) -> xr.D
     )
 
 
+def split_queries(position: xr.DataArray, trained: int) -> xr.DataArray:
+    """Say which sampled queries lie within the trained length and which past it.
+
+    Parameters
+    ----------
+    position : (sequence, row) of the queries, tokens
+    trained : tokens
+
+    Returns
+    -------
+    (side, sequence, row) array of 0 and 1; side 0 is within, side 1 past
+    """
+    past = (position.drop_vars(("sequence", "row"), errors="ignore") >= trained).astype(float)
+    return xr.concat([1 - past, past], "side")
+
+
 def average_rows(values: xr.DataArray, member: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Average over sampled queries of all sequences, and estimate the error of the mean.
 

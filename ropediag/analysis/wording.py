@@ -28,6 +28,17 @@ def word_verdict(verdict: "Verdict") -> list[str]:
     return said + _word_disagreements(verdict)
 
 
+def word_headline(verdict: "Verdict") -> str:
+    """Say in a few words what was found."""
+    if verdict.length <= verdict.trained_len or (verdict.loss_breaks is None and verdict.drifts is None):
+        return "Nothing to judge"
+    if verdict.loss_breaks:
+        return "It breaks"
+    if verdict.drifts:
+        return "Pairs drift"
+    return "It holds" if verdict.loss_breaks is False else "No pair drifts"
+
+
 def find_weaknesses(verdict: "Verdict") -> list[str]:
     """Say what the evidence does not carry."""
     weak = []

@@ -1,8 +1,9 @@
 """``ropediag predict``: what the laws say of a checkpoint, a config.json or a set of numbers."""
 
+import json
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +26,14 @@ def command(
         int | None, typer.Option(help="Tokens per sequence in tuning; --train-len if not given.")
     ] = None,
     rotary_dim: Annotated[int | None, typer.Option(help="Rotated dimensions of a head.")] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(
+            help="Scaling rule to apply: linear, ntk, dynamic, yarn or llama3, with --factor; or any whole, "
+            'as JSON: \'{"rope_type": "yarn", "factor": 4, "beta_fast": 24}\'.'
+        ),
+    ] = None,
+    factor: Annotated[float | None, typer.Option(help="Factor of the scaling rule.")] = None,
     target_len: Annotated[int | None, typer.Option(help="Length to reach, tokens.")] = None,
     turns: Annotated[float, typer.Option(help="Share of a turn that counts as trained.")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
@@ -39,16 +48,29 @@ def command(
         train_len=train_len,
         tune_len=tune_len,
         rotary_dim=rotary_dim,
+        scaling=_parse_rule(scaling),
+        factor=factor,
         target_len=target_len,
         turns=turns,
     )
     if as_json:
-        import json
         from dataclasses import asdict
 
         typer.echo(json.dumps(asdict(prediction), indent=2))
     else:
         _print_table(prediction)
+
+
+def _parse_rule(text: str | None) -> str | dict[str, Any] | None:
+    """Read a rule that is written out; a name stays a name."""
+    from ropediag.errors import ConfigError
+
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--scaling is not JSON: {error}. Write it as in a config.json.") from error
 
 
 def _print_table(prediction: "Prediction") -> None:

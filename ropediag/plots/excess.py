@@ -4,7 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.law import COLOURS, GRID, LAYOUT, LINE
+from ropediag.plots.law import HEIGHT
+from ropediag.plots.style import COLOURS, LINE, TEMPLATE
 
 
 def plot_excess(curves: xr.Dataset) -> go.Figure:
@@ -34,14 +35,14 @@ def plot_excess(curves: xr.Dataset) -> go.Figure:
     figure.add_vline(x=train_len, line={"color": LINE, "dash": "dash", "width": 1.2})
     ticks = train_len * 2.0 ** np.arange(-2, 24, 2)
     figure.update_layout(
-        **LAYOUT,
+        template=TEMPLATE,
+        height=HEIGHT,
         xaxis={
             "type": "log",
-            "title": f"{excess.position.attrs['long_name']} ({excess.position.attrs['units']})",
-            "gridcolor": GRID,
+            "title": {"text": f"{excess.position.attrs['long_name']} ({excess.position.attrs['units']})"},
             "tickvals": ticks,
             "ticktext": [f"{tick:,.0f}" for tick in ticks],
         },
-        yaxis={"title": f"{excess.attrs['long_name']} ({excess.attrs['units']})", "gridcolor": GRID},
+        yaxis_title_text=f"{excess.attrs['long_name']}<br>({excess.attrs['units']})",
     )
     return figure

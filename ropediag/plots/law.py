@@ -1,29 +1,23 @@
-"""The law of a study: measured against predicted limit, model by model."""
+"""The law: measured against predicted limit, of the models of a study, or of captures at hand."""
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-COLOURS = ("#5e3c99", "#e66101", "#1b7837", "#2166ac", "#b2182b")
+from ropediag.plots.style import COLOURS, LINE, TEMPLATE
+
 SYMBOLS = ("circle", "square-open", "diamond-open", "x-thin-open", "triangle-up-open")
-LINE, GRID = "#4d4d4d", "#ececec"
 TICKS = 2 ** np.arange(4, 24)  # tokens; plotly shows those in range
-TOKENS = {"type": "log", "gridcolor": GRID, "tickvals": TICKS, "ticktext": [f"{tick:,}" for tick in TICKS]}
-LAYOUT = {
-    "template": "plotly_white",
-    "width": 760,
-    "height": 520,
-    "margin": {"t": 20, "r": 20},
-    "legend": {"x": 0.02, "y": 0.98},
-}
+TOKENS = {"type": "log", "tickvals": TICKS, "ticktext": [f"{tick:,}" for tick in TICKS]}
+HEIGHT = 520
 
 
 def plot_law(table: xr.Dataset) -> go.Figure:
-    """Draw the models above their critical base, one colour a tuning length, and the law as a line.
+    """Draw the models of a study above their critical base, one colour a tuning length, and the law.
 
     Parameters
     ----------
-    table : as ``ropediag.study.make_table`` gives it
+    table : as ``ropediag.study.make_table`` or ``ropediag.store.open_study`` gives it
 
     Returns
     -------
@@ -31,9 +25,7 @@ def plot_law(table: xr.Dataset) -> go.Figure:
         Both axes logarithmic; bars are the interval over sequences.
     """
     shown = table.where(table.past_critical_base & np.isfinite(table.measured + table.predicted), drop=True)
-    ends = [float(shown.predicted.min()), float(shown.predicted.max())]
-    figure = go.Figure()
-    figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": LINE, "dash": "dash"}, name="the law")
+    figure = _draw_law(shown.predicted.values)
     for index, length in enumerate(np.unique(shown.tune_len.values)):
         rows = shown.where(shown.tune_len == length, drop=True)
         points = mark_limits(rows, "predicted", index)
@@ -44,15 +36,38 @@ def plot_law(table: xr.Dataset) -> go.Figure:
                 hovertemplate="%{text}<br>predicted %{x:,.0f}, measured %{y:,.0f} tokens",
             )
         )
-    figure.update_layout(**LAYOUT)
-    for axis, name in (("xaxis", "predicted"), ("yaxis", "measured")):
-        title = f"{name} limit ({table[name].attrs['units']}s)"
-        figure.update_layout({axis: {"title": title, **TOKENS}})
-    return figure
+    return _lay_out(figure, table)
+
+
+def plot_limits(limits: xr.Dataset) -> go.Figure:
+    """Draw the limits of captures, one colour each, and the law as a line.
+
+    Parameters
+    ----------
+    limits : as ``ropediag.analysis.limit_table.tabulate_limits`` gives it; what lacks a limit is not drawn
+
+    Returns
+    -------
+    go.Figure
+        Axes and bars as in ``plot_law``.
+    """
+    known = np.isfinite((limits.measured + limits.predicted).values)
+    figure = _draw_law(limits.predicted.values[known])
+    for index in np.flatnonzero(known):
+        points = mark_limits(limits.isel(capture=[index]), "predicted", int(index))
+        points.marker.symbol = SYMBOLS[0]
+        figure.add_trace(
+            points.update(
+                name=str(limits.capture.values[index]),
+                hovertemplate="predicted %{x:,.0f}, measured %{y:,.0f} tokens",
+            )
+        )
+    return _lay_out(figure, limits)
 
 
 def mark_limits(rows: xr.Dataset, across: str, index: int) -> go.Scatter:
-    """Mark measured limits with their intervals over sequences, over another variable of a study's table."""
+    """Mark measured limits with their intervals over sequences, over another variable of a table."""
+    colour = COLOURS[index % len(COLOURS)]
     return go.Scatter(
         x=rows[across].values,
         y=rows.measured.values,
@@ -63,9 +78,23 @@ def mark_limits(rows: xr.Dataset, across: str, index: int) -> go.Scatter:
         },
         mode="markers",
         marker={
-            "color": COLOURS[index % len(COLOURS)],
+            "color": colour,
             "size": 10,
             "symbol": SYMBOLS[index % len(SYMBOLS)],
-            "line": {"width": 2},
+            "line": {"width": 2, "color": colour},
         },
     )
+
+
+def _draw_law(predicted: np.ndarray) -> go.Figure:
+    ends = [float(predicted.min()), float(predicted.max())] if predicted.size else []
+    line = {"color": LINE, "dash": "dash"}
+    return go.Figure(go.Scatter(x=ends, y=ends, mode="lines", line=line, name="the law"))
+
+
+def _lay_out(figure: go.Figure, table: xr.Dataset) -> go.Figure:
+    figure.update_layout(template=TEMPLATE, height=HEIGHT, showlegend=True)
+    for axis, name in (("xaxis", "predicted"), ("yaxis", "measured")):
+        unit = table[name].attrs["units"].removesuffix("s")
+        figure.update_layout({axis: {"title": {"text": f"{name} limit ({unit}s)"}, **TOKENS}})
+    return figure

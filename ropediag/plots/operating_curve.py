@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.law import COLOURS, GRID, LAYOUT
+from ropediag.plots.style import COLOURS, TEMPLATE
 
 
 def plot_operating_curve(curve: xr.Dataset) -> go.Figure:
@@ -28,8 +28,11 @@ def plot_operating_curve(curve: xr.Dataset) -> go.Figure:
         )
     axis = curve["size"].attrs
     figure.update_layout(
-        **LAYOUT | {"height": 380, "legend": {"x": 0.98, "xanchor": "right", "y": 0.05}},
-        xaxis={"title": f"{axis['long_name']} ({axis['units']})", "gridcolor": GRID},
-        yaxis={"title": "share", "tickformat": ".0%", "range": [-0.02, 1.03], "gridcolor": GRID},
+        template=TEMPLATE,
+        height=380,
+        legend={"orientation": "v", "x": 0.98, "xanchor": "right", "y": 0.05},
+        margin_t=20,
+        xaxis_title_text=f"{axis['long_name']} ({axis['units']})",
+        yaxis={"title": {"text": "share"}, "tickformat": ".0%", "range": [-0.02, 1.03]},
     )
     return figure

@@ -4,7 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.law import COLOURS, GRID, LAYOUT, TOKENS, mark_limits
+from ropediag.plots.law import HEIGHT, TOKENS, mark_limits
+from ropediag.plots.style import COLOURS, TEMPLATE
 
 
 def plot_reach(table: xr.Dataset) -> go.Figure:
@@ -35,8 +36,9 @@ def plot_reach(table: xr.Dataset) -> go.Figure:
         figure.add_trace(points.update(name=parent, hovertemplate="base %{x:,.0f}<br>%{y:,.0f} tokens"))
     base, measured = table.base.attrs, table.measured.attrs
     figure.update_layout(
-        **LAYOUT,
-        xaxis={"type": "log", "title": base["long_name"], "gridcolor": GRID, "dtick": 1, "tickformat": ",d"},
-        yaxis={"title": f"measured limit ({measured['units']}s)", **TOKENS},
+        template=TEMPLATE,
+        height=HEIGHT,
+        xaxis={"type": "log", "title": {"text": base["long_name"]}, "dtick": 1, "tickformat": ",d"},
+        yaxis={"title": {"text": f"measured limit ({measured['units']}s)"}, **TOKENS},
     )
     return figure

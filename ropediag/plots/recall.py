@@ -6,8 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-SCALE = [(0.0, "#ffffff"), (1.0, "#5e3c99")]
-INK, GRID = "#1a1a1a", "#bdbdbd"
+from ropediag.plots.style import BEFORE, INK, PAPER, TEMPLATE, ZERO
+
+SCALE = [(0.0, PAPER), (1.0, BEFORE)]
 
 
 def plot_recall(recall: xr.Dataset) -> go.Figure:
@@ -52,14 +53,12 @@ def plot_recall(recall: xr.Dataset) -> go.Figure:
         figure.add_vline(x=inside - 0.5, line={"color": INK, "dash": "dash", "width": 1.6})
     figure.update_layout(
         title={"text": f"{attrs['model']}, base {attrs['base']:,.10g}: recall, {attrs['task']}", "x": 0.01},
-        width=800,
+        template=TEMPLATE,
         height=420,
-        paper_bgcolor="white",
-        plot_bgcolor=GRID,
-        font={"family": "Helvetica, Arial, sans-serif", "size": 13, "color": INK},
-        xaxis={"title": _axis_title(recall.length), "type": "category", "showgrid": False},
+        plot_bgcolor=ZERO,
+        xaxis={"title": {"text": _axis_title(recall.length)}, "type": "category", "showgrid": False},
         yaxis={
-            "title": _axis_title(recall.depth),
+            "title": {"text": _axis_title(recall.depth)},
             "type": "category",
             "autorange": "reversed",
             "showgrid": False,

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ropediag.errors import ConfigError
+from ropediag.rope_parameters import RULES
 from ropediag.tune.config import PretrainConfig
-from ropediag.tune.rope_change import RULES
 from ropediag.tune.tune_config import TuneConfig
 
 NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ropediag.checkpoint import Training, resolve_training
 from ropediag.errors import ConfigError
 from ropediag.rope_config import LayerRope, read_layers
-from ropediag.scaling import ntk_base
+from ropediag.rope_parameters import change_rope, read_rule
 
 if TYPE_CHECKING:
     from ropediag.tune.tune_config import TuneConfig
-
-RULES = ("linear", "ntk", "dynamic", "yarn", "llama3")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +59,7 @@ def plan_change(parent_config: Any, metadata: Mapping[str, Any], config: "TuneCo
         layer.rotary_dim,
         parent.train_len,
         config.base,
-        config.scaling,
-        config.factor,
+        read_rule(config.scaling, config.factor),
     )
     longest = max(length, parent_config.max_position_embeddings or 0)
     if config.scaling == "dynamic":
@@ -76,50 +73,3 @@ def plan_change(parent_config: Any, metadata: Mapping[str, Any], config: "TuneCo
 
 def _first_rotating(config: Any) -> LayerRope:
     return next(layer for layer in read_layers(config.to_dict()) if layer.rotary_dim)
-
-
-def change_rope(
-    parameters: Mapping[str, Any],
-    rotary_dim: int,
-    train_len: int,
-    base: float | None,
-    scaling: str | None,
-    factor: float | None,
-) -> dict[str, Any]:
-    """Work out ``rope_parameters`` of the tuned model.
-
-    Parameters
-    ----------
-    parameters : ``rope_parameters`` of the parent
-    rotary_dim : dimensions
-    train_len : tokens, the parent's training length
-    base : the new base; None to keep the parent's
-    scaling, factor : a rule of ``RULES`` and how many times longer the context is to become
-
-    Raises
-    ------
-    ConfigError
-        If the layers of the parent have RoPE of different kinds.
-    """
-    if "rope_theta" not in parameters:
-        raise ConfigError(
-            "the layers of this model have different RoPE parameters "
-            f"({', '.join(parameters) or 'none stated'}), which tuning cannot change together."
-        )
-    changed = dict(parameters)
-    if base is not None:
-        changed["rope_theta"] = float(base)
-    if scaling is None:
-        return changed
-    kept = {name: value for name, value in changed.items() if name in ("rope_theta", "partial_rotary_factor")}
-    if scaling == "ntk":
-        return kept | {
-            "rope_type": "default",
-            "rope_theta": ntk_base(rotary_dim, kept["rope_theta"], float(factor or 1)),
-        }
-    kept |= {"rope_type": scaling, "factor": float(factor or 1)}
-    if scaling in ("yarn", "llama3", "dynamic"):
-        kept["original_max_position_embeddings"] = train_len
-    if scaling == "llama3":
-        kept |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
-    return kept

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ropediag.errors import ConfigError
+from ropediag.rope_parameters import RULES
 from ropediag.tune.config import check_run, read_settings, write_command
-from ropediag.tune.rope_change import RULES
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ropediag import capture_model, open_capture
 from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.onset_pair import measure_onset_pair
 from ropediag.analysis.verdict import judge_capture
-from ropediag.analysis.wording import find_weaknesses, word_verdict
+from ropediag.analysis.wording import find_weaknesses, word_headline, word_verdict
 from ropediag.testing.broken import make_broken_model, random_tokens
 from ropediag.testing.planted import plant_drift
 from tests.analysis.captures import EXAMPLE
@@ -60,6 +60,18 @@ def test_every_sentence_carries_a_number(verdict, changes):
     sentences = word_verdict(replace(verdict, **changes))
     assert sentences
     assert all(re.search(r"\d", sentence) for sentence in sentences)
+
+
+@pytest.mark.parametrize(("changes", "headline"), [
+    ({}, "It breaks"),
+    ({"loss_breaks": False}, "Pairs drift"),
+    ({"loss_breaks": False, "drifts": False}, "It holds"),
+    ({"loss_breaks": None, "drifts": False}, "No pair drifts"),
+    ({"loss_breaks": None, "drifts": None}, "Nothing to judge"),
+    ({"length": 128}, "Nothing to judge"),
+])  # fmt: skip
+def test_the_headline_is_what_the_loss_and_the_pairs_say(verdict, changes, headline):
+    assert word_headline(replace(verdict, **changes)) == headline
 
 
 def test_good_evidence_has_no_weakness(verdict):

@@ -85,5 +85,7 @@ def test_a_zoom_along_the_lag_is_in_the_link_and_stays(page) -> None:
     page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 110, steps=5)
     page.mouse.up()
     page.wait_for_url(re.compile("lags=17[0-9]-5[0-9][0-9]"))
+    page.wait_for_function(f"{shown}[0] > 2.2")
+    page.wait_for_timeout(500)  # until the figure rests: it is drawn once more, within its new range
     page.go_back()
     page.wait_for_function(f"Math.abs({shown}[0] - 2) < 0.01")

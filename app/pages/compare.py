@@ -1,0 +1,341 @@
+"""Compare: several captures over each other, and one minus the selected one, diagnostic by diagnostic."""
+
+import json
+from typing import Any
+
+import dash_mantine_components as dmc
+import plotly.graph_objects as go
+import xarray as xr
+from dash import html
+
+from ropediag.analysis.breakdown import measure_breakdown
+from ropediag.analysis.compare import SCORES, list_comparisons, match, measure_one
+from ropediag.analysis.diagnostic import list_diagnostics
+from ropediag.analysis.difference_map import map_difference, rank_part
+from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.limit_table import tabulate_limits
+from ropediag.analysis.overlay import overlay_breakdowns, overlay_drifts
+from ropediag.analysis.verdict import judge_capture
+from ropediag.errors import ConfigError
+from ropediag.plots.difference import plot_difference
+from ropediag.plots.drift_curves import plot_drift_curves
+from ropediag.plots.law import plot_law, plot_limits
+from ropediag.plots.overlay import plot_overlay
+from ropediag.store import open_study
+
+from ..cards import show_choice, show_panel, show_part
+from ..compared import FIELD, list_compared, list_views, register_compared, show_compared
+from ..page import Choice, Page, Panel, Part
+from ..tables import show_differences, show_limits
+from ..view import View
+
+CAPTURES = ("capture", FIELD)
+
+
+def _pick(name: str, label: str, options: dict[str, str], width: int) -> Choice:
+    return Choice(name, label, lambda view: options, lambda view: next(iter(options)), width=width)
+
+
+ALONG = _pick(
+    "along", "Along", {"position": "position in tokens", "multiple": "multiples of the training length"}, 260
+)
+DRIFT_OF = _pick(
+    "drift_of", "Drift of", {"largest": "the head that drifts most", "mean": "the mean head"}, 260
+)
+
+
+def _tabulate(view: View) -> xr.Dataset:
+    views = list_views(view)
+    verdicts = {name: each.measure(judge_capture) for name, each in views.items()}
+    return tabulate_limits(verdicts, {name: each.capture.spec() for name, each in views.items()})
+
+
+LIMITS_TABLE = Part("limit-table", CAPTURES, lambda view: show_limits(_tabulate(view)))
+
+
+def _write_opening(view: View, imports: str) -> str:
+    paths = {name: str(each.entry.path) for name, each in list_views(view).items()}
+    listed = "".join(f"    {name!r}: open_capture({path!r}),\n" for name, path in paths.items())
+    return f"from ropediag import open_capture\n{imports}\ncaptures = {{\n{listed}}}\n"
+
+
+CURVES = Panel(
+    name="compare-curves",
+    title="Where each breaks: excess and partial logits by position",
+    uses=(*CAPTURES, "along"),
+    measure=lambda view: overlay_breakdowns(
+        {name: each.measure(measure_breakdown) for name, each in list_views(view).items()}
+    ),
+    draw=lambda measured, view: plot_overlay(measured, ALONG.value(view)),
+    code=lambda view: (
+        _write_opening(
+            view,
+            "from ropediag.analysis.breakdown import measure_breakdown\n"
+            "from ropediag.analysis.overlay import overlay_breakdowns\n"
+            "from ropediag.plots.overlay import plot_overlay",
+        )
+        + "curves = overlay_breakdowns({name: measure_breakdown(each) for name, each in captures.items()})\n"
+        f"plot_overlay(curves, {ALONG.value(view)!r})"
+    ),
+    explain=lambda measured: (
+        "Above: what more context than the training length costs. On the dotted threshold of "
+        f"{measured.attrs['threshold']} nats a bar marks the law's limit, a circle the measured one with its "
+        "95 % interval. Below: the joint logit of the critical pair and slower ones, mean over sequences, "
+        "layers and heads; dotted, that of the pairs before it. Dashed: the training length."
+    ),
+    height=600,
+)
+
+
+def _word_undrawn(measured: xr.Dataset) -> str:
+    missing = measured.capture.values[(measured.measured + measured.predicted).isnull().values].tolist()
+    said = f" Not drawn, since one of the two limits is not there: {', '.join(missing)}." if missing else ""
+    return "Bars are 95 % intervals over sequences. On the line a model breaks where the law says." + said
+
+
+LIMITS = Panel(
+    name="compare-limits",
+    title="These captures and the law",
+    uses=CAPTURES,
+    measure=_tabulate,
+    draw=lambda measured, view: plot_limits(measured),
+    code=lambda view: (
+        _write_opening(
+            view,
+            "from ropediag.analysis.limit_table import tabulate_limits\n"
+            "from ropediag.analysis.verdict import judge_capture\n"
+            "from ropediag.plots.law import plot_limits",
+        )
+        + "verdicts = {name: judge_capture(each) for name, each in captures.items()}\n"
+        "specs = {name: each.spec() for name, each in captures.items()}\n"
+        "plot_limits(tabulate_limits(verdicts, specs))"
+    ),
+    explain=_word_undrawn,
+    height=430,
+)
+
+
+def _list_studies(view: View) -> dict[str, str]:
+    return {name: name for name in view.desk.entries("study")}
+
+
+STUDY = Choice(
+    "study", "Study", _list_studies, lambda view: next(iter(_list_studies(view)), ""), width=300
+)  # fmt: skip
+
+
+def _open_study(view: View) -> xr.Dataset:
+    entries = view.desk.entries("study")
+    if not entries:
+        raise ConfigError(
+            "This folder holds no study. Make one with ropediag study STUDY.yaml, and copy its table.h5 here."
+        )
+    entry = entries[STUDY.value(view)]
+    return view.desk.keep(entry, "table", lambda: open_study(entry.path))
+
+
+def _word_law(table: xr.Dataset) -> str:
+    if "law" not in table.attrs:
+        return "Too few of its models show both limits for a line."
+    law = json.loads(table.attrs["law"])
+    return (
+        f"{law['count']} models above their critical base. On logarithmic axes a line of slope "
+        f"{law['slope']:.2f} (95 % interval {law['low']:.2f} to {law['high']:.2f}) fits them with R² "
+        f"{law['r_squared']:.3f}; the law itself has slope 1. Bars are 95 % intervals over sequences."
+    )
+
+
+STUDY_LAW = Panel(
+    name="study-law",
+    title="A whole study and the law",
+    uses=("study",),
+    measure=_open_study,
+    draw=lambda measured, view: plot_law(measured),
+    code=lambda view: (
+        "from ropediag.store import open_study\n"
+        "from ropediag.plots.law import plot_law\n"
+        f"plot_law(open_study({str(view.desk.entries('study')[STUDY.value(view)].path)!r}))"
+    ),
+    explain=_word_law,
+    height=430,
+)
+
+
+def _overlay_drifts(view: View) -> xr.Dataset:
+    views = list_views(view)
+    critical = {name: each.measure(judge_capture).critical_pair for name, each in views.items()}
+    return overlay_drifts({name: each.measure(measure_drift) for name, each in views.items()}, critical)
+
+
+DRIFTS = Panel(
+    name="compare-drifts",
+    title="Which pairs drift in each",
+    uses=(*CAPTURES, "drift_of"),
+    measure=_overlay_drifts,
+    draw=lambda measured, view: plot_drift_curves(measured, DRIFT_OF.value(view)),
+    code=lambda view: (
+        _write_opening(
+            view,
+            "from ropediag.analysis.drift import measure_drift\n"
+            "from ropediag.analysis.overlay import overlay_drifts\n"
+            "from ropediag.analysis.verdict import judge_capture\n"
+            "from ropediag.plots.drift_curves import plot_drift_curves",
+        )
+        + "critical = {name: judge_capture(each).critical_pair for name, each in captures.items()}\n"
+        "curves = overlay_drifts({name: measure_drift(each) for name, each in captures.items()}, critical)\n"
+        f"plot_drift_curves(curves, {DRIFT_OF.value(view)!r})"
+    ),
+    explain=lambda measured: (
+        "How far the mean contribution of each pair leaves the range it had in training, in in-window "
+        "standard deviations. Right of the dashed line pairs made no full turn in pretraining. The same pair "
+        "turns more slowly under a larger base. Click a point to select its pair."
+    ),
+    height=360,
+)
+
+AGAINST = Choice(
+    "against",
+    "Capture to subtract from",
+    lambda view: {name: name for name in list_compared(view)},
+    lambda view: list_compared(view)[0],
+    uses=CAPTURES,
+    width=300,
+)
+DIFFERENCE = Choice(
+    "difference",
+    "Diagnostic",
+    lambda view: {name: _ask(name) for name in list_comparisons()},
+    lambda view: "drift",
+    width=520,
+)
+
+
+def _ask(name: str) -> str:
+    return (
+        "What does each pair add to the logit, by lag?"
+        if name == SCORES
+        else list_diagnostics()[name].question
+    )
+
+
+def _measure_side(view: View, place: dict[str, int], name: str) -> xr.Dataset:
+    if name == SCORES:
+        return view.measure(measure_one, name=name, **place)
+    return view.measure(list_diagnostics()[name])
+
+
+def _measure_both(view: View) -> tuple[xr.Dataset, xr.Dataset]:
+    other, name, place = view.of(AGAINST.value(view)), DIFFERENCE.value(view), _place(view)
+    measured = _measure_side(view, place, name), _measure_side(other, place, name)
+    return match((view.capture, other.capture), measured, name)
+
+
+def _place(view: View) -> dict[str, int]:
+    return {"layer": view.layer, "query_head": view.query_head}
+
+
+def _list_variables(view: View) -> dict[str, str]:
+    both = _measure_both(view)
+    shown = both[1].attrs["shows"]
+    names = [str(name) for name, values in both[1].data_vars.items() if values.ndim and name in both[0]]
+    return {
+        name: f"{name.replace('_', ' ')}: {both[1][name].attrs['long_name']}"
+        for name in sorted(names, key=lambda name: name != shown)
+    }
+
+
+VARIABLE = Choice(
+    "difference_variable",
+    "What of it",
+    _list_variables,
+    lambda view: next(iter(_list_variables(view))),
+    uses=(*CAPTURES, "against", "difference"),
+    width=360,
+)
+MAP_USES = (*CAPTURES, "against", "difference", "difference_variable", "layer", "query_head")
+
+
+def _map(view: View) -> xr.Dataset:
+    return map_difference(_measure_both(view), VARIABLE.value(view), _place(view))
+
+
+def _explain_map(measured: xr.Dataset) -> str:
+    attrs = measured.attrs
+    text = f"{attrs['question']} Positive: {attrs['high']}. The second is the capture chosen above."
+    if attrs["part"]:
+        text += f" Of {attrs['part']}, as selected."
+    cells = f"{attrs['clipped']:,} of {attrs['cells']:,} cells"
+    text += f" The colours end at ±{attrs['reach']:.3g}; {cells} lie beyond."
+    if attrs["first_length"] != attrs["second_length"]:
+        text += (
+            f" The captures are {attrs['first_length']:,} and {attrs['second_length']:,} tokens long: a "
+            "value over all lags or positions reaches further in the longer one."
+        )
+    return text
+
+
+def _draw_map(measured: xr.Dataset, view: View) -> go.Figure:
+    return plot_difference(measured, view.capture["rope/critical_pair"].load())
+
+
+MAP = Panel(
+    name="difference-map",
+    title="Difference map: that capture minus the selected one",
+    uses=MAP_USES,
+    measure=_map,
+    draw=_draw_map,
+    code=lambda view: (
+        "from ropediag import open_capture\n"
+        "from ropediag.analysis.compare import measure_both\n"
+        "from ropediag.analysis.difference_map import map_difference\n"
+        "from ropediag.plots.difference import plot_difference\n"
+        f"selected = open_capture({str(view.entry.path)!r})\n"
+        f"other = open_capture({str(view.of(AGAINST.value(view)).entry.path)!r})\n"
+        f"both = measure_both(selected, other, {DIFFERENCE.value(view)!r})\n"
+        f"plot_difference(map_difference(both, {VARIABLE.value(view)!r}, {_place(view)!r}))"
+    ),
+    explain=_explain_map,
+    height=460,
+)
+
+
+def _show_largest(view: View) -> Any:
+    return show_differences(rank_part(_measure_both(view), VARIABLE.value(view), _place(view)))
+
+
+LARGEST = Part("largest-differences", MAP_USES, _show_largest)
+
+
+def _lay_out() -> html.Div:
+    return html.Div(
+        [
+            html.Div(show_compared(), style={"maxWidth": 900, "marginBottom": 12}),
+            show_part(LIMITS_TABLE),
+            dmc.Group([show_choice(ALONG)], my="sm"),
+            show_panel(CURVES),
+            dmc.Group([show_choice(STUDY)], mb="sm"),
+            dmc.SimpleGrid([show_panel(LIMITS), show_panel(STUDY_LAW)], cols={"base": 1, "lg": 2}),
+            dmc.Group([show_choice(DRIFT_OF)], mb="sm"),
+            show_panel(DRIFTS),
+            dmc.Group(
+                [show_choice(AGAINST), show_choice(DIFFERENCE), show_choice(VARIABLE)],
+                mb="sm",
+                align="flex-end",
+            ),
+            show_panel(MAP),
+            show_part(LARGEST),
+        ]
+    )
+
+
+PAGE = Page(
+    title="Compare",
+    path="/compare",
+    order=5,
+    purpose="Captures over each other, by base, length or scaling rule: what differs, and does the law hold?",
+    layout=_lay_out,
+    panels=(CURVES, DRIFTS, MAP, LIMITS, STUDY_LAW),
+    parts=(LIMITS_TABLE, LARGEST),
+    choices=(ALONG, DRIFT_OF, AGAINST, DIFFERENCE, VARIABLE, STUDY),
+    register=register_compared,
+)

@@ -1,0 +1,160 @@
+"""Theory: a calculator of what the laws say of settings side by side; it needs no capture and no model."""
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+
+from ropediag.analysis.theory_words import describe_retrieval, describe_theory
+from ropediag.plots.base_limit import plot_base_limit
+from ropediag.plots.coverage import plot_coverage
+from ropediag.plots.theory import plot_theory
+from ropediag.prediction import Prediction
+
+from ..calculator import DEFAULT, show_calculator, wire_calculator
+from ..cards import show_message, show_panel, show_part
+from ..page import Page, Panel, Part
+from ..settings import (
+    FIELDS,
+    Setting,
+    compare_settings,
+    follow_settings,
+    list_predictions,
+    name_settings,
+    predict_setting,
+    read_settings,
+)
+from ..view import View
+
+USES = ("settings",)
+
+
+def _read(view: View) -> str:
+    return view.get("settings") or DEFAULT
+
+
+def _show_answers(view: View) -> Any:
+    """The laws' answers, one column a setting."""
+    settings = read_settings(_read(view))
+    answers = [predict_setting(setting) for setting in settings]
+    worded = [describe_theory(one) if isinstance(one, Prediction) else None for one in answers]
+    rows = next((list(one) for one in worded if one), [])
+    if not rows:
+        return show_message("No setting can be computed: mend the fields marked above.")
+    body = [[row, *(one[row] if one else "cannot be computed" for one in worded)] for row in rows]
+    return dmc.Paper(
+        dmc.Table(
+            data={"head": ["", *name_settings(settings)], "body": body},
+            verticalSpacing=4,
+            attributes={"table": {"aria-label": "What the laws say of each setting"}},
+        ),
+        withBorder=True,
+        p="md",
+        className="panel",
+    )
+
+
+ANSWERS = Part("theory-answers", USES, _show_answers)
+
+
+def _show_retrieval(view: View) -> Any:
+    """The bases for retrieval, apart since they are searched for."""
+    said: dict[str, list[str]] = {}
+    for name, one in list_predictions(_read(view)).items():
+        said.setdefault(describe_retrieval(one), []).append(name[0])
+    lines = "; ".join(f"{', '.join(letters)}: {text}" for text, letters in said.items())
+    begin = "For retrieval, which a low loss does not promise: "
+    return dmc.Text(f"{begin}{lines}.", size="sm", c="dimmed", mb="md")
+
+
+RETRIEVAL = Part("theory-retrieval", USES, _show_retrieval)
+
+
+def _write_code(view: View, measure: str, plot: str, module: str) -> str:
+    """Write the Python that makes a figure of the settings that can be computed."""
+    settings = read_settings(_read(view))
+    names = dict(zip(name_settings(settings), settings, strict=True))
+    calls = [
+        f"    {name!r}: predict({_write_arguments(names[name])})," for name in list_predictions(_read(view))
+    ]
+    return "\n".join(
+        [
+            "from ropediag import predict",
+            f"from ropediag.analysis.theory import {measure}",
+            f"from ropediag.plots.{module} import {plot}",
+            "settings = {",
+            *calls,
+            "}",
+            f"{plot}({measure}(settings))",
+        ]
+    )
+
+
+def _write_arguments(setting: Setting) -> str:
+    given = dict(setting)
+    if "base" not in given:
+        given["base"] = given["pretrain"]
+    return ", ".join(
+        f"{field.argument}={field.read(given[field.key])!r}" for field in FIELDS if field.key in given
+    )
+
+
+PERIODS = Panel(
+    name="theory-periods",
+    title="Periods: how long a turn of each pair takes",
+    uses=USES,
+    measure=lambda view: compare_settings(_read(view)),
+    draw=lambda measured, view: plot_theory(measured),
+    code=lambda view: _write_code(view, "compare_theory", "plot_theory", "theory"),
+    explain=lambda measured: (
+        "Solid: as tuned; dashed: in pretraining; diamond: the critical pair. A pair whose dashed line lies "
+        "above the training length made no full turn in pretraining. The first of them breaks, in plain RoPE "
+        "where its period as tuned, the solid line, is passed."
+    ),
+    height=460,
+)
+LAW = Panel(
+    name="theory-law",
+    title="The law: the limit by the base a model is tuned with",
+    uses=USES,
+    measure=lambda view: follow_settings(_read(view)),
+    draw=lambda measured, view: plot_base_limit(measured),
+    code=lambda view: _write_code(view, "follow_law", "plot_base_limit", "base_limit"),
+    explain=lambda measured: (
+        "Lines: plain RoPE tuned with each base, all else as set; circles: the settings, which a scaling "
+        "rule can move off their line; dotted: the critical base, up to which the limit is the tuning "
+        "length. Where a line ends on the left, tuning trains every pair: there is no bound of this kind."
+    ),
+    height=420,
+)
+COVERAGE = Panel(
+    name="theory-coverage",
+    title="Coverage: the share of a turn that training showed",
+    uses=USES,
+    measure=lambda view: compare_settings(_read(view)),
+    draw=lambda measured, view: plot_coverage(measured),
+    code=lambda view: _write_code(view, "compare_theory", "plot_coverage", "coverage"),
+    explain=lambda measured: (
+        "Dashed: in pretraining; solid: in pretraining or tuning, whichever showed more; bars: the share of "
+        "a turn that is new at the target length. High bars: angles that these pairs never met."
+    ),
+    height=340,
+)
+
+
+def _lay_out() -> html.Div:
+    panels = map(show_panel, (PERIODS, LAW, COVERAGE))
+    return html.Div([show_calculator(), show_part(ANSWERS), show_part(RETRIEVAL), *panels])
+
+
+PAGE = Page(
+    title="Theory",
+    path="/theory",
+    order=6,
+    purpose="What the laws say of a model before it runs. The address of this page holds every number.",
+    layout=_lay_out,
+    panels=(PERIODS, LAW, COVERAGE),
+    parts=(ANSWERS, RETRIEVAL),
+    register=lambda app, desk: wire_calculator(app, desk, ANSWERS.name),
+    needs_capture=False,
+)

@@ -1,0 +1,169 @@
+"""The figures of an ablation file, checked: what was changed in which pairs, and what share that repaired.
+
+They are JSON in the attribute ``figures`` and may come from a stranger; what does not have the form that
+``ropediag ablate`` writes is refused by the file's name. None, and what is not finite, becomes NaN.
+"""
+
+import json
+import math
+import re
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+from ropediag.errors import ConfigError, FormatError
+from ropediag.store import Capture
+
+WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+CHANGES = {
+    "clip": "lag clipped at {limit:,.0f}",
+    "freeze": "frozen",
+    "interpolate": "angles divided by {factor:,g}",
+    "log": "logits scaled by log of the position",
+    "rebase": "turned with base {new_base:,g}",
+    "zero": "zeroed",
+}
+CHOSEN = {"past": "past the critical one", "before": "before the critical one", "flagged": "that drift"}
+ESTIMATES = ("damage", "repaired", "repaired_tail", "above_random")
+WIDTH = 40  # letters of a list of pairs
+Interval = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class RepairFigures:
+    """What one ablation did and what it repaired.
+
+    Attributes
+    ----------
+    model : its name
+    change, pairs : the intervention and the pairs it works on, in words
+    trained : tokens, the longer of training and tuning length
+    length, sequences : of what the model read
+    repairs : multiple of the trained length -> name of ``ESTIMATES`` -> value, low and high end
+    random : multiple -> share that each random set repairs
+    """
+
+    model: str
+    change: str
+    pairs: str
+    trained: int
+    length: int
+    sequences: int
+    repairs: dict[float, dict[str, Interval]]
+    random: dict[float, tuple[float, ...]]
+
+
+def read_figures(ablation: Capture) -> RepairFigures:
+    """Read the figures of an open file of kind ``ablation``.
+
+    Raises
+    ------
+    ConfigError
+        If it is of another kind.
+    FormatError
+        If the figures are missing or malformed.
+    """
+    kind = str(ablation.attrs.get("kind", "file without a kind"))
+    if kind != "ablation":
+        raise ConfigError(
+            f"{ablation.path} is no ablation but: {kind}. Give what ropediag ablate --out wrote."
+        )
+    try:
+        return _check(json.loads(ablation.attrs["figures"]))
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise FormatError(
+            f"{ablation.path}: the figures of the ablation cannot be used: {reason}. Make the file again: "
+            "ropediag ablate --out NAME.h5."
+        ) from error
+
+
+def _check(found: Any) -> RepairFigures:
+    repairs = {_number(entry["multiple"]): entry for entry in _list(found["repairs"])}
+    if not repairs or not all(multiple > 1 for multiple in repairs):
+        raise ValueError("no repair at a multiple above 1")
+    return RepairFigures(
+        model=_text(found["model"]),
+        change=_name_change(found),
+        pairs=_name_pairs(found),
+        trained=max(_whole(found["train_len"]), _whole(found["tune_len"])),
+        length=_whole(found["length"]),
+        sequences=_whole(found["sequences"]),
+        repairs={
+            multiple: {name: _interval(entry[name]) for name in ESTIMATES}
+            for multiple, entry in repairs.items()
+        },
+        random={
+            multiple: tuple(_number(share) for share in _list(entry["random"]))
+            for multiple, entry in repairs.items()
+        },
+    )
+
+
+def _name_change(found: dict[str, Any]) -> str:
+    kind = _word(found["kind"])
+    settings = {name: _number(found[name]) for name in ("limit", "factor", "new_base")}
+    return CHANGES.get(kind, kind).format(**settings)
+
+
+def _name_pairs(found: dict[str, Any]) -> str:
+    """Name the chosen pairs: ``11 to 31, past the critical one``."""
+    groups = [[_whole(pair) for pair in _list(group["pairs"])] for group in _list(found["pairs"])]
+    chosen = found["chosen"]
+    if found["kind"] == "log" or chosen == "all":
+        return "all pairs"
+    listed = _list_ranges(sorted({pair for group in groups for pair in group}))
+    listed = "pairs " + textwrap.shorten(listed, WIDTH, placeholder=" ...")
+    if isinstance(chosen, list):
+        return listed
+    word = _word(chosen)
+    return f"{listed}, {CHOSEN.get(word, word)}"
+
+
+def _list_ranges(numbers: list[int]) -> str:
+    """Write rising numbers with runs drawn together: ``0 to 3, 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ", ".join(" to ".join(map(str, run)) for run in runs)
+
+
+def _interval(entry: Any) -> Interval:
+    if entry is None:
+        return math.nan, math.nan, math.nan
+    return _number(entry["value"]), _number(entry["low"]), _number(entry["high"])
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"a number was expected: got {str(value)[:40]!r}")
+    return float(value) if math.isfinite(value) else math.nan
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"a whole number of 0 and more was expected: got {str(value)[:40]!r}")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"a list was expected: got {str(value)[:40]!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text was expected: got {str(value)[:40]!r}")
+    return value
+
+
+def _word(value: Any) -> str:
+    if not WORD.fullmatch(_text(value)):
+        raise ValueError(f"a single word was expected: got {value[:40]!r}")
+    return value

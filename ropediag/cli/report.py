@@ -1,0 +1,20 @@
+"""``ropediag report``: captures and ablations as one HTML file that needs no network."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="CAPTURE...", help="Captures and ablations, NAME.h5.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write what captures and ablations say as one HTML file, with verdict, figures and tables."""
+    from ropediag.report import write_report
+
+    path = write_report(files, out, force=force)
+    typer.echo(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB; it opens in any browser")

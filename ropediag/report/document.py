@@ -1,0 +1,151 @@
+"""The document: sections set in one page, kept below its size, and written."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib import metadata, resources
+from pathlib import Path
+
+import plotly
+from jinja2 import Environment, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from ropediag.errors import CaptureError, ConfigError
+from ropediag.plots import SHOW_CONFIG
+from ropediag.plots.style import DARK
+from ropediag.report.capture_section import Answer, CaptureSection, describe_capture
+from ropediag.report.causes_section import CausesSection, describe_causes
+from ropediag.report.figures import Drawing, pack, pack_drawings
+from ropediag.store import Capture, open_capture
+from ropediag.store.hdf5 import publish
+
+LARGEST = 5_000_000  # bytes
+LEFT_OUT = "its figure was left out to keep this file small. ropediag analyze --csv writes its numbers"
+
+
+def write_report(files: Sequence[Path | str], out: Path | str, *, force: bool = False) -> Path:
+    """Write one self-contained HTML file about captures and ablations.
+
+    Parameters
+    ----------
+    files : NAME.h5 or NAME.h5.partial, of kind ``capture`` or ``ablation``
+    out : the file to write, NAME.html
+    force : replace a file of this name
+
+    Returns
+    -------
+    out
+
+    Raises
+    ------
+    ConfigError
+        If there are no files, one is of another kind, or a capture does not state its training length.
+    CaptureError
+        If the name is taken or the disk refuses.
+    FormatError
+        If a file cannot be read.
+    """
+    out = Path(out)
+    if not files:
+        raise ConfigError("a report needs at least one capture or ablation: got none.")
+    if out.suffix not in (".html", ".htm"):
+        raise ConfigError(f"the file to write must be named *.html: got {out}.")
+    if out.exists() and not force:
+        raise CaptureError(f"{out} exists. Choose another name with --out, or replace it with --force.")
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_capture(path)) for path in files]
+        ablations = [one for one in opened if one.attrs.get("kind") == "ablation"]
+        captures = [one for one in opened if one not in ablations]
+        sections = tuple(describe_capture(one, f"capture-{index}") for index, one in enumerate(captures))
+        causes = describe_causes(_name_files(ablations)) if ablations else None
+    document = render(sections, causes, _write_command(files, out))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    publish(out, document.encode())
+    return out
+
+
+def render(sections: Sequence[CaptureSection], causes: CausesSection | None, command: str) -> str:
+    """Set the page; the largest figures of diagnostics are left out where it would be too large."""
+    library = pack(get_plotlyjs())
+    while True:
+        document = _set_page(sections, causes, command, library)
+        if len(document.encode()) < LARGEST:
+            return document
+        sections = _leave_out_largest(sections)
+
+
+def _set_page(
+    sections: Sequence[CaptureSection], causes: CausesSection | None, command: str, library: str
+) -> str:
+    page, script, style = (
+        resources.files(__package__).joinpath(f"page.{ending}").read_text()
+        for ending in ("html", "js", "css")
+    )
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(page).render(
+        sections=sections,
+        causes=causes,
+        command=command,
+        script=script,
+        style=style,
+        hashes=[_hash(script), _hash(get_plotlyjs())],
+        library=library,
+        figures=pack_drawings(_list_drawings(sections, causes)),
+        settings=json.dumps({"dark": DARK, "config": {**SHOW_CONFIG, "responsive": True}}),
+        versions=f"ropediag {metadata.version('ropediag')}, plotly {plotly.__version__}",
+    )
+
+
+def _list_drawings(sections: Sequence[CaptureSection], causes: CausesSection | None) -> list[Drawing]:
+    answers = [each for one in sections for each in (one.breakdown, one.drift, *one.answers)]
+    drawings = [each.drawing for each in answers if each.drawing is not None]
+    return drawings + ([causes.repairs, *(each.curves for each in causes.ablated)] if causes else [])
+
+
+def _leave_out_largest(sections: Sequence[CaptureSection]) -> tuple[CaptureSection, ...]:
+    """Take away the largest figure among the diagnostics.
+
+    Raises
+    ------
+    ConfigError
+        If none is left.
+    """
+    sizes = {
+        (place, index): len(answer.drawing.figure)
+        for place, section in enumerate(sections)
+        for index, answer in enumerate(section.answers)
+        if answer.drawing is not None
+    }
+    if not sizes:
+        raise ConfigError(f"a report of {len(sections)} captures is too large for one file: name fewer.")
+    place, index = max(sizes, key=lambda key: sizes[key])
+    answers = list(sections[place].answers)
+    answers[index] = Answer(answers[index].about, None, LEFT_OUT)
+    changed = list(sections)
+    changed[place] = replace(sections[place], answers=tuple(answers))
+    return tuple(changed)
+
+
+def _name_files(files: Sequence[Capture]) -> dict[str, Capture]:
+    """Name files without their folders; a second one of a name with its folder."""
+    named: dict[str, Capture] = {}
+    for each in files:
+        path = Path(each.path)
+        named[path.name if path.name not in named else str(path)] = each
+    return named
+
+
+def _write_command(files: Sequence[Path | str], out: Path) -> str:
+    import shlex
+
+    return shlex.join(["ropediag", "report", *(Path(file).name for file in files), "--out", out.name])
+
+
+def _hash(script: str) -> str:
+    """The hash by which the page's policy knows a script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

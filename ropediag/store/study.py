@@ -1,0 +1,79 @@
+"""Tables of studies: the ``table.h5`` that ``ropediag study`` writes, with the root attribute ``kind``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from ropediag.errors import FormatError
+from ropediag.store.contents import Summary
+from ropediag.store.inspect import open_file, plain, reading
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FLAGS = ("tuned", "past_critical_base")  # netCDF has no truth values
+NEEDED = ("predicted", "measured", "measured_low", "measured_high", "base", "tune_len", "past_critical_base")
+
+
+def is_study(path: Path | str) -> bool:
+    """Say whether a file calls itself the table of a study."""
+    try:
+        with open_file(Path(path), str(path)) as file:
+            return plain(file.attrs.get("kind", "")) == "study" and "schema_version" not in file.attrs
+    except (FormatError, OSError):
+        return False
+
+
+def summarize_study(path: Path | str) -> Summary:
+    """Sum up the table of a study, in milliseconds.
+
+    Returns
+    -------
+    Summary
+        ``kind`` and ``status`` as attributes, the number of models as ``sizes["model"]``.
+
+    Raises
+    ------
+    FormatError
+        If it is no such table, or damaged.
+    """
+    path = Path(path)
+    with open_file(path, str(path)) as file:
+        _check_table(file, str(path))
+        names = tuple(name for name, item in file.items() if item.ndim and name != "model")
+        models = len(file["model"])
+    attributes = {"kind": "study", "status": "complete"}
+    return Summary(path, attributes, {"model": models}, names, (), (), (), path.stat().st_size)
+
+
+def open_study(path: Path | str) -> "xr.Dataset":
+    """Read the table of a study whole: one row a model, as ``ropediag.study.make_table`` made it.
+
+    Raises
+    ------
+    FormatError
+        If it is no such table, or damaged.
+    """
+    import xarray as xr  # takes a second
+
+    path = Path(path)
+    with open_file(path, str(path)) as file:
+        _check_table(file, str(path))
+    with reading(str(path), "its table"), xr.open_dataset(path, engine="h5netcdf") as table:
+        table.load()
+    return table.assign({name: table[name].astype(bool) for name in FLAGS if name in table})
+
+
+def _check_table(file: h5py.File, name: str) -> None:
+    with reading(name, "attribute 'kind'"):
+        kind = plain(file.attrs.get("kind", ""))
+    if kind != "study":
+        raise FormatError(f"{name} is no table of a study: give the table.h5 that ropediag study wrote.")
+    missing = [each for each in ("model", *NEEDED) if each not in file]
+    if missing:
+        raise FormatError(f"{name} lacks {', '.join(missing)}, which the table of a study has.")
+    lengths = {each: np.shape(file[each]) for each in ("model", *NEEDED)}
+    if len(set(lengths.values())) != 1:
+        raise FormatError(f"{name}: its columns must have one entry a model: got {lengths}.")

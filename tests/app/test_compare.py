@@ -1,0 +1,82 @@
+"""Comparing in the browser: which captures, their curves and limits, the difference map, the study."""
+
+import re
+import shutil
+
+import numpy as np
+
+from ropediag import open_capture
+from ropediag.analysis.compare import compare_captures
+from tests.app.browsing import GRAPH, click_cell, read_fields, read_trace, wait_drawn
+from tests.app.conftest import CAPTURES
+
+START = "/compare?capture=example-8192.h5"
+TWO = f"{START}&with=example-tuned-b160000-8192.h5"
+PANELS = ("compare-curves", "compare-drifts", "difference-map", "compare-limits", "study-law")
+
+
+def list_names(page, panel: str) -> list[str]:
+    """The names in the legend of a figure."""
+    return page.evaluate(
+        f"name => ({GRAPH})(name)._fullData.filter(one => one.showlegend !== false).map(one => one.name)",
+        panel,
+    )
+
+
+def test_every_figure_of_the_page_is_drawn_with_the_selected_capture_first(page) -> None:
+    page.goto(START)
+    wait_drawn(page, *PANELS)
+    names = list_names(page, "compare-curves")
+    assert names[0] == "example-8192"
+    assert set(names[1:]) == {f"example-tuned-b{base}-8192" for base in (500, 160000, 16000000)}
+    table = page.locator("table").first.inner_text()
+    assert "example-8192 (selected)" in table
+    assert re.search(r"16,000,000\s+128\s+128\s+8,192\s+none\s+1,882\s+3,1\d\d \(", table)
+
+
+def test_the_difference_map_is_the_difference_of_both_and_a_click_selects_its_pair(page) -> None:
+    page.goto(TWO)
+    wait_drawn(page, "difference-map")
+    with (
+        open_capture(CAPTURES / "example-8192.h5") as first,
+        open_capture(CAPTURES / "example-tuned-b160000-8192.h5") as second,
+    ):
+        drift = compare_captures(first, second, "drift").drift.values
+    shown = np.array(read_trace(page, "difference-map")["z"])
+    np.testing.assert_allclose(shown, drift.reshape(8, 32).T, rtol=1e-5, atol=1e-6)
+    click_cell(page, "difference-map", 6, 12)
+    page.wait_for_url(re.compile("pair=12"))
+    fields = read_fields(page)
+    assert (fields["layer"], fields["query_head"]) == ("3", "0")
+    assert fields["with"] == "example-tuned-b160000-8192.h5"
+
+
+def test_captures_are_added_in_the_control_and_taken_back_by_the_back_button(page) -> None:
+    page.goto(TWO)
+    wait_drawn(page, "compare-curves")
+    assert list_names(page, "compare-curves") == ["example-8192", "example-tuned-b160000-8192"]
+    page.locator("#compared").click()
+    page.get_by_role("option", name="example-65536.h5").click()
+    page.wait_for_url(re.compile("example-65536"))
+    wanted = ["example-8192", "example-tuned-b160000-8192", "example-65536"]
+    drawn = f"names => JSON.stringify(({GRAPH})('compare-curves')._fullData.filter(one => one.showlegend !== false).map(one => one.name)) === JSON.stringify(names)"  # noqa: E501
+    page.wait_for_function(drawn, arg=wanted)
+    page.go_back()
+    page.wait_for_function(drawn, arg=wanted[:2])
+
+
+def test_captures_of_other_lengths_compare_and_the_page_says_so(page) -> None:
+    page.goto(f"{START}&with=example-kept-2048.h5&difference=scores&layer=1&query_head=1")
+    wait_drawn(page, "difference-map", "compare-curves")
+    page.get_by_text("The captures are 8,192 and 2,048 tokens long").wait_for()
+    assert np.array(read_trace(page, "difference-map")["z"]).shape == (32, 72)
+
+
+def test_a_folder_with_one_capture_says_what_to_do(chromium, serve, tmp_path) -> None:
+    shutil.copy(CAPTURES / "example-kept-2048.h5", tmp_path)
+    context = chromium.new_context(base_url=serve(tmp_path))
+    tab = context.new_page()
+    tab.goto("/compare")
+    tab.get_by_text("holds one capture only").first.wait_for()
+    tab.get_by_text("This folder holds no study").wait_for()
+    context.close()
