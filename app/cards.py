@@ -11,6 +11,7 @@ from ropediag.plots import SHOW_CONFIG
 
 from .page import Choice, Panel, Part
 
+TABLE = 860  # pixels: least width of a small table
 GRAPH_CONFIG = {
     **SHOW_CONFIG,
     "responsive": True,
@@ -154,3 +155,18 @@ def show_grid(
             ),
         ]
     )
+
+
+def show_table(head: tuple[str, ...], rows: list[list[str]]) -> Any:
+    """Show a small table of text; a page narrower than it scrolls it."""
+    table = dmc.Table(
+        [
+            dmc.TableThead(dmc.TableTr([dmc.TableTh(cell) for cell in head])),
+            dmc.TableTbody([dmc.TableTr([dmc.TableTd(cell) for cell in row]) for row in rows]),
+        ],
+        fz="xs",
+        verticalSpacing=4,
+        striped=True,
+        mb="md",
+    )
+    return dmc.TableScrollContainer(table, minWidth=TABLE)

@@ -38,6 +38,11 @@ class Entry:
     reason: str = ""
 
     @property
+    def created(self) -> tuple[str, int]:
+        """When the run began, and for those of the same moment when the file was written: sorts by age."""
+        return str(self.summary.attributes.get("created", "")) if self.summary else "", self.stamp[0]
+
+    @property
     def is_partial(self) -> bool:
         return self.path.name.endswith(PARTIAL)
 

@@ -80,7 +80,7 @@ class View:
                 "ropediag capture --model demo --len 8192"
             )
         name = self.get("capture")
-        return captures[name] if name in captures else max(captures.values(), key=lambda one: one.stamp[0])
+        return captures[name] if name in captures else max(captures.values(), key=lambda one: one.created)
 
     @property
     def capture(self) -> Capture:
