@@ -96,14 +96,15 @@
         // that the scheme changed; what it is now, the page itself says. If only the selection changed, its mark
         // is moved on the graph that is there: drawing a map of a large model anew takes far longer.
         dress(figure, toggled, selection, dark, id) {
-            if (!figure) return EMPTY;
+            const drawn = find_graph(id), full = drawn && drawn.data && drawn.data.length;
+            if (!figure) return full ? EMPTY : skip();
             const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
             const table = scheme === "dark" ? dark : {};
             const shapes = [...darken(figure.layout.shapes || [], table), ...mark(figure.layout, selection)];
             const axis = figure.layout.xaxis || {}, zoom = (figure.layout.meta || {}).zoom;
             const asked = (zoom && (selection || {})[zoom]) || "", range = read_range(axis, asked);
-            const drawn = find_graph(id), stays = changed().every((name) => name === "selection.data");
-            if (stays && zooms[id.panel] === asked && drawn && drawn.data && drawn.data.length) {
+            const stays = changed().every((name) => name === "selection.data");
+            if (stays && full && zooms[id.panel] === asked) {
                 if (!same(drawn.layout.shapes || [], shapes)) window.Plotly.relayout(drawn, { shapes });
                 return skip();
             }
