@@ -17,6 +17,15 @@ GRAPH_CONFIG = {
     "responsive": True,
     "modeBarButtonsToRemove": ["toImage", "select2d", "lasso2d", "autoScale2d"],
 }
+NOTHING = {  # until the figure comes; what the graph would draw by itself has white axes
+    "data": [],
+    "layout": {
+        "xaxis": {"visible": False},
+        "yaxis": {"visible": False},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+    },
+}
 
 
 def show_panel(panel: Panel) -> html.Section:
@@ -41,6 +50,7 @@ def show_panel(panel: Panel) -> html.Section:
                     dcc.Store(id={"type": "figure", "panel": name}),
                     dcc.Graph(
                         id={"type": "graph", "panel": name},
+                        figure=NOTHING,
                         config=GRAPH_CONFIG,
                         responsive=True,
                         style={"height": panel.height},

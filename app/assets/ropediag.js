@@ -78,6 +78,8 @@
         return axis.type === "log" ? real.map((end) => Math.log10(Math.max(end, 1))) : real;
     };
 
+    const zooms = {}; // panel -> the range that the URL asked for when its figure was last dressed
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
         // Give a panel the fields it uses, if they changed.
@@ -94,17 +96,19 @@
         // that the scheme changed; what it is now, the page itself says. If only the selection changed, its mark
         // is moved on the graph that is there: drawing a map of a large model anew takes far longer.
         dress(figure, toggled, selection, dark, id) {
-            if (!figure) return EMPTY;
+            const drawn = find_graph(id), full = drawn && drawn.data && drawn.data.length;
+            if (!figure) return full ? EMPTY : skip();
             const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
             const table = scheme === "dark" ? dark : {};
             const shapes = [...darken(figure.layout.shapes || [], table), ...mark(figure.layout, selection)];
             const axis = figure.layout.xaxis || {}, zoom = (figure.layout.meta || {}).zoom;
-            const range = zoom && read_range(axis, (selection || {})[zoom]);
-            const drawn = find_graph(id);
-            if (!zoom && drawn && drawn.data && drawn.data.length && changed().every((name) => name === "selection.data")) {
+            const asked = (zoom && (selection || {})[zoom]) || "", range = read_range(axis, asked);
+            const stays = changed().every((name) => name === "selection.data");
+            if (stays && full && zooms[id.panel] === asked) {
                 if (!same(drawn.layout.shapes || [], shapes)) window.Plotly.relayout(drawn, { shapes });
                 return skip();
             }
+            zooms[id.panel] = asked;
             const dressed = scheme === "dark" ? darken(figure, dark) : figure;
             const zoomed = range ? { xaxis: { ...dressed.layout.xaxis, range, autorange: false } } : {};
             return { ...dressed, layout: { ...dressed.layout, ...zoomed, shapes } };
