@@ -10,9 +10,10 @@ fewer pairs, no rotation, lags beyond its window) is NaN, in integers -1.
 
 from dataclasses import dataclass
 
-VERSION = 3
+VERSION = 4
 KINDS = ("capture", "evaluation", "ablation", "study")
 REPLICATES = 8  # per sequence: the groups of query positions whose spread gives the standard errors
+BLOCKS, LEAST_BLOCK = 1024, 16  # maxima of a kept head: blocks a side, at most; tokens of a block, at least
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ DIMENSIONS = (
     Dimension(
         "kept", "i4", "1", "index of the (layer, query head) whose vectors were kept at every position"
     ),
+    Dimension("query_block", "i8", "tokens", "first query of the block, a power of two of them"),
+    Dimension("key_block", "i8", "tokens", "first key of the block, as many as queries"),
     Dimension("task", "i4", "1", "index of the recall task"),
     Dimension("length", "i8", "tokens", "tokens of the recall prompt, the answer included"),
     Dimension(
@@ -85,12 +88,15 @@ _COARSE = ("sequence", "layer", "query_head", "pair", "coarse_lag")
 _PARTIAL = ("sequence", "layer", "query_head", "position_bin")
 
 VARIABLES = (
-    # rope: the geometry as the model applies it
+    # rope: the geometry as the model applies it, and how a layer makes logits of rotated queries and keys
     Variable("rope", "inv_freq", ("layer", "pair"), "f8", "rad/token", "rotation per token, from the model's own buffers; NaN where the layer has no such pair", "given"),
     Variable("rope", "channels", ("layer", "pair", "side"), "i4", "1", "the two channels of each pair", "given"),
     Variable("rope", "attention_factor", ("layer",), "f8", "1", "factor on cosine and sine; logits carry its square", "given"),
     Variable("rope", "head_dim", ("layer",), "i4", "1", "channels of a query or key head, rotated or not", "given"),
     Variable("rope", "critical_pair", ("layer",), "i4", "1", "first pair whose pretraining period exceeds the training length; -1 without RoPE or training length", "given"),
+    Variable("rope", "logit_scaling", ("layer",), "f8", "1", "factor from the product of rotated query and key to the logit", "given"),
+    Variable("rope", "window", ("layer",), "i8", "tokens", "lags 0 to window - 1 are visible; -1: all", "given"),
+    Variable("rope", "logit_softcap", ("layer",), "f8", "logit", "the softmax sees softcap * tanh(logit / softcap), all else in this file the logit itself; NaN: no cap", "given"),
     # tokens
     Variable("tokens", "input_ids", ("sequence", "position"), "i8", "1", "token ids the model read", "given"),
     Variable("tokens", "piece", ("token",), "str", "1", "text of each token id", "given"),
@@ -146,6 +152,7 @@ VARIABLES = (
     Variable("samples", "kept_head", ("kept",), "i4", "1", "query head that was kept", "given"),
     Variable("samples", "kept_query", ("sequence", "kept", "position", "channel"), "f4", "1", "pre-rotary query at every position, on request", "exact"),
     Variable("samples", "kept_key", ("sequence", "kept", "position", "channel"), "f4", "1", "pre-rotary key of the head's key head at every position, on request", "exact"),
+    Variable("samples", "kept_maximum", ("sequence", "kept", "query_block", "key_block"), "f4", "logit", "largest logit between the queries of one block and their visible keys in another; NaN where there are none", "exact"),
 )  # fmt: skip
 
 ATTRIBUTES = {
@@ -194,3 +201,14 @@ def position_edges(length: int, bins: int) -> list[int]:
     """List the lower edges of ``bins`` equal bins of positions below ``length`` (fewer if it is short)."""
     count = min(bins, length)
     return [index * length // count for index in range(count)]
+
+
+def block_size(length: int) -> int:
+    """Count the queries, and keys, of the blocks over which the maxima of a kept head are taken.
+
+    A power of two: ``LEAST_BLOCK``, or as much more as ``BLOCKS`` blocks require.
+    """
+    size = LEAST_BLOCK
+    while BLOCKS * size < length:
+        size *= 2
+    return size

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from ropediag.capture.check import attend_finite
 from ropediag.capture.layer import measure_layer
+from ropediag.capture.maxima import maximum_by_block
 from ropediag.capture.moments import SCRATCH
 from ropediag.capture.plan import NORM_BINS, POSITION_BINS, CapturePlan
 from ropediag.models.loss import TOKENS_AT_ONCE, decode, nll_by_position, nll_windowed
 from ropediag.models.memory import LIBRARIES, feed_forward_bytes, held_values, square_bytes
 from ropediag.models.tap import AttentionCall, tap_attention
-from ropediag.schema import VARIABLES, lag_edges, position_edges
+from ropediag.schema import VARIABLES, block_size, lag_edges, position_edges
 
 PILOT_TOKENS = 2048
 PILOT_SECONDS = 0.1  # to spend on each timing, at least two runs
@@ -80,7 +81,8 @@ def _estimate_seconds(
     slope = max(0.0, measured[1] - measured[0]) * longer / (longer - shorter)
     layer = max(0.0, measured[1] - slope) + slope * growth * logs
     forward = _extrapolate(plain, shorter, longer, plan.length)
-    return plan.sequences * (forward + len(plan.layers) * layer + linear * growth) + FILE_SECONDS
+    kept = len(plan.keep_qk) * _time_maxima(model, plan, longer) * growth**2
+    return plan.sequences * (forward + len(plan.layers) * layer + linear * growth + kept) + FILE_SECONDS
 
 
 def _extrapolate(seconds: list[float], shorter: int, longer: int, length: int) -> float:
@@ -116,6 +118,15 @@ def _time_layer(model: Any, input_ids: Int[Tensor, "sequence position"], plan: C
     with tap_attention(model, measure):
         decode(model, input_ids)
     return seconds
+
+
+def _time_maxima(model: Any, plan: CapturePlan, length: int) -> float:
+    """Wall time of taking the maxima of one kept head, in seconds: all it does is multiply and compare."""
+    if not plan.keep_qk:
+        return 0.0
+    size, device = int(plan.rotation.spec.head_dim.max()), next(model.parameters()).device
+    vectors = torch.ones(length, size, device=device)
+    return _time(maximum_by_block, vectors, vectors, block_size(plan.length))
 
 
 def _shorten(plan: CapturePlan, length: int) -> CapturePlan:
@@ -162,6 +173,7 @@ def capture_bytes(
 
 def _estimate_disk(plan: CapturePlan, window: int | None) -> int:
     """Sizes of all variables of the file, floats compressed, integers and tokens almost for nothing."""
+    blocks = -(-plan.length // block_size(plan.length))
     sizes = {
         "sequence": plan.sequences,
         "layer": len(plan.layers),
@@ -179,6 +191,8 @@ def _estimate_disk(plan: CapturePlan, window: int | None) -> int:
         "sample": len(plan.samples),
         "channel": int(plan.rotation.spec.head_dim.max()),
         "kept": len(plan.keep_qk),
+        "query_block": blocks,
+        "key_block": blocks,
     }
     total = 0.0
     for variable in VARIABLES:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ropediag.capture.cores import run_on_cores
+from ropediag.capture.maxima import maximum_by_block
 from ropediag.capture.moments import count_by_lag, sum_by_lag, sum_rest_by_lag
 from ropediag.capture.partial import average_bins, key_moments
 from ropediag.capture.plan import CapturePlan
@@ -14,6 +15,7 @@ from ropediag.capture.rows import Softmax, measure_contributions, measure_rows
 from ropediag.capture.vectors import measure_vectors, unrotate
 from ropediag.errors import CaptureError
 from ropediag.models.tap import AttentionCall
+from ropediag.schema import block_size
 
 Arrays = dict[str, np.ndarray]
 
@@ -55,7 +57,7 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
     ]
     *parts, queries, shared = run_on_cores([*pieces, *sides], query.device)
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} | queries | shared
-    arrays |= _keep_vectors(query, key, call.layer, plan)
+    arrays |= _keep_heads(call, plan)
     lags = min(plan.length, call.window or plan.length)
     counts = count_by_lag(plan.length)[:, :lags]
     stops = [*plan.lag_edges[1:], plan.length]
@@ -136,16 +138,24 @@ def _measure_vectors(side: str, x: Tensor, row: int, plan: CapturePlan) -> Array
     return arrays | {f"samples/{side}": _unrotate(x[:, samples], samples, row, plan)}
 
 
-def _keep_vectors(query: Tensor, key: Tensor, layer: int, plan: CapturePlan) -> Arrays:
-    """The vectors before rotation at every position, of the heads asked for."""
-    heads = [head for kept_layer, head in plan.keep_qk if kept_layer == layer]
+def _keep_heads(call: AttentionCall, plan: CapturePlan) -> Arrays:
+    """Of the heads asked for: the vectors before rotation at every position, maxima of their logits."""
+    heads = [head for layer, head in plan.keep_qk if layer == call.layer]
     if not heads:
         return {}
-    positions = torch.arange(plan.length, device=query.device)
-    group, row = len(query) // len(key), plan.row_of(layer)
+    query, key = call.query[0], call.key[0]
+    shared = [head // (len(query) // len(key)) for head in heads]
+    positions, row = torch.arange(plan.length, device=query.device), plan.row_of(call.layer)
+    block = block_size(plan.length)
+
+    def take_maxima(head: int, kv_head: int) -> np.ndarray:
+        return maximum_by_block(query[head].float() * call.scaling, key[kv_head].float(), block, call.window)
+
+    pieces = [partial(take_maxima, *pair) for pair in zip(heads, shared, strict=True)]
     return {
         "samples/kept_query": _unrotate(query[heads], positions, row, plan),
-        "samples/kept_key": _unrotate(key[[head // group for head in heads]], positions, row, plan),
+        "samples/kept_key": _unrotate(key[shared], positions, row, plan),
+        "samples/kept_maximum": np.stack(run_on_cores(pieces, query.device)),
     }
 
 

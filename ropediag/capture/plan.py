@@ -15,11 +15,12 @@ from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
 from ropediag.errors import CaptureError, ConfigError
 from ropediag.limits import critical_pair
+from ropediag.models.logits import LogitRule, read_logit_rules
 from ropediag.models.rotation import Rotation, measure_rotation
 from ropediag.rope import inv_freq
 from ropediag.rope_config import read_layers
 from ropediag.scaling import layer_inv_freq
-from ropediag.schema import lag_edges, position_edges
+from ropediag.schema import block_size, lag_edges, position_edges
 
 POSITION_BINS = 512
 NORM_BINS = 16
@@ -36,6 +37,7 @@ class CapturePlan:
     layers : captured layers; rows of ``rotation`` and ``critical_pairs`` are all layers of the model
     heads, kv_heads : captured query heads and the key heads they use, over all layers
     rotation : the measured rotation
+    rules : layer -> how it makes logits
     critical_pairs : (layer,) first pair whose pretraining period exceeds the training length, -1
         where the layer does not rotate
     lag_edges, coarse_edges, position_edges, norm_edges : lower edges of the bins
@@ -50,6 +52,7 @@ class CapturePlan:
     heads: tuple[int, ...]
     kv_heads: tuple[int, ...]
     rotation: Rotation
+    rules: dict[int, LogitRule]
     critical_pairs: Int[np.ndarray, " layer"]
     lag_edges: list[int]
     coarse_edges: list[int]
@@ -101,6 +104,7 @@ def make_plan(model: Any, config: CaptureConfig, training: Training) -> CaptureP
         heads=heads,
         kv_heads=tuple(sorted(kv_heads)),
         rotation=rotation,
+        rules=read_logit_rules(model),
         critical_pairs=critical_pairs(model, rotation, training),
         lag_edges=lag_edges(config.length),
         coarse_edges=lag_edges(config.length, 2),
@@ -140,14 +144,26 @@ def header(plan: CapturePlan) -> dict[str, np.ndarray]:
         "rope/attention_factor": spec.attention_factor[picked],
         "rope/head_dim": spec.head_dim[picked],
         "rope/critical_pair": plan.critical_pairs[picked],
+        **_describe_logits([plan.rules[layer] for layer in plan.layers]),
         "rows/query_position": plan.rows,
         "vectors/angle": angles,
         "vectors/angle_error": np.angle(np.exp(1j * (angles - expected))),
     }
     if plan.keep_qk:
         coordinates["kept"] = np.arange(len(plan.keep_qk))
+        coordinates["query_block"] = coordinates["key_block"] = np.arange(
+            0, plan.length, block_size(plan.length)
+        )
         given["samples/kept_layer"], given["samples/kept_head"] = np.array(plan.keep_qk).T
     return coordinates | given
+
+
+def _describe_logits(rules: list[LogitRule]) -> dict[str, np.ndarray]:
+    return {
+        "rope/logit_scaling": np.array([rule.scaling for rule in rules]),
+        "rope/window": np.array([rule.window or -1 for rule in rules]),
+        "rope/logit_softcap": np.array([np.nan if rule.softcap is None else rule.softcap for rule in rules]),
+    }
 
 
 def _choose(kind: str, wanted: tuple[int, ...] | None, existing: tuple[int, ...]) -> tuple[int, ...]:

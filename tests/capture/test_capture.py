@@ -15,6 +15,7 @@ from ropediag.scaling import spec_from_config
 from tests.families import FAMILIES, tiny_model, tokens
 
 LENGTH, TRAIN_LEN = 150, 48
+KEPT = ((0, 1), (1, 0), (1, 2))  # (layer, query head)
 
 
 def written_out(model, ids, layer, rotation):
@@ -49,7 +50,7 @@ def visible(length, window, start, stop):
 def captured(request, tmp_path_factory):
     model, ids = tiny_model(request.param), tokens(LENGTH)
     path = tmp_path_factory.mktemp(request.param) / "capture.h5"
-    options = {"train_len": TRAIN_LEN, "rows": 12, "keep_qk": ((0, 1), (1, 0), (1, 2))}
+    options = {"train_len": TRAIN_LEN, "rows": 12, "keep_qk": KEPT}
     ropediag.capture_model(model, ids, path, name=request.param, **options)
     with ropediag.open_capture(path) as capture:
         yield model, ids, capture
@@ -116,16 +117,44 @@ def test_critical_pairs_follow_the_training_length_and_the_window(captured):
 
 def test_kept_vectors_redraw_the_attention_map_without_the_model(captured):
     model, ids, capture = captured
-    for place, (layer, head) in enumerate(((0, 1), (1, 0), (1, 2))):
+    for place, (layer, head) in enumerate(KEPT):
         _, _, eager, _ = written_out(model, ids, layer, capture)
         spec = capture.spec()
         row = {"inv_freq": spec.inv_freq[layer], "channels": spec.channels[layer],
                "attention_factor": spec.attention_factor[layer]}  # fmt: skip
         query = rotate(capture["samples/kept_query"][0, place].values.astype(float), np.arange(LENGTH), **row)
         key = rotate(capture["samples/kept_key"][0, place].values.astype(float), np.arange(LENGTH), **row)
-        logits = query @ key.T
-        ratio = (logits * eager[head]).sum() / (logits**2).sum()  # the scaling of the logits
-        np.testing.assert_allclose(ratio * logits, eager[head], atol=1e-4 * np.abs(eager).max())
+        logits = float(capture["rope/logit_scaling"].sel(layer=layer)) * query @ key.T
+        np.testing.assert_allclose(logits, eager[head], atol=1e-4 * np.abs(eager).max())
+
+
+def test_the_maxima_of_kept_heads_are_those_of_the_model_s_logits(captured):
+    model, ids, capture = captured
+    kept = capture["samples/kept_maximum"]
+    edges = [*kept.query_block.values, LENGTH]
+    for place, (layer, head) in enumerate(KEPT):
+        _, _, eager, window = written_out(model, ids, layer, capture)
+        logits = np.where(visible(LENGTH, window, 0, LENGTH), eager[head], np.nan)
+        for row, queries in enumerate(pairwise(edges)):
+            for column, keys in enumerate(pairwise(edges)):
+                block = logits[slice(*queries), slice(*keys)]
+                expected = np.nan if np.isnan(block).all() else np.nanmax(block)
+                np.testing.assert_allclose(kept[0, place, row, column], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_file_says_how_each_layer_makes_logits(captured):
+    model, ids, capture = captured
+    called = {}
+    with (
+        torch.no_grad(),
+        tap_attention(model, lambda call: (called.update({call.layer: call}), call.attend())[1]),
+    ):
+        model(ids)
+    for layer, call in called.items():
+        rule = {name: capture[f"rope/{name}"].sel(layer=layer).item() for name in ("window", "logit_softcap")}
+        assert capture["rope/logit_scaling"].sel(layer=layer).item() == pytest.approx(call.scaling)
+        assert rule["window"] == (call.window or -1)
+        assert rule["logit_softcap"] == call.softcap or (np.isnan(rule["logit_softcap"]) and not call.softcap)
 
 
 def test_loss_is_the_model_s_own(captured):

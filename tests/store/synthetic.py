@@ -33,6 +33,8 @@ def make_header(sequences=2, layers=(0, 1, 2), heads=4, kv_heads=2, pairs=3, len
         "channel": np.arange(2 * pairs + 2),
         "token": np.array([3, 7, 9]),
         "kept": np.arange(2),
+        "query_block": np.arange(0, length, 16),
+        "key_block": np.arange(0, length, 16),
     }
     shape = (len(layers), pairs)
     channels = np.stack([np.arange(pairs), np.arange(pairs) + pairs], axis=-1)
@@ -42,6 +44,9 @@ def make_header(sequences=2, layers=(0, 1, 2), heads=4, kv_heads=2, pairs=3, len
         "rope/attention_factor": np.ones(len(layers)),
         "rope/head_dim": np.full(len(layers), 2 * pairs + 2),
         "rope/critical_pair": np.full(len(layers), 1),
+        "rope/logit_scaling": np.full(len(layers), 0.3),
+        "rope/window": np.array([16, *[-1] * (len(layers) - 1)]),
+        "rope/logit_softcap": np.full(len(layers), np.nan),
         "tokens/input_ids": random.choice([3, 7, 9], size=(sequences, length)),
         "tokens/piece": np.array(["a", " é", "\n"], dtype=object),
         "rows/query_position": np.sort(random.choice(length, size=(sequences, 3), replace=False), axis=1),
@@ -89,6 +94,8 @@ def make_layer(header, sequence, layer, *, offset=0.0, heads=None, pairs=None):
         unit[f"samples/kept_{name}"] = random.normal(size=(kept, sizes["position"], sizes["channel"])).astype(
             "f4"
         )
+    blocks = sizes["query_block"], sizes["key_block"]
+    unit["samples/kept_maximum"] = random.normal(size=(kept, *blocks)).astype("f4")
     values, unit["scores/pair_count"] = make_contributions(random, sizes, offset)
     unit["scores/sum"] = values.sum(axis=-1)
     unit["scores/sum_square"] = (values**2).sum(axis=(1, -1))
