@@ -11,10 +11,11 @@ from ropediag.plots.coverage import plot_coverage
 from ropediag.plots.theory import plot_theory
 from ropediag.prediction import Prediction
 
-from ..calculator import DEFAULT, show_calculator, wire_calculator
 from ..cards import show_message, show_panel, show_part
 from ..page import Page, Panel, Part
-from ..settings import (
+from ..view import View
+from ._calculator import DEFAULT, show_calculator, wire_calculator
+from ._settings import (
     FIELDS,
     Setting,
     compare_settings,
@@ -24,7 +25,6 @@ from ..settings import (
     predict_setting,
     read_settings,
 )
-from ..view import View
 
 USES = ("settings",)
 

@@ -11,8 +11,8 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html,
 from ropediag.plots.style import COLOURS, DARK
 from ropediag.rope_parameters import RULES
 
-from .settings import FIELDS, LETTERS, MOST, Fault, predict_setting, read_settings
-from .view import Desk
+from ..view import Desk
+from ._settings import FIELDS, LETTERS, MOST, Fault, predict_setting, read_settings
 
 LLAMA2 = "pretrain-10000_train-4096_base-{}_tune-{}_rotary-128_target-65536"
 PRESETS = {
