@@ -9,7 +9,7 @@ from dash import dcc, html
 
 from ropediag.plots import SHOW_CONFIG
 
-from .page import Choice, Panel, Part
+from .page import Choice, Panel, Part, name_choice
 
 TABLE = 860  # pixels: least width of a small table
 GRAPH_CONFIG = {
@@ -33,9 +33,7 @@ def show_panel(panel: Panel) -> html.Section:
     name = panel.name
     card = dmc.Paper(
         [
-            dcc.Store(id={"type": "uses", "panel": name}, data=list(panel.uses)),
             dcc.Store(id={"type": "need", "panel": name}),
-            dcc.Store(id={"type": "leads", "panel": name}, data=panel.leads_to),
             dcc.Download(id={"type": "download", "panel": name}),
             dmc.Group(
                 [dmc.Title(panel.title, order=2, size="h4"), _show_exports(name)],
@@ -94,7 +92,6 @@ def show_part(part: Part) -> html.Div:
     """Place a part: it fills itself."""
     return html.Div(
         [
-            dcc.Store(id={"type": "uses", "panel": part.name}, data=list(part.uses)),
             dcc.Store(id={"type": "need", "panel": part.name}),
             dcc.Loading(html.Div(id={"type": "part", "panel": part.name}), delay_show=400),
         ]
@@ -103,10 +100,9 @@ def show_part(part: Part) -> html.Div:
 
 def show_choice(choice: Choice) -> Any:
     """Place a choice."""
-    name = f"choice-{choice.field}"
+    name = name_choice(choice.field)
     return html.Div(
         [
-            dcc.Store(id={"type": "uses", "panel": name}, data=[*choice.uses, choice.field]),
             dcc.Store(id={"type": "need", "panel": name}),
             dcc.Store(id={"type": "default", "field": choice.field}),
             dmc.Select(

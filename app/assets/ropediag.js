@@ -13,7 +13,6 @@
         return kept.length ? "?" + new URLSearchParams(kept).toString() : "";
     };
     const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-    const changed = () => window.dash_clientside.callback_context.triggered.map((one) => one.prop_id);
     const find_graph = (id) => {
         const graph = [...document.querySelectorAll(".dash-graph")].find((one) => one.id.includes(`"${id.panel}"`));
         return graph && graph.querySelector(".js-plotly-plot");
@@ -78,44 +77,61 @@
         return axis.type === "log" ? real.map((end) => Math.log10(Math.max(end, 1))) : real;
     };
 
-    const zooms = {}; // panel -> the range that the URL asked for when its figure was last dressed
+    const near = (one, other) => one.every((end, step) => Math.abs(end - other[step]) < 1e-3 * (1 + Math.abs(end)));
+    const read_zoom = (figure, selection) =>
+        read_range(figure.layout.xaxis || {}, (selection || {})[(figure.layout.meta || {}).zoom]);
+    const is_dark = () => document.documentElement.getAttribute("data-mantine-color-scheme") === "dark";
+    const list_shapes = (figure, selection, dark) => [
+        ...darken(figure.layout.shapes || [], is_dark() ? dark : {}),
+        ...mark(figure.layout, selection),
+    ];
 
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
-        // Give a panel the fields it uses, if they changed.
-        need(selection, uses, before) {
-            if (!selection || !uses) return skip();
-            const names = uses.includes("capture") ? [...uses, "stamp"] : uses;
-            const now = Object.fromEntries(
-                names.filter((name) => selection[name] !== undefined).map((name) => [name, selection[name]])
-            );
-            return same(now, before) ? skip() : now;
+        // Give each panel the fields it uses, if they changed.
+        need(selection, ids, before, uses) {
+            return ids.map((id, step) => {
+                const own = uses[id.panel];
+                if (!selection || !own) return skip();
+                const names = own.includes("capture") ? [...own, "stamp"] : own;
+                const known = names.filter((name) => selection[name] !== undefined);
+                const now = Object.fromEntries(known.map((name) => [name, selection[name]]));
+                return same(now, before[step]) ? skip() : now;
+            });
         },
 
-        // Colours of the page, and the mark of the selection, on a figure as the server drew it. The toggle says
-        // that the scheme changed; what it is now, the page itself says. If only the selection changed, its mark
-        // is moved on the graph that is there: drawing a map of a large model anew takes far longer.
+        // Colours of the page, the mark of the selection and the zoom, on a figure as the server drew it. The toggle
+        // says that the scheme changed; what it is now, the page itself says.
         dress(figure, toggled, selection, dark, id) {
-            const drawn = find_graph(id), full = drawn && drawn.data && drawn.data.length;
-            if (!figure) return full ? EMPTY : skip();
-            const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
-            const table = scheme === "dark" ? dark : {};
-            const shapes = [...darken(figure.layout.shapes || [], table), ...mark(figure.layout, selection)];
-            const axis = figure.layout.xaxis || {}, zoom = (figure.layout.meta || {}).zoom;
-            const asked = (zoom && (selection || {})[zoom]) || "", range = read_range(axis, asked);
-            const stays = changed().every((name) => name === "selection.data");
-            if (stays && full && zooms[id.panel] === asked) {
-                if (!same(drawn.layout.shapes || [], shapes)) window.Plotly.relayout(drawn, { shapes });
-                return skip();
-            }
-            zooms[id.panel] = asked;
-            const dressed = scheme === "dark" ? darken(figure, dark) : figure;
+            const drawn = find_graph(id);
+            if (!figure) return drawn && drawn.data && drawn.data.length ? EMPTY : skip();
+            const dressed = is_dark() ? darken(figure, dark) : figure;
+            const range = read_zoom(figure, selection);
             const zoomed = range ? { xaxis: { ...dressed.layout.xaxis, range, autorange: false } } : {};
-            return { ...dressed, layout: { ...dressed.layout, ...zoomed, shapes } };
+            return { ...dressed, layout: { ...dressed.layout, ...zoomed, shapes: list_shapes(figure, selection, dark) } };
+        },
+
+        // The selection changed: on figures that stay, move its mark and the zoom. Drawing a map of a large model
+        // anew would take far longer.
+        follow(selection, figures, ids, dark) {
+            figures.forEach((figure, step) => {
+                const drawn = find_graph(ids[step]);
+                if (!figure || !drawn || !drawn.data || !drawn.data.length) return;
+                const changes = {}, shapes = list_shapes(figure, selection, dark);
+                if (!same(drawn.layout.shapes || [], shapes)) changes.shapes = shapes;
+                if ((figure.layout.meta || {}).zoom) {
+                    const axis = figure.layout.xaxis || {}, now = drawn._fullLayout.xaxis;
+                    const range = read_zoom(figure, selection) || axis.range;
+                    if (range && !near(range, now.range)) changes["xaxis.range"] = [...range];
+                    if (!range && !now.autorange) changes["xaxis.autorange"] = true;
+                }
+                if (Object.keys(changes).length) window.Plotly.relayout(drawn, changes);
+            });
+            return skip();
         },
 
         // A click on a figure: what the clicked column and row stand for goes into the URL.
-        pick(clicks, figures, leads, path, search) {
+        pick(clicks, figures, ids, leads, path, search) {
             const nothing = clicks.map(() => skip());
             const cleared = clicks.map(() => null);
             const index = clicks.findIndex((click, step) => click && click.points && figures[step]);
@@ -129,22 +145,23 @@
                     if (values[step] !== undefined) changes[name] = String(values[step]);
             }
             if (!Object.keys(changes).length) return [skip(), skip(), cleared];
-            return [leads[index] || path, query({ ...fields(search), ...changes }), cleared];
+            return [leads[ids[index].panel] || path, query({ ...fields(search), ...changes }), cleared];
         },
 
         // A figure was zoomed along lags or positions: all figures of the same axis follow.
-        zoom(changes, figures, search) {
-            const panel = triggered().match(/"panel":"([^"]+)"/);
-            const index = figures.findIndex((figure, step) => {
-                const id = window.dash_clientside.callback_context.inputs_list[0][step].id;
-                return panel && id.panel === panel[1];
-            });
+        zoom(changes, figures, ids, search) {
+            const [, panel] = triggered().match(/"panel":"([^"]+)"/) || [];
+            const index = ids.findIndex((id) => id.panel === panel);
             const figure = figures[index], change = changes[index];
             const field = figure && (figure.layout.meta || {}).zoom;
             if (!field || !change) return skip();
             const url = fields(search), axis = figure.layout.xaxis || {};
-            if (change["xaxis.range[0]"] !== undefined)
-                return query({ ...url, [field]: write_range(axis, change["xaxis.range[0]"], change["xaxis.range[1]"]) });
+            const ends = change["xaxis.range"] || [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+            if (ends[0] !== undefined) {
+                if (axis.range && near(ends, axis.range)) return url[field] ? query({ ...url, [field]: null }) : skip();
+                const now = write_range(axis, ...ends);
+                return now === url[field] ? skip() : query({ ...url, [field]: now });
+            }
             return change["xaxis.autorange"] && url[field] ? query({ ...url, [field]: null }) : skip();
         },
 
