@@ -1,7 +1,5 @@
 """A dashboard that really runs, and a real browser in front of it."""
 
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +10,6 @@ from werkzeug.serving import make_server
 from ropediag.app.server import make_app
 
 CAPTURES = Path(__file__).parents[2] / "captures"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -35,22 +32,6 @@ def serve() -> Iterator[Callable[[Path], str]]:
 def address(serve: Callable[[Path], str]) -> str:
     """The dashboard over the shipped example captures."""
     return serve(CAPTURES)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator:
-    """A headless Chromium; without one the tests skip, unless ROPEDIAG_REQUIRE_TOOLS is set."""
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        if os.environ.get("ROPEDIAG_REQUIRE_TOOLS"):
-            pytest.fail("no Chromium: apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
