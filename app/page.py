@@ -112,7 +112,8 @@ class Page:
 
 def list_uses(pages: list[Page]) -> dict[str, list[str]]:
     """List which fields of the URL each panel, part and choice depends on, by the name of its store."""
-    named = {one.name: one.uses for page in pages for one in (*page.panels, *page.parts)}
+    named = {one.name: one.uses for page in pages for one in page.panels}
+    named |= {one.name: one.uses for page in pages for one in page.parts}
     choices = {name_choice(one.field): (*one.uses, one.field) for page in pages for one in page.choices}
     return {name: list(uses) for name, uses in (named | choices).items()}
 
