@@ -23,14 +23,14 @@ AGAINST = Choice(
     lambda view: {name: name for name in list_compared(view)},
     lambda view: list_compared(view)[0],
     uses=CAPTURES,
-    width=290,
+    width=270,
 )
 DIFFERENCE = Choice(
     "difference",
     "Diagnostic",
     lambda view: {name: found.question for name, found in list_diagnostics().items()},
     lambda view: "drift",
-    width=480,
+    width=430,
 )
 
 
@@ -56,7 +56,7 @@ VARIABLE = Choice(
     _list_variables,
     lambda view: next(iter(_list_variables(view))),
     uses=(*CAPTURES, "against", "difference"),
-    width=330,
+    width=290,
 )
 LAYER = Choice(
     "difference_layer",
