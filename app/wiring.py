@@ -123,27 +123,18 @@ def _wire_browser(app: Dash) -> None:
         State("dark", "data"),
     )
     url = [Output("url", "pathname", allow_duplicate=True), Output("url", "search", allow_duplicate=True)]
-    clientside(
-        "pick",
-        *url,
-        Output({"type": "graph", "panel": ALL}, "clickData"),
-        Input({"type": "graph", "panel": ALL}, "clickData"),
-        State({"type": "figure", "panel": ALL}, "data"),
-        State({"type": "figure", "panel": ALL}, "id"),
-        State("leads", "data"),
-        State("url", "pathname"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
-    clientside(
-        "zoom",
-        Output("url", "search", allow_duplicate=True),
-        Input({"type": "graph", "panel": ALL}, "relayoutData"),
-        State({"type": "figure", "panel": ALL}, "data"),
-        State({"type": "figure", "panel": ALL}, "id"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
+    for name, property in (("pick", "clickData"), ("zoom", "relayoutData")):
+        clientside(
+            name,
+            Output({"type": "graph", **panel}, property),
+            Input({"type": "graph", **panel}, property),
+            State({"type": "figure", **panel}, "data"),
+            State({"type": "figure", **panel}, "id"),
+            State("leads", "data"),
+            State("url", "pathname"),
+            State("url", "search"),
+            prevent_initial_call=True,
+        )
     clientside(
         "pick_row",
         *url,
@@ -175,9 +166,7 @@ def _wire_browser(app: Dash) -> None:
     )
     clientside(
         "link",
-        Output({"type": "link", "path": ALL}, "href"),
         Output({"type": "link", "path": ALL}, "active"),
-        Input("url", "search"),
         Input("url", "pathname"),
         State({"type": "link", "path": ALL}, "id"),
     )

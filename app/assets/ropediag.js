@@ -9,7 +9,7 @@
     const skip = () => window.dash_clientside.no_update;
     const fields = (search) => Object.fromEntries(new URLSearchParams(search || ""));
     const query = (values) => {
-        const kept = Object.entries(values).filter(([, value]) => value !== null && value !== "");
+        const kept = Object.entries(values).filter(([, value]) => value != null && value !== "");
         return kept.length ? "?" + new URLSearchParams(kept).toString() : "";
     };
     const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
@@ -57,6 +57,22 @@
     const tell = () => (root.dataset.agThemeMode = root.getAttribute("data-mantine-color-scheme") || "light");
     new MutationObserver(tell).observe(root, { attributeFilter: ["data-mantine-color-scheme"] });
     tell();
+
+    // Links of the navigation carry the selection: as addresses, for a new tab, and when they are clicked.
+    // A path that stays is left out: told again, it would build its page anew.
+    const go = (pathname, search) =>
+        window.dash_clientside.set_props("url", pathname === window.location.pathname ? { search } : { pathname, search });
+    const carry = (event) => {
+        const link = event.target.closest && event.target.closest("nav a");
+        if (!link) return;
+        link.search = window.location.search;
+        const plain = event.type === "click" && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.button;
+        if (!plain) return;
+        event.preventDefault();
+        event.stopPropagation();
+        go(link.pathname, link.search);
+    };
+    for (const kind of ["mouseover", "focusin", "click"]) document.addEventListener(kind, carry, true);
 
     // h, j, k and l are heard wherever nothing is being typed.
     let pressed = 0;
@@ -125,44 +141,37 @@
                     if (range && !near(range, now.range)) changes["xaxis.range"] = [...range];
                     if (!range && !now.autorange) changes["xaxis.autorange"] = true;
                 }
-                if (Object.keys(changes).length) window.Plotly.relayout(drawn, changes);
+                // update, not relayout: of that the graph would hear, and draw itself again
+                if (Object.keys(changes).length) window.Plotly.update(drawn, {}, changes);
             });
             return skip();
         },
 
         // A click on a figure: what the clicked column and row stand for goes into the URL.
-        pick(clicks, figures, ids, leads, path, search) {
-            const nothing = clicks.map(() => skip());
-            const cleared = clicks.map(() => null);
-            const index = clicks.findIndex((click, step) => click && click.points && figures[step]);
-            if (index < 0) return [skip(), skip(), nothing];
-            const point = clicks[index].points[0];
-            const meta = figures[index].layout.meta || {};
-            const changes = {};
+        pick(click, figure, id, leads, path, search) {
+            if (!click || !click.points || !figure) return skip();
+            const point = click.points[0], meta = figure.layout.meta || {}, changes = {};
             for (const [axis, value] of [[meta.columns, point.x], [meta.rows, point.y]]) {
                 const step = meta.map ? Math.round(value) : point.pointNumber;
                 for (const [name, values] of Object.entries(axis || {}))
                     if (values[step] !== undefined) changes[name] = String(values[step]);
             }
-            if (!Object.keys(changes).length) return [skip(), skip(), cleared];
-            return [leads[ids[index].panel] || path, query({ ...fields(search), ...changes }), cleared];
+            if (Object.keys(changes).length)
+                go(leads[id.panel] || path, query({ ...fields(search), ...changes }));
+            return null; // the next click on the same cell is one again
         },
 
         // A figure was zoomed along lags or positions: all figures of the same axis follow.
-        zoom(changes, figures, ids, search) {
-            const [, panel] = triggered().match(/"panel":"([^"]+)"/) || [];
-            const index = ids.findIndex((id) => id.panel === panel);
-            const figure = figures[index], change = changes[index];
+        zoom(change, figure, id, leads, path, search) {
             const field = figure && (figure.layout.meta || {}).zoom;
             if (!field || !change) return skip();
             const url = fields(search), axis = figure.layout.xaxis || {};
             const ends = change["xaxis.range"] || [change["xaxis.range[0]"], change["xaxis.range[1]"]];
-            if (ends[0] !== undefined) {
-                if (axis.range && near(ends, axis.range)) return url[field] ? query({ ...url, [field]: null }) : skip();
-                const now = write_range(axis, ...ends);
-                return now === url[field] ? skip() : query({ ...url, [field]: now });
-            }
-            return change["xaxis.autorange"] && url[field] ? query({ ...url, [field]: null }) : skip();
+            let now = url[field];
+            if (ends[0] !== undefined) now = axis.range && near(ends, axis.range) ? undefined : write_range(axis, ...ends);
+            else if (change["xaxis.autorange"]) now = undefined;
+            if (now !== url[field]) go(path, query({ ...url, [field]: now }));
+            return skip();
         },
 
         // A row of a table was chosen: its fields go into the URL.
@@ -203,9 +212,9 @@
             return query({ ...fields(search), ...place });
         },
 
-        // Links of the navigation carry the selection.
-        link(search, path, ids) {
-            return [ids.map((id) => id.path + (search || "")), ids.map((id) => id.path === path)];
+        // The page that is open, in the navigation.
+        link(path, ids) {
+            return ids.map((id) => id.path === path);
         },
 
         toggle(clicks, open) {
