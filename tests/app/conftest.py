@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from werkzeug.serving import make_server
 
-from ropediag.app.server import make_app
+from ropediag.app.server import listen, make_app
 
 CAPTURES = Path(__file__).parents[2] / "captures"
 
@@ -18,14 +17,14 @@ def serve() -> Iterator[Callable[[Path], str]]:
     running = []
 
     def start(folder: Path) -> str:
-        server = make_server("127.0.0.1", 0, make_app(folder).server, threaded=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server = listen(make_app(folder), 0)
+        threading.Thread(target=server.run, daemon=True).start()
         running.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
+        return f"http://127.0.0.1:{server.effective_port}"
 
     yield start
     for server in running:
-        server.shutdown()
+        server.close()
 
 
 @pytest.fixture(scope="session")
