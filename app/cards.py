@@ -9,12 +9,22 @@ from dash import dcc, html
 
 from ropediag.plots import SHOW_CONFIG
 
-from .page import Choice, Panel, Part
+from .page import Choice, Panel, Part, name_choice
 
+TABLE = 860  # pixels: least width of a small table
 GRAPH_CONFIG = {
     **SHOW_CONFIG,
     "responsive": True,
     "modeBarButtonsToRemove": ["toImage", "select2d", "lasso2d", "autoScale2d"],
+}
+NOTHING = {  # until the figure comes; what the graph would draw by itself has white axes
+    "data": [],
+    "layout": {
+        "xaxis": {"visible": False},
+        "yaxis": {"visible": False},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+    },
 }
 
 
@@ -23,9 +33,7 @@ def show_panel(panel: Panel) -> html.Section:
     name = panel.name
     card = dmc.Paper(
         [
-            dcc.Store(id={"type": "uses", "panel": name}, data=list(panel.uses)),
             dcc.Store(id={"type": "need", "panel": name}),
-            dcc.Store(id={"type": "leads", "panel": name}, data=panel.leads_to),
             dcc.Download(id={"type": "download", "panel": name}),
             dmc.Group(
                 [dmc.Title(panel.title, order=2, size="h4"), _show_exports(name)],
@@ -40,6 +48,7 @@ def show_panel(panel: Panel) -> html.Section:
                     dcc.Store(id={"type": "figure", "panel": name}),
                     dcc.Graph(
                         id={"type": "graph", "panel": name},
+                        figure=NOTHING,
                         config=GRAPH_CONFIG,
                         responsive=True,
                         style={"height": panel.height},
@@ -83,7 +92,6 @@ def show_part(part: Part) -> html.Div:
     """Place a part: it fills itself."""
     return html.Div(
         [
-            dcc.Store(id={"type": "uses", "panel": part.name}, data=list(part.uses)),
             dcc.Store(id={"type": "need", "panel": part.name}),
             dcc.Loading(html.Div(id={"type": "part", "panel": part.name}), delay_show=400),
         ]
@@ -92,10 +100,9 @@ def show_part(part: Part) -> html.Div:
 
 def show_choice(choice: Choice) -> Any:
     """Place a choice."""
-    name = f"choice-{choice.field}"
+    name = name_choice(choice.field)
     return html.Div(
         [
-            dcc.Store(id={"type": "uses", "panel": name}, data=[*choice.uses, choice.field]),
             dcc.Store(id={"type": "need", "panel": name}),
             dcc.Store(id={"type": "default", "field": choice.field}),
             dmc.Select(
@@ -154,3 +161,18 @@ def show_grid(
             ),
         ]
     )
+
+
+def show_table(head: tuple[str, ...], rows: list[list[str]]) -> Any:
+    """Show a small table of text; a page narrower than it scrolls it."""
+    table = dmc.Table(
+        [
+            dmc.TableThead(dmc.TableTr([dmc.TableTh(cell) for cell in head])),
+            dmc.TableTbody([dmc.TableTr([dmc.TableTd(cell) for cell in row]) for row in rows]),
+        ],
+        fz="xs",
+        verticalSpacing=4,
+        striped=True,
+        mb="md",
+    )
+    return dmc.TableScrollContainer(table, minWidth=TABLE)

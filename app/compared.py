@@ -11,6 +11,7 @@ from ropediag.errors import ConfigError, RopediagError
 from .view import Desk, View
 
 FIELD, SEPARATOR = "with", ","
+CAPTURES = ("capture", FIELD)  # what a figure of all of them depends on
 NAME = "compared"  # id of the control
 FIRST, MOST = 3, 9  # captures chosen where the URL says nothing, and at most
 
@@ -56,7 +57,7 @@ def show_compared() -> html.Div:
     """Place the control: several captures of the folder."""
     return html.Div(
         [
-            dcc.Store(id={"type": "uses", "panel": NAME}, data=["capture", FIELD]),
+            dcc.Store(id={"type": "uses", "panel": NAME}, data=list(CAPTURES)),
             dcc.Store(id={"type": "need", "panel": NAME}),
             dmc.MultiSelect(
                 id=NAME,

@@ -8,7 +8,7 @@ from dash import dcc, html
 from ropediag.errors import RopediagError
 from ropediag.plots.style import DARK
 
-from .page import Page
+from .page import Page, list_uses
 from .view import View
 
 PLACE_CONTROLS = {"capture": "Capture", "layer": "Layer", "query_head": "Head", "pair": "Pair"}
@@ -27,7 +27,10 @@ def lay_out_frame(pages: list[Page]) -> dmc.MantineProvider:
         [
             dcc.Location(id="url", refresh=False),
             dcc.Store(id="selection"),
+            dcc.Store(id="followed"),
             dcc.Store(id="dark", data=DARK),
+            dcc.Store(id="uses", data=list_uses(pages)),
+            dcc.Store(id="leads", data={one.name: one.leads_to for page in pages for one in page.panels}),
             dcc.Store(id="key"),
             dcc.Interval(id="tick", interval=REFRESH),
             html.A("Skip to the page", href="#page", className="skip"),

@@ -110,6 +110,19 @@ class Page:
     needs_capture: bool = True
 
 
+def list_uses(pages: list[Page]) -> dict[str, list[str]]:
+    """List which fields of the URL each panel, part and choice depends on, by the name of its store."""
+    named = {one.name: one.uses for page in pages for one in page.panels}
+    named |= {one.name: one.uses for page in pages for one in page.parts}
+    choices = {name_choice(one.field): (*one.uses, one.field) for page in pages for one in page.choices}
+    return {name: list(uses) for name, uses in (named | choices).items()}
+
+
+def name_choice(field: str) -> str:
+    """Name the store of a choice."""
+    return f"choice-{field}"
+
+
 def find_pages() -> list[Page]:
     """Find every page in ``pages/``, in the order of the navigation.
 

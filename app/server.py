@@ -8,14 +8,16 @@ from urllib.parse import quote
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output
 from flask import Response, request
+from waitress.server import BaseWSGIServer, create_server
 
-from ropediag.errors import RopediagError
+from ropediag.errors import ConfigError, RopediagError
 
 from .frame import lay_out_frame, show_nowhere, show_page
 from .page import Page, find_pages
 from .view import Desk, View
 from .wiring import wire
 
+THREADS = 8  # answers at the same time
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -84,9 +86,25 @@ def _add_headers(response: Response) -> Response:
     return response
 
 
+def listen(app: Dash, port: int) -> BaseWSGIServer:
+    """Take a port of this machine, any free one for 0; ``run`` then answers.
+
+    Raises
+    ------
+    ConfigError
+        If the port cannot be had.
+    """
+    try:
+        return create_server(app.server, host="127.0.0.1", port=port, threads=THREADS)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on port {port}: {error.strerror}. Choose another with --port."
+        ) from error
+
+
 def serve(folder: Path, port: int, capture: str | None = None) -> None:
     """Serve until interrupted, on this machine only."""
-    app = make_app(folder, capture, prepare=True)
+    server = listen(make_app(folder, capture, prepare=True), port)
     query = f"?capture={quote(capture)}" if capture else ""
     print(f"ropediag: {folder} at http://127.0.0.1:{port}/{query}   (stop with Ctrl-C)", flush=True)
-    app.run(host="127.0.0.1", port=port, debug=False)
+    server.run()

@@ -21,7 +21,7 @@ from ropediag.errors import RopediagError
 
 from .cards import show_message
 from .frame import PLACE_CONTROLS, list_place_options
-from .page import Choice, Page, Panel, Part
+from .page import Choice, Page, Panel, Part, name_choice
 from .view import PLACE, Desk, View
 
 OFFERING = ("capture", "stamp", "layer")  # what decides which places there are
@@ -96,42 +96,45 @@ def _wire_browser(app: Dash) -> None:
         app.clientside_callback(ClientsideFunction("ropediag", name), *arguments, **options)
 
     panel = {"panel": MATCH}
+    needs = {"type": "need", "panel": ALL}
     clientside(
         "need",
-        Output({"type": "need", **panel}, "data"),
+        Output(needs, "data"),
         Input("selection", "data"),
-        State({"type": "uses", **panel}, "data"),
-        State({"type": "need", **panel}, "data"),
+        State(needs, "id"),
+        State(needs, "data"),
+        State("uses", "data"),
     )
     clientside(
         "dress",
         Output({"type": "graph", **panel}, "figure"),
         Input({"type": "figure", **panel}, "data"),
         Input("scheme", "computedColorScheme"),
-        Input("selection", "data"),
+        State("selection", "data"),
         State("dark", "data"),
         State({"type": "graph", **panel}, "id"),
     )
+    clientside(
+        "follow",
+        Output("followed", "data"),
+        Input("selection", "data"),
+        State({"type": "figure", "panel": ALL}, "data"),
+        State({"type": "figure", "panel": ALL}, "id"),
+        State("dark", "data"),
+    )
     url = [Output("url", "pathname", allow_duplicate=True), Output("url", "search", allow_duplicate=True)]
-    clientside(
-        "pick",
-        *url,
-        Output({"type": "graph", "panel": ALL}, "clickData"),
-        Input({"type": "graph", "panel": ALL}, "clickData"),
-        State({"type": "figure", "panel": ALL}, "data"),
-        State({"type": "leads", "panel": ALL}, "data"),
-        State("url", "pathname"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
-    clientside(
-        "zoom",
-        Output("url", "search", allow_duplicate=True),
-        Input({"type": "graph", "panel": ALL}, "relayoutData"),
-        State({"type": "figure", "panel": ALL}, "data"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
+    for name, property in (("pick", "clickData"), ("zoom", "relayoutData")):
+        clientside(
+            name,
+            Output({"type": "graph", **panel}, property),
+            Input({"type": "graph", **panel}, property),
+            State({"type": "figure", **panel}, "data"),
+            State({"type": "figure", **panel}, "id"),
+            State("leads", "data"),
+            State("url", "pathname"),
+            State("url", "search"),
+            prevent_initial_call=True,
+        )
     clientside(
         "pick_row",
         *url,
@@ -163,9 +166,7 @@ def _wire_browser(app: Dash) -> None:
     )
     clientside(
         "link",
-        Output({"type": "link", "path": ALL}, "href"),
         Output({"type": "link", "path": ALL}, "active"),
-        Input("url", "search"),
         Input("url", "pathname"),
         State({"type": "link", "path": ALL}, "id"),
     )
@@ -257,7 +258,7 @@ def _wire_choice(app: Dash, desk: Desk, choice: Choice) -> None:
         Output(name, "data"),
         Output({"type": "default", "field": choice.field}, "data"),
         Output(name, "value"),
-        Input({"type": "need", "panel": f"choice-{choice.field}"}, "data"),
+        Input({"type": "need", "panel": name_choice(choice.field)}, "data"),
     )
     def fill(need: dict[str, str] | None) -> tuple[Any, Any, Any]:
         if need is None:

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 CAPTURES = 10
 FIRST = ("breakdown", "drift-map")  # figures of the first page
 QUIET = 300  # milliseconds without a change after which a click counts as answered
-DIAGNOSTICS = ("new_angles", "pair_norms", "offset_ratio", "onset_pair", "drift")
 WATCH = """(() => {
     const state = window.answer = { begun: 0, changed: 0, open: 0, touched: 0 };
     const touch = () => { state.touched = performance.now(); };
     for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, (event) => {
-        if (kind === "keydown" && event.key !== "Enter") return;
+        if (kind === "keydown" && event.key !== "Enter" && event.target.closest("input")) return;
         state.begun = event.timeStamp;
         touch();
     }, true);
@@ -115,7 +114,7 @@ def open_first(tab: Page, path: str = "/") -> float:
 
 
 def settle(tab: Page) -> float:
-    """Wait until nothing moves any more; milliseconds from the last input to the last change that was painted."""
+    """Wait until nothing moves any more; milliseconds from the last input to the last change, once painted."""
     tab.wait_for_function(
         f"() => !answer.open && performance.now() - Math.max(answer.touched, answer.changed) > {QUIET}",
         timeout=60_000,
@@ -143,34 +142,54 @@ def click_cell(tab: Page, panel: str, random: np.random.Generator) -> None:
     tab.mouse.click(x, y)
 
 
-def choose(tab: Page, control: str, text: str) -> None:
-    """Choose in a select by keyboard."""
+def choose(tab: Page, control: str, count: int, random: np.random.Generator) -> None:
+    """Choose another entry of a select of numbers below ``count``, by keyboard."""
     field = tab.locator(control)
+    other = (int(field.input_value()) + int(random.integers(1, count))) % count
     field.click()
-    field.fill(text)
-    tab.wait_for_timeout(150)
+    field.fill(str(other))
+    tab.get_by_role("option", name=str(other), exact=True).wait_for()
     field.press("ArrowDown")
     field.press("Enter")
 
 
-def click_around(tab: Page, count: int, random: np.random.Generator) -> dict[str, list[float]]:
-    """Click ``count`` times, all kinds in turn; milliseconds to the answer, by kind."""
-    found: dict[str, list[float]] = defaultdict(list)
+class Meter:
+    """What clicks took: milliseconds to the answer, and of the processor, in the browser and on the server."""
 
-    def timed(kind: str, act: Any, *given: Any) -> None:
-        act(tab, *given)
-        found[kind].append(settle(tab))
+    def __init__(self, tab: Page, server: psutil.Process) -> None:
+        self.answers: dict[str, list[float]] = defaultdict(list)
+        self.browser: list[float] = []
+        self.server: list[float] = []
+        self._tab, self._process = tab, server
+        self._session = tab.context.new_cdp_session(tab)
+        self._session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
-    step = 0
-    while sum(map(len, found.values())) < count:
-        timed("cell of the drift map, to the pair", click_cell, "drift-map", random)
-        timed("cell of the pair map", click_cell, "pair-map", random)
-        timed("another head", choose, "#select-query_head", str(int(random.integers(HEADS))))
-        timed("another layer", choose, "#select-layer", str(int(random.integers(LAYERS))))
-        timed("cell of the pair map", click_cell, "pair-map", random)
-        step += 1
-        timed("overview", lambda tab: tab.get_by_role("link", name="Overview").click())
-    return found
+    def time(self, kind: str, act: Callable[[], None]) -> None:
+        """Do something, and wait for the answer."""
+        before = self._spent()
+        act()
+        self.answers[kind].append(settle(self._tab))
+        for spent, then, now in zip((self.browser, self.server), before, self._spent(), strict=True):
+            spent.append(now - then)
+
+    def _spent(self) -> tuple[float, float]:
+        metrics = {
+            one["name"]: one["value"] for one in self._session.send("Performance.getMetrics")["metrics"]
+        }
+        times = self._process.cpu_times()
+        return 1000 * metrics["TaskDuration"], 1000 * (times.user + times.system)
+
+
+def click_around(tab: Page, meter: Meter, count: int, random: np.random.Generator) -> None:
+    """Click at least ``count`` times, all kinds in turn."""
+    while sum(map(len, meter.answers.values())) < count:
+        meter.time("cell of the drift map, to its pair", lambda: click_cell(tab, "drift-map", random))
+        meter.time("cell of the pair map", lambda: click_cell(tab, "pair-map", random))
+        meter.time("another head", lambda: choose(tab, "#select-query_head", HEADS, random))
+        meter.time("another layer", lambda: choose(tab, "#select-layer", LAYERS, random))
+        tab.locator("h1").click()
+        meter.time("cell of the pair map", lambda: click_cell(tab, "pair-map", random))
+        meter.time("overview, by its link", lambda: tab.get_by_role("link", name="Overview").click())
 
 
 def visit_all(tab: Page, names: list[str]) -> None:
@@ -227,10 +246,13 @@ def measure(
         open_first(tab)
         settle(tab)
         del sent[:]
-        found = click_around(tab, clicks, np.random.default_rng(0))
-        everything = [value for values in found.values() for value in values]
-        for kind, values in [("all clicks", everything), *found.items()]:
+        meter = Meter(tab, process)
+        click_around(tab, meter, clicks, np.random.default_rng(0))
+        everything = [value for values in meter.answers.values() for value in values]
+        for kind, values in [("all clicks", everything), *meter.answers.items()]:
             rows.append((f"{kind} ({len(values)})", _quantiles(values)))
+        rows.append(("of that the processor, browser", _quantiles(meter.browser)))
+        rows.append(("of that the processor, server", _quantiles(meter.server)))
         rows.append(("data of all clicks", count_data(sent, data=True)))
         visit_all(tab, names)
         rows.append(
@@ -263,12 +285,14 @@ def main() -> None:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         raise SystemExit("no Chromium on the path: apt-get install chromium")
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
         folder = options.folder or Path(made)
         names = sorted(one.name for one in folder.glob("*.h5")) or fill_folder(folder)
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         rows = measure(folder, names, browser, options.clicks, options.runs)
         browser.close()
+    rows.append(("load of the machine before, processes", f"{load:.1f} on {os.cpu_count()} cores"))
     about = f"{len(names)} captures of {LAYERS} layers, {HEADS} heads, {PAIRS} pairs and {LENGTH:,} tokens"
     table = "\n".join([f"| {about} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
     print(table)

@@ -1,7 +1,8 @@
-"""Shape annotations are checked while the tests run; tools that only CI must have are asked for here."""
+"""Shape annotations are checked while tests run; here are a browser and tools that only CI must have."""
 
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import install_import_hook
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when transformers is imported
 CHECKED = ("ropediag.rope", "ropediag.scaling", "ropediag.limits", "ropediag.capture", "ropediag.models",
            "ropediag.analysis", "ropediag.evaluate", "ropediag.intervene", "ropediag.store.pool")  # fmt: skip
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _hook = install_import_hook(CHECKED, "beartype.beartype")
 torch.set_num_threads(1)  # tiny models: more threads only wait for each other
 
@@ -26,3 +28,19 @@ def require_tool():
         return path
 
     return require
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator:
+    """A headless Chromium; without one the tests skip, unless ROPEDIAG_REQUIRE_TOOLS is set."""
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        if os.environ.get("ROPEDIAG_REQUIRE_TOOLS"):
+            pytest.fail("no Chromium: apt-get install chromium")
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -9,11 +9,10 @@
     const skip = () => window.dash_clientside.no_update;
     const fields = (search) => Object.fromEntries(new URLSearchParams(search || ""));
     const query = (values) => {
-        const kept = Object.entries(values).filter(([, value]) => value !== null && value !== "");
+        const kept = Object.entries(values).filter(([, value]) => value != null && value !== "");
         return kept.length ? "?" + new URLSearchParams(kept).toString() : "";
     };
     const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-    const changed = () => window.dash_clientside.callback_context.triggered.map((one) => one.prop_id);
     const find_graph = (id) => {
         const graph = [...document.querySelectorAll(".dash-graph")].find((one) => one.id.includes(`"${id.panel}"`));
         return graph && graph.querySelector(".js-plotly-plot");
@@ -59,6 +58,22 @@
     new MutationObserver(tell).observe(root, { attributeFilter: ["data-mantine-color-scheme"] });
     tell();
 
+    // Links of the navigation carry the selection: as addresses, for a new tab, and when they are clicked.
+    // A path that stays is left out: told again, it would build its page anew.
+    const go = (pathname, search) =>
+        window.dash_clientside.set_props("url", pathname === window.location.pathname ? { search } : { pathname, search });
+    const carry = (event) => {
+        const link = event.target.closest && event.target.closest("nav a");
+        if (!link) return;
+        link.search = window.location.search;
+        const plain = event.type === "click" && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.button;
+        if (!plain) return;
+        event.preventDefault();
+        event.stopPropagation();
+        go(link.pathname, link.search);
+    };
+    for (const kind of ["mouseover", "focusin", "click"]) document.addEventListener(kind, carry, true);
+
     // h, j, k and l are heard wherever nothing is being typed.
     let pressed = 0;
     document.addEventListener("keydown", (event) => {
@@ -78,70 +93,85 @@
         return axis.type === "log" ? real.map((end) => Math.log10(Math.max(end, 1))) : real;
     };
 
+    const near = (one, other) => one.every((end, step) => Math.abs(end - other[step]) < 1e-3 * (1 + Math.abs(end)));
+    const read_zoom = (figure, selection) =>
+        read_range(figure.layout.xaxis || {}, (selection || {})[(figure.layout.meta || {}).zoom]);
+    const is_dark = () => document.documentElement.getAttribute("data-mantine-color-scheme") === "dark";
+    const list_shapes = (figure, selection, dark) => [
+        ...darken(figure.layout.shapes || [], is_dark() ? dark : {}),
+        ...mark(figure.layout, selection),
+    ];
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
-        // Give a panel the fields it uses, if they changed.
-        need(selection, uses, before) {
-            if (!selection || !uses) return skip();
-            const names = uses.includes("capture") ? [...uses, "stamp"] : uses;
-            const now = Object.fromEntries(
-                names.filter((name) => selection[name] !== undefined).map((name) => [name, selection[name]])
-            );
-            return same(now, before) ? skip() : now;
+        // Give each panel the fields it uses, if they changed.
+        need(selection, ids, before, uses) {
+            return ids.map((id, step) => {
+                const own = uses[id.panel];
+                if (!selection || !own) return skip();
+                const names = own.includes("capture") ? [...own, "stamp"] : own;
+                const known = names.filter((name) => selection[name] !== undefined);
+                const now = Object.fromEntries(known.map((name) => [name, selection[name]]));
+                return same(now, before[step]) ? skip() : now;
+            });
         },
 
-        // Colours of the page, and the mark of the selection, on a figure as the server drew it. The toggle says
-        // that the scheme changed; what it is now, the page itself says. If only the selection changed, its mark
-        // is moved on the graph that is there: drawing a map of a large model anew takes far longer.
+        // Colours of the page, the mark of the selection and the zoom, on a figure as the server drew it. The toggle
+        // says that the scheme changed; what it is now, the page itself says.
         dress(figure, toggled, selection, dark, id) {
-            if (!figure) return EMPTY;
-            const scheme = document.documentElement.getAttribute("data-mantine-color-scheme");
-            const table = scheme === "dark" ? dark : {};
-            const shapes = [...darken(figure.layout.shapes || [], table), ...mark(figure.layout, selection)];
-            const axis = figure.layout.xaxis || {}, zoom = (figure.layout.meta || {}).zoom;
-            const range = zoom && read_range(axis, (selection || {})[zoom]);
             const drawn = find_graph(id);
-            if (!zoom && drawn && drawn.data && drawn.data.length && changed().every((name) => name === "selection.data")) {
-                if (!same(drawn.layout.shapes || [], shapes)) window.Plotly.relayout(drawn, { shapes });
-                return skip();
-            }
-            const dressed = scheme === "dark" ? darken(figure, dark) : figure;
+            if (!figure) return drawn && drawn.data && drawn.data.length ? EMPTY : skip();
+            const dressed = is_dark() ? darken(figure, dark) : figure;
+            const range = read_zoom(figure, selection);
             const zoomed = range ? { xaxis: { ...dressed.layout.xaxis, range, autorange: false } } : {};
-            return { ...dressed, layout: { ...dressed.layout, ...zoomed, shapes } };
+            return { ...dressed, layout: { ...dressed.layout, ...zoomed, shapes: list_shapes(figure, selection, dark) } };
+        },
+
+        // The selection changed: on figures that stay, move its mark and the zoom. Drawing a map of a large model
+        // anew would take far longer.
+        follow(selection, figures, ids, dark) {
+            figures.forEach((figure, step) => {
+                const drawn = find_graph(ids[step]);
+                if (!figure || !drawn || !drawn.data || !drawn.data.length) return;
+                const changes = {}, shapes = list_shapes(figure, selection, dark);
+                if (!same(drawn.layout.shapes || [], shapes)) changes.shapes = shapes;
+                if ((figure.layout.meta || {}).zoom) {
+                    const axis = figure.layout.xaxis || {}, now = drawn._fullLayout.xaxis;
+                    const range = read_zoom(figure, selection) || axis.range;
+                    if (range && !near(range, now.range)) changes["xaxis.range"] = [...range];
+                    if (!range && !now.autorange) changes["xaxis.autorange"] = true;
+                }
+                // update, not relayout: of that the graph would hear, and draw itself again
+                if (Object.keys(changes).length) window.Plotly.update(drawn, {}, changes);
+            });
+            return skip();
         },
 
         // A click on a figure: what the clicked column and row stand for goes into the URL.
-        pick(clicks, figures, leads, path, search) {
-            const nothing = clicks.map(() => skip());
-            const cleared = clicks.map(() => null);
-            const index = clicks.findIndex((click, step) => click && click.points && figures[step]);
-            if (index < 0) return [skip(), skip(), nothing];
-            const point = clicks[index].points[0];
-            const meta = figures[index].layout.meta || {};
-            const changes = {};
+        pick(click, figure, id, leads, path, search) {
+            if (!click || !click.points || !figure) return skip();
+            const point = click.points[0], meta = figure.layout.meta || {}, changes = {};
             for (const [axis, value] of [[meta.columns, point.x], [meta.rows, point.y]]) {
                 const step = meta.map ? Math.round(value) : point.pointNumber;
                 for (const [name, values] of Object.entries(axis || {}))
                     if (values[step] !== undefined) changes[name] = String(values[step]);
             }
-            if (!Object.keys(changes).length) return [skip(), skip(), cleared];
-            return [leads[index] || path, query({ ...fields(search), ...changes }), cleared];
+            if (Object.keys(changes).length)
+                go(leads[id.panel] || path, query({ ...fields(search), ...changes }));
+            return null; // the next click on the same cell is one again
         },
 
         // A figure was zoomed along lags or positions: all figures of the same axis follow.
-        zoom(changes, figures, search) {
-            const panel = triggered().match(/"panel":"([^"]+)"/);
-            const index = figures.findIndex((figure, step) => {
-                const id = window.dash_clientside.callback_context.inputs_list[0][step].id;
-                return panel && id.panel === panel[1];
-            });
-            const figure = figures[index], change = changes[index];
+        zoom(change, figure, id, leads, path, search) {
             const field = figure && (figure.layout.meta || {}).zoom;
             if (!field || !change) return skip();
             const url = fields(search), axis = figure.layout.xaxis || {};
-            if (change["xaxis.range[0]"] !== undefined)
-                return query({ ...url, [field]: write_range(axis, change["xaxis.range[0]"], change["xaxis.range[1]"]) });
-            return change["xaxis.autorange"] && url[field] ? query({ ...url, [field]: null }) : skip();
+            const ends = change["xaxis.range"] || [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+            let now = url[field];
+            if (ends[0] !== undefined) now = axis.range && near(ends, axis.range) ? undefined : write_range(axis, ...ends);
+            else if (change["xaxis.autorange"]) now = undefined;
+            if (now !== url[field]) go(path, query({ ...url, [field]: now }));
+            return skip();
         },
 
         // A row of a table was chosen: its fields go into the URL.
@@ -182,9 +212,9 @@
             return query({ ...fields(search), ...place });
         },
 
-        // Links of the navigation carry the selection.
-        link(search, path, ids) {
-            return [ids.map((id) => id.path + (search || "")), ids.map((id) => id.path === path)];
+        // The page that is open, in the navigation.
+        link(path, ids) {
+            return ids.map((id) => id.path === path);
         },
 
         toggle(clicks, open) {

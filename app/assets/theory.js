@@ -26,13 +26,16 @@
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.theory = {
         // Show the settings of the URL: values of all boxes, which rows there are, whether there is room for more.
-        fill(search, preset, ids, values, rows) {
+        fill(search, preset, ids, values, rows, before) {
             const settings = now(search, preset);
             const shown = ids.map(({ row, field }, step) => {
                 const wanted = (settings[row] || {})[field] || (field === "rule" ? "none" : "");
                 return plain(values[step]) === wanted ? skip() : grouped(wanted);
             });
-            const styles = rows.map(({ row }) => (row < settings.length ? {} : { display: "none" }));
+            const styles = rows.map(({ row }, step) => {
+                const hidden = row >= settings.length;
+                return hidden === Boolean((before[step] || {}).display) ? skip() : hidden ? { display: "none" } : {};
+            });
             return [shown, styles, settings.length >= rows.length];
         },
 

@@ -1,35 +1,28 @@
 """Compare: several captures over each other, and one minus the selected one, diagnostic by diagnostic."""
 
 import json
-from typing import Any
 
 import dash_mantine_components as dmc
-import plotly.graph_objects as go
 import xarray as xr
 from dash import html
 
 from ropediag.analysis.breakdown import measure_breakdown
-from ropediag.analysis.compare import SCORES, list_comparisons, match, measure_one
-from ropediag.analysis.diagnostic import list_diagnostics
-from ropediag.analysis.difference_map import map_difference, rank_part
 from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.limit_table import tabulate_limits
 from ropediag.analysis.overlay import overlay_breakdowns, overlay_drifts
 from ropediag.analysis.verdict import judge_capture
 from ropediag.errors import ConfigError
-from ropediag.plots.difference import plot_difference
 from ropediag.plots.drift_curves import plot_drift_curves
 from ropediag.plots.law import plot_law, plot_limits
 from ropediag.plots.overlay import plot_overlay
 from ropediag.store import open_study
 
 from ..cards import show_choice, show_panel, show_part
-from ..compared import FIELD, list_compared, list_views, register_compared, show_compared
+from ..compared import CAPTURES, list_views, register_compared, show_compared
+from ..difference import BY_LAG, DIFFERENCE_CHOICES, LARGEST, MAP
+from ..limits import show_limits
 from ..page import Choice, Page, Panel, Part
-from ..tables import show_differences, show_limits
 from ..view import View
-
-CAPTURES = ("capture", FIELD)
 
 
 def _pick(name: str, label: str, options: dict[str, str], width: int) -> Choice:
@@ -193,118 +186,6 @@ DRIFTS = Panel(
     height=360,
 )
 
-AGAINST = Choice(
-    "against",
-    "Capture to subtract from",
-    lambda view: {name: name for name in list_compared(view)},
-    lambda view: list_compared(view)[0],
-    uses=CAPTURES,
-    width=300,
-)
-DIFFERENCE = Choice(
-    "difference",
-    "Diagnostic",
-    lambda view: {name: _ask(name) for name in list_comparisons()},
-    lambda view: "drift",
-    width=520,
-)
-
-
-def _ask(name: str) -> str:
-    return (
-        "What does each pair add to the logit, by lag?"
-        if name == SCORES
-        else list_diagnostics()[name].question
-    )
-
-
-def _measure_side(view: View, place: dict[str, int], name: str) -> xr.Dataset:
-    if name == SCORES:
-        return view.measure(measure_one, name=name, **place)
-    return view.measure(list_diagnostics()[name])
-
-
-def _measure_both(view: View) -> tuple[xr.Dataset, xr.Dataset]:
-    other, name, place = view.of(AGAINST.value(view)), DIFFERENCE.value(view), _place(view)
-    measured = _measure_side(view, place, name), _measure_side(other, place, name)
-    return match((view.capture, other.capture), measured, name)
-
-
-def _place(view: View) -> dict[str, int]:
-    return {"layer": view.layer, "query_head": view.query_head}
-
-
-def _list_variables(view: View) -> dict[str, str]:
-    both = _measure_both(view)
-    shown = both[1].attrs["shows"]
-    names = [str(name) for name, values in both[1].data_vars.items() if values.ndim and name in both[0]]
-    return {
-        name: f"{name.replace('_', ' ')}: {both[1][name].attrs['long_name']}"
-        for name in sorted(names, key=lambda name: name != shown)
-    }
-
-
-VARIABLE = Choice(
-    "difference_variable",
-    "What of it",
-    _list_variables,
-    lambda view: next(iter(_list_variables(view))),
-    uses=(*CAPTURES, "against", "difference"),
-    width=360,
-)
-MAP_USES = (*CAPTURES, "against", "difference", "difference_variable", "layer", "query_head")
-
-
-def _map(view: View) -> xr.Dataset:
-    return map_difference(_measure_both(view), VARIABLE.value(view), _place(view))
-
-
-def _explain_map(measured: xr.Dataset) -> str:
-    attrs = measured.attrs
-    text = f"{attrs['question']} Positive: {attrs['high']}. The second is the capture chosen above."
-    if attrs["part"]:
-        text += f" Of {attrs['part']}, as selected."
-    cells = f"{attrs['clipped']:,} of {attrs['cells']:,} cells"
-    text += f" The colours end at ±{attrs['reach']:.3g}; {cells} lie beyond."
-    if attrs["first_length"] != attrs["second_length"]:
-        text += (
-            f" The captures are {attrs['first_length']:,} and {attrs['second_length']:,} tokens long: a "
-            "value over all lags or positions reaches further in the longer one."
-        )
-    return text
-
-
-def _draw_map(measured: xr.Dataset, view: View) -> go.Figure:
-    return plot_difference(measured, view.capture["rope/critical_pair"].load())
-
-
-MAP = Panel(
-    name="difference-map",
-    title="Difference map: that capture minus the selected one",
-    uses=MAP_USES,
-    measure=_map,
-    draw=_draw_map,
-    code=lambda view: (
-        "from ropediag import open_capture\n"
-        "from ropediag.analysis.compare import measure_both\n"
-        "from ropediag.analysis.difference_map import map_difference\n"
-        "from ropediag.plots.difference import plot_difference\n"
-        f"selected = open_capture({str(view.entry.path)!r})\n"
-        f"other = open_capture({str(view.of(AGAINST.value(view)).entry.path)!r})\n"
-        f"both = measure_both(selected, other, {DIFFERENCE.value(view)!r})\n"
-        f"plot_difference(map_difference(both, {VARIABLE.value(view)!r}, {_place(view)!r}))"
-    ),
-    explain=_explain_map,
-    height=460,
-)
-
-
-def _show_largest(view: View) -> Any:
-    return show_differences(rank_part(_measure_both(view), VARIABLE.value(view), _place(view)))
-
-
-LARGEST = Part("largest-differences", MAP_USES, _show_largest)
-
 
 def _lay_out() -> html.Div:
     return html.Div(
@@ -317,13 +198,10 @@ def _lay_out() -> html.Div:
             dmc.SimpleGrid([show_panel(LIMITS), show_panel(STUDY_LAW)], cols={"base": 1, "lg": 2}),
             dmc.Group([show_choice(DRIFT_OF)], mb="sm"),
             show_panel(DRIFTS),
-            dmc.Group(
-                [show_choice(AGAINST), show_choice(DIFFERENCE), show_choice(VARIABLE)],
-                mb="sm",
-                align="flex-end",
-            ),
+            dmc.Group([show_choice(choice) for choice in DIFFERENCE_CHOICES], mb="sm", align="flex-end"),
             show_panel(MAP),
             show_part(LARGEST),
+            show_panel(BY_LAG),
         ]
     )
 
@@ -334,8 +212,8 @@ PAGE = Page(
     order=5,
     purpose="Captures over each other, by base, length or scaling rule: what differs, and does the law hold?",
     layout=_lay_out,
-    panels=(CURVES, DRIFTS, MAP, LIMITS, STUDY_LAW),
+    panels=(CURVES, LIMITS, STUDY_LAW, DRIFTS, MAP, BY_LAG),
     parts=(LIMITS_TABLE, LARGEST),
-    choices=(ALONG, DRIFT_OF, AGAINST, DIFFERENCE, VARIABLE, STUDY),
+    choices=(ALONG, STUDY, DRIFT_OF, *DIFFERENCE_CHOICES),
     register=register_compared,
 )

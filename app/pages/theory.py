@@ -11,10 +11,11 @@ from ropediag.plots.coverage import plot_coverage
 from ropediag.plots.theory import plot_theory
 from ropediag.prediction import Prediction
 
-from ..calculator import DEFAULT, show_calculator, wire_calculator
 from ..cards import show_message, show_panel, show_part
 from ..page import Page, Panel, Part
-from ..settings import (
+from ..view import View
+from ._calculator import DEFAULT, show_calculator, wire_calculator
+from ._settings import (
     FIELDS,
     Setting,
     compare_settings,
@@ -24,7 +25,6 @@ from ..settings import (
     predict_setting,
     read_settings,
 )
-from ..view import View
 
 USES = ("settings",)
 
@@ -135,8 +135,8 @@ COVERAGE = Panel(
     draw=lambda measured, view: plot_coverage(measured),
     code=lambda view: _write_code(view, "compare_theory", "plot_coverage", "coverage"),
     explain=lambda measured: (
-        "Dashed: in pretraining; solid: in pretraining or tuning, whichever showed more; bars: the share of "
-        "a turn that is new at the target length. High bars: angles that these pairs never met."
+        "Dashed: in pretraining; solid: in pretraining or tuning, whichever showed more; area: the share of "
+        "a turn that is new at the target length. High: angles that these pairs never met."
     ),
     height=340,
 )

@@ -9,6 +9,8 @@ from ropediag.analysis.rows import average_rows, split_queries
 from ropediag.analysis.window import split_lags, trained_length, visible_lags
 from ropediag.store import Capture
 
+TOGETHER = 4  # layers in memory at a time
+
 
 @diagnostic(
     question="Do queries past the training length attend at the lags that training showed?",
@@ -40,8 +42,8 @@ def measure_attention_distance(capture: Capture) -> xr.Dataset:
     groups = split_queries(capture["rows/query_position"], trained)
     past = groups.isel(side=1)
     mass, layers = capture["rows/mass"], []
-    for layer in range(capture.sizes["layer"]):  # one layer in memory at a time
-        one = mass[:, [layer]].astype(float)
+    for layer in range(0, capture.sizes["layer"], TOGETHER):
+        one = mass[:, layer : layer + TOGETHER].astype(float)
         far = one[..., beyond].sum("lag", skipna=False)
         layers.append((*average_rows(one, groups), *average_rows(far, past)))
     means, errors, far_mean, far_error = (xr.concat(parts, "layer") for parts in zip(*layers, strict=True))

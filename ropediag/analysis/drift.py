@@ -7,9 +7,9 @@ drift, a test says whether it is one, and the onset is the lag from which the pa
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import scipy  # loads scipy.stats when it is first used: half a second that nobody waits for before
 import xarray as xr
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.excursions import Excursions, find_excursions, read_profiles
@@ -140,7 +140,9 @@ def judge(excursions: Excursions, trained: int) -> dict[str, Float[np.ndarray, "
 def _margin(excursions: Excursions) -> Float[np.ndarray, "head pair bin"]:
     """Half of the 95 % interval of each excursion, by Student's t; NaN where no error is known."""
     known = excursions.freedom > 0
-    factor = np.where(known, stats.t.ppf((1 + SURE) / 2, np.where(known, excursions.freedom, 1)), np.nan)
+    factor = np.where(
+        known, scipy.stats.t.ppf((1 + SURE) / 2, np.where(known, excursions.freedom, 1)), np.nan
+    )
     return factor * excursions.error
 
 
@@ -158,7 +160,7 @@ def assess_excursions(excursions: Excursions) -> Float[np.ndarray, "head pair"]:
         known = ~np.isnan(t)
         count += known.sum(-1)
         largest = np.where(known, t, -np.inf).max(-1)  # of equal freedom the largest t has the smallest p
-        smallest = np.minimum(smallest, stats.t.sf(largest, freedom))
+        smallest = np.minimum(smallest, scipy.stats.t.sf(largest, freedom))
     return np.where(count > 0, np.minimum(smallest * count, 1.0), np.nan)
 
 
@@ -167,7 +169,7 @@ def control_false_discoveries(p_value: Float[np.ndarray, "*axis"]) -> Float[np.n
     adjusted = np.full(p_value.shape, np.nan)
     known = np.isfinite(p_value)
     if known.any():
-        adjusted[known] = stats.false_discovery_control(p_value[known])
+        adjusted[known] = scipy.stats.false_discovery_control(p_value[known])
     return adjusted
 
 

@@ -7,6 +7,7 @@ another share of a turn counted as trained.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 
 from ropediag.errors import ConfigError
@@ -49,8 +50,6 @@ def fit_law(predicted: Float[np.ndarray, " model"], measured: Float[np.ndarray, 
     ConfigError
         If there are too few models, or a limit is not a positive number.
     """
-    from scipy import stats  # takes a second to import
-
     for name, limits in (("predicted", predicted), ("measured", measured)):
         if not (np.isfinite(limits) & (limits > 0)).all():
             raise ConfigError(f"{name} limits must be positive numbers of tokens: got {limits.tolist()}.")
@@ -58,8 +57,8 @@ def fit_law(predicted: Float[np.ndarray, " model"], measured: Float[np.ndarray, 
         raise ConfigError(
             f"a line takes at least three different predicted limits: got {np.unique(predicted).tolist()}."
         )
-    line = stats.linregress(np.log(predicted), np.log(measured))
-    half = float(stats.t.ppf(0.975, len(predicted) - 2) * line.stderr)
+    line = scipy.stats.linregress(np.log(predicted), np.log(measured))
+    half = float(scipy.stats.t.ppf(0.975, len(predicted) - 2) * line.stderr)
     ratios = measured / predicted
     return LawFit(
         slope=float(line.slope),

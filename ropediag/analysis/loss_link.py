@@ -5,9 +5,9 @@ A rank correlation along the sequence shows that two things go together, not tha
 """
 
 import numpy as np
+import scipy
 import xarray as xr
 from jaxtyping import Float
-from scipy import stats
 
 from ropediag.analysis.breakdown import SIDES
 from ropediag.analysis.diagnostic import diagnostic
@@ -87,8 +87,8 @@ def correlate(
     move: Float[np.ndarray, "sequence layer query_head bin"], harm: Float[np.ndarray, "sequence bin"]
 ) -> Float[np.ndarray, "sequence layer query_head"]:
     """Spearman's rank correlation over bins, for each sequence, layer and head; NaN where nothing varies."""
-    ranks = stats.rankdata(move, axis=-1)
-    others = stats.rankdata(harm, axis=-1)[:, None, None]
+    ranks = scipy.stats.rankdata(move, axis=-1)
+    others = scipy.stats.rankdata(harm, axis=-1)[:, None, None]
     ranks, others = (values - values.mean(-1, keepdims=True) for values in (ranks, others))
     size = np.sqrt((ranks**2).sum(-1) * (others**2).sum(-1))
     varies = np.isfinite(move).all(-1) & (size > 0)
@@ -105,7 +105,7 @@ def average_correlations(
         unknown = np.full(mean.shape, np.nan)
         return np.tanh(mean), unknown, unknown, unknown
     error = z.std(0, ddof=1) / np.sqrt(count)
-    half = stats.t.ppf(0.975, count - 1) * error
+    half = scipy.stats.t.ppf(0.975, count - 1) * error
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_value = 2 * stats.t.sf(np.abs(mean) / error, count - 1)
+        p_value = 2 * scipy.stats.t.sf(np.abs(mean) / error, count - 1)
     return np.tanh(mean), np.tanh(mean - half), np.tanh(mean + half), p_value

@@ -8,9 +8,9 @@ false discoveries among those that stand held at 1 % after Benjamini and Hochber
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import xarray as xr
 from jaxtyping import Float
-from scipy import stats
 
 from ropediag.analysis.compare import subtract
 from ropediag.analysis.drift import FALSE_DISCOVERIES, control_false_discoveries
@@ -109,7 +109,7 @@ def _test(
     error = np.hypot(*errors)
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = [(each / error) ** 4 / own for each, own in zip(errors, freedom, strict=True)]
-        p_value = 2 * stats.t.sf(abs(difference) / error, 1 / (parts[0] + parts[1]))
+        p_value = 2 * scipy.stats.t.sf(abs(difference) / error, 1 / (parts[0] + parts[1]))
     p_value[(difference == 0) & np.isfinite(error)] = 1.0  # where the error is 0, too
     p_value[(difference != 0) & (error == 0)] = 0.0
     return error, control_false_discoveries(p_value)

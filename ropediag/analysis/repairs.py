@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from ropediag.analysis.repair_figures import read_figures
+from ropediag.analysis.repair_figures import RepairFigures, read_figures
 from ropediag.errors import ConfigError
 from ropediag.store import Capture
 
@@ -25,11 +25,28 @@ TEXTS = {
 
 
 def measure_repairs(ablations: Mapping[str, Capture]) -> xr.Dataset:
-    """Gather what ablations repaired.
+    """Gather what ablations repaired; what is returned, and errors, as ``tabulate_repairs``.
 
     Parameters
     ----------
     ablations : what to call each -> an open file of kind ``ablation``
+
+    Raises
+    ------
+    ConfigError
+        If one is a file of another kind.
+    FormatError
+        If the figures of one are missing or malformed.
+    """
+    return tabulate_repairs({name: read_figures(each) for name, each in ablations.items()})
+
+
+def tabulate_repairs(read: Mapping[str, RepairFigures]) -> xr.Dataset:
+    """Set the figures of ablations side by side.
+
+    Parameters
+    ----------
+    read : what to call each -> what ``read_figures`` gave
 
     Returns
     -------
@@ -44,13 +61,10 @@ def measure_repairs(ablations: Mapping[str, Capture]) -> xr.Dataset:
     Raises
     ------
     ConfigError
-        If there is none, or one is a file of another kind.
-    FormatError
-        If the figures of one are missing or malformed.
+        If there is none.
     """
-    if not ablations:
+    if not read:
         raise ConfigError("there is no ablation. Make one: ropediag ablate --out NAME.h5.")
-    read = {name: read_figures(each) for name, each in ablations.items()}
     names = sorted(read, key=lambda name: _last_share(read[name].repairs), reverse=True)
     figures = [read[name] for name in names]
     multiples = sorted({multiple for each in figures for multiple in each.repairs})

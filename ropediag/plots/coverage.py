@@ -9,7 +9,7 @@ from ropediag.plots.theory import line_width
 
 
 def plot_coverage(compared: xr.Dataset) -> go.Figure:
-    """Draw coverage as lines, and what is new at the target as bars.
+    """Draw coverage as lines, and what is new at the target as an area.
 
     Parameters
     ----------
@@ -18,9 +18,9 @@ def plot_coverage(compared: xr.Dataset) -> go.Figure:
     Returns
     -------
     go.Figure
-        For each setting a dashed line (pretraining), a solid one (tuning too), and bars if it has a target.
+        For each setting a dashed line (pretraining), a solid one (tuning too), an area if it has a target.
     """
-    traces: list[go.Scatter | go.Bar] = []
+    traces: list[go.Scatter] = []
     pairs = compared.pair.values.astype("int32")
     for index, name in enumerate(map(str, compared.setting.values)):
         setting, colour = compared.isel(setting=index), COLOURS[index % len(COLOURS)]
@@ -37,19 +37,19 @@ def plot_coverage(compared: xr.Dataset) -> go.Figure:
             )
             traces.append(line)
         if np.isfinite(setting.new_fraction.values).any():
-            bar = go.Bar(
+            area = go.Scatter(
                 y=setting.new_fraction.values.astype("float32"),
-                marker={"color": colour, "opacity": 0.45, "line": {"width": 0}},
+                mode="lines",
+                line={"color": colour, "width": 0, "shape": "hvh"},
+                fill="tozeroy",
                 showlegend=False,
                 hovertemplate=f"pair %{{x}}: {setting.new_fraction.attrs['long_name']} %{{y:.2f}}",
                 **shared,
             )
-            traces.append(bar)
+            traces.append(area)
     layout = go.Layout(
         template=TEMPLATE,
         height=340,
-        barmode="overlay",
-        bargap=0.15,
         xaxis={"title": compared.pair.attrs["long_name"]},
         yaxis={"title": "share of a turn", "range": [0, 1.05]},
     )

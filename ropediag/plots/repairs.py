@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import BEFORE, COLOURS, FAINT, GRID, LINE, PAST, TEMPLATE
+from ropediag.plots.style import BEFORE, COLOURS, FAINT, GRID, LINE, PAST, TEMPLATE, pickable
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "pentagon")
 ROW, REACH = 24, 16  # pixels: least height of a row, and of one of its reaches
-TOP, BOTTOM, NOTES = 100, 54, 22  # pixels: legend and notes; axis; notes alone
+TOP, BOTTOM = 100, 54  # pixels: legend and notes; axis
 LEAST, WIDEST = (-0.1, 1.1), (-0.5, 1.5)  # shares that are always shown; ends of intervals that are
 ENDS = {0.0: "as untouched", 1.0: "as in windows of the training length"}
 FIXED = {"before": BEFORE, "past": PAST}  # the colours that these pairs have in all figures
@@ -29,7 +29,8 @@ def plot_repairs(repairs: xr.Dataset) -> go.Figure:
     Returns
     -------
     go.Figure
-        Shares across; ablations down, one symbol a multiple of the trained length.
+        Shares across; ablations down, one symbol a multiple of the trained length. A row can be picked:
+        ``layout.meta`` names its ``ablation``.
     """
     figure = go.Figure()
     rows, multiples = np.arange(repairs.sizes["ablation"]), repairs.multiple.values
@@ -115,8 +116,11 @@ def _lay_out(figure: go.Figure, repairs: xr.Dataset) -> None:
         template=TEMPLATE,
         height=TOP + height + BOTTOM,
         margin={"t": TOP, "b": BOTTOM, "r": 30},
+        meta=pickable({}, {"ablation": repairs.ablation.values}),
         legend={
-            "y": 1 + NOTES / height,
+            "yref": "container",
+            "y": 0.995,
+            "yanchor": "top",
             "title": {"text": repairs.multiple.attrs["long_name"], "side": "top"},
         },
         xaxis={

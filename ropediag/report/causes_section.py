@@ -104,7 +104,9 @@ def _word(ablated: Ablated) -> str:
 
 
 def _word_reach(reach: Reach) -> str:
-    return f"{reach.repaired} % of the damage repaired up to {reach.multiple} times the trained length."
+    share, _, interval = reach.repaired.partition(" ")
+    repaired = f"{share} % {interval}".strip()
+    return f"{repaired} of the damage repaired up to {reach.multiple} times the trained length."
 
 
 def _write_reach(at: xr.Dataset) -> Reach:

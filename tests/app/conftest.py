@@ -1,18 +1,14 @@
 """A dashboard that really runs, and a real browser in front of it."""
 
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from werkzeug.serving import make_server
 
-from ropediag.app.server import make_app
+from ropediag.app.server import listen, make_app
 
 CAPTURES = Path(__file__).parents[2] / "captures"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -21,36 +17,20 @@ def serve() -> Iterator[Callable[[Path], str]]:
     running = []
 
     def start(folder: Path) -> str:
-        server = make_server("127.0.0.1", 0, make_app(folder).server, threaded=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server = listen(make_app(folder), 0)
+        threading.Thread(target=server.run, daemon=True).start()
         running.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
+        return f"http://127.0.0.1:{server.effective_port}"
 
     yield start
     for server in running:
-        server.shutdown()
+        server.close()
 
 
 @pytest.fixture(scope="session")
 def address(serve: Callable[[Path], str]) -> str:
     """The dashboard over the shipped example captures."""
     return serve(CAPTURES)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator:
-    """A headless Chromium; without one the tests skip, unless ROPEDIAG_REQUIRE_TOOLS is set."""
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        if os.environ.get("ROPEDIAG_REQUIRE_TOOLS"):
-            pytest.fail("no Chromium: apt-get install chromium")
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -4,15 +4,28 @@ import re
 import shutil
 
 import numpy as np
+import pytest
 
 from ropediag import open_capture
 from ropediag.analysis.compare import compare_captures
+from ropediag.app.difference import BY_LAG, MAP
+from ropediag.app.pages.compare import CURVES, DRIFTS
+from ropediag.app.view import Desk
+from ropediag.errors import ConfigError
 from tests.app.browsing import GRAPH, click_cell, read_fields, read_trace, wait_drawn
 from tests.app.conftest import CAPTURES
+from tests.store.synthetic import write_capture
 
 START = "/compare?capture=example-8192.h5"
 TWO = f"{START}&with=example-tuned-b160000-8192.h5"
-PANELS = ("compare-curves", "compare-drifts", "difference-map", "compare-limits", "study-law")
+PANELS = (
+    "compare-curves",
+    "compare-drifts",
+    "difference-map",
+    "difference-by-lag",
+    "compare-limits",
+    "study-law",
+)
 
 
 def list_names(page, panel: str) -> list[str]:
@@ -49,6 +62,14 @@ def test_the_difference_map_is_the_difference_of_both_and_a_click_selects_its_pa
     fields = read_fields(page)
     assert (fields["layer"], fields["query_head"]) == ("3", "0")
     assert fields["with"] == "example-tuned-b160000-8192.h5"
+    page.get_by_text("Of layer 3, head 0.").wait_for()
+    with (
+        open_capture(CAPTURES / "example-8192.h5") as first,
+        open_capture(CAPTURES / "example-tuned-b160000-8192.h5") as second,
+    ):
+        mean = compare_captures(first, second, "scores")["mean"].sel(layer=3, query_head=0).values
+    shown = np.array(read_trace(page, "difference-by-lag")["z"])
+    np.testing.assert_allclose(shown, mean, rtol=1e-4, atol=1e-5)
 
 
 def test_captures_are_added_in_the_control_and_taken_back_by_the_back_button(page) -> None:
@@ -66,10 +87,10 @@ def test_captures_are_added_in_the_control_and_taken_back_by_the_back_button(pag
 
 
 def test_captures_of_other_lengths_compare_and_the_page_says_so(page) -> None:
-    page.goto(f"{START}&with=example-kept-2048.h5&difference=scores&layer=1&query_head=1")
-    wait_drawn(page, "difference-map", "compare-curves")
-    page.get_by_text("The captures are 8,192 and 2,048 tokens long").wait_for()
-    assert np.array(read_trace(page, "difference-map")["z"]).shape == (32, 72)
+    page.goto(f"{START}&with=example-kept-2048.h5&layer=1&query_head=1")
+    wait_drawn(page, "difference-by-lag", "compare-curves")
+    page.get_by_text("The captures are 8,192 and 2,048 tokens long").first.wait_for()
+    assert np.array(read_trace(page, "difference-by-lag")["z"]).shape == (32, 72)
 
 
 def test_a_folder_with_one_capture_says_what_to_do(chromium, serve, tmp_path) -> None:
@@ -80,3 +101,16 @@ def test_a_folder_with_one_capture_says_what_to_do(chromium, serve, tmp_path) ->
     tab.get_by_text("holds one capture only").first.wait_for()
     tab.get_by_text("This folder holds no study").wait_for()
     context.close()
+
+
+def test_captures_of_other_heads_share_curves_but_no_map(tmp_path) -> None:
+    shutil.copy(CAPTURES / "example-kept-2048.h5", tmp_path)
+    write_capture(tmp_path / "other.h5")
+    view = Desk(tmp_path).view({"capture": "example-kept-2048.h5", "with": "other.h5"})
+    for panel in (CURVES, DRIFTS):
+        measured = panel.measure(view)
+        assert measured.capture.values.tolist() == ["example-kept-2048", "other"]
+        assert panel.draw(measured, view).data
+    for panel in (MAP, BY_LAG):
+        with pytest.raises(ConfigError, match=r"32 pairs a head and .* 3: number n of one is not number n"):
+            panel.measure(view)

@@ -3,7 +3,8 @@
 import pytest
 from flask.testing import FlaskClient
 
-from ropediag.app.server import make_app
+from ropediag.app.server import listen, make_app
+from ropediag.errors import ConfigError
 from tests.app.conftest import CAPTURES
 
 
@@ -40,3 +41,10 @@ def test_no_figure_offers_an_upload(page) -> None:
     titles = page.eval_on_selector_all(".modebar-btn", "buttons => buttons.map(one => one.dataset.title)")
     assert titles
     assert not [title for title in titles if "hare" in title or "loud" in title]
+
+
+def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+    first = listen(make_app(CAPTURES), 0)
+    with pytest.raises(ConfigError, match="Choose another with --port"):
+        listen(make_app(CAPTURES), first.effective_port)
+    first.close()

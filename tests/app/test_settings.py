@@ -2,8 +2,14 @@
 
 import pytest
 
-from ropediag.app.calculator import PRESETS
-from ropediag.app.settings import Fault, list_predictions, name_settings, predict_setting, read_settings
+from ropediag.app.pages._calculator import PRESETS
+from ropediag.app.pages._settings import (
+    Fault,
+    list_predictions,
+    name_settings,
+    predict_setting,
+    read_settings,
+)
 from ropediag.errors import ConfigError
 from ropediag.prediction import predict
 

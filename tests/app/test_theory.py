@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from ropediag.app.calculator import PRESETS
+from ropediag.app.pages._calculator import PRESETS
 from tests.app.browsing import read_fields, read_trace, wait_drawn
 
 TUNED = "pretrain-10000_train-4096_base-1e6_tune-4096_rotary-128_target-131072"

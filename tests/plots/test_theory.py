@@ -51,13 +51,13 @@ def test_the_law_is_drawn_with_critical_bases_and_the_settings_themselves(settin
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
 
 
-def test_coverage_has_bars_where_there_is_a_target(settings):
+def test_coverage_has_an_area_where_there_is_a_target(settings):
     compared = compare_theory(settings)
     figure = plot_coverage(compared)
-    bars = [trace for trace in figure.data if trace.type == "bar"]
-    assert [bar.name for bar in bars] == ["plain", "tuned"]
-    np.testing.assert_allclose(bars[0].y, compared.new_fraction.sel(setting="plain"), rtol=1e-6)
-    assert [trace.name for trace in figure.data if trace.type == "scatter"][::2] == list(settings)
+    areas = [trace for trace in figure.data if trace.fill]
+    assert [area.name for area in areas] == ["plain", "tuned"]
+    np.testing.assert_allclose(areas[0].y, compared.new_fraction.sel(setting="plain"), rtol=1e-6)
+    assert [trace.name for trace in figure.data if not trace.fill][::2] == list(settings)
 
 
 def test_the_figures_are_small_and_turn_dark(settings):

@@ -21,7 +21,6 @@ from ropediag.report.figures import KEPT_BITS, _round
 from ropediag.store import write_whole
 from tests.analysis.captures import EXAMPLE
 from tests.analysis.ragged import write_ragged
-from tests.app.conftest import chromium  # noqa: F401, a fixture
 from tests.cli.command_line import run
 from tests.store.synthetic import make_attributes
 
@@ -209,7 +208,7 @@ def open_page(browser, path, **options):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_opens_offline_and_draws_all_figures_in_the_reader_s_colours(chromium, report, scheme):  # noqa: F811
+def test_it_opens_offline_and_draws_all_figures_in_the_reader_s_colours(chromium, report, scheme):
     tab, complaints = open_page(chromium, report, color_scheme=scheme, offline=True)
     assert complaints == []
     figures = read_figures(report.read_text())
@@ -223,7 +222,20 @@ def test_it_opens_offline_and_draws_all_figures_in_the_reader_s_colours(chromium
     assert tab.locator('[data-title*="loud"], [data-title*="Chart Studio"]').count() == 0
 
 
-def test_a_hostile_capture_runs_nothing(chromium, hostile):  # noqa: F811
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_has_no_serious_accessibility_violation(chromium, report, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab, _ = open_page(chromium, report, color_scheme=scheme, bypass_csp=True)
+    found = Axe().run(tab).response["violations"]
+    assert not [
+        (one["id"], [node["html"] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def test_a_hostile_capture_runs_nothing(chromium, hostile):
     tab, complaints = open_page(chromium, hostile, offline=True)
     assert complaints == []
     assert tab.evaluate("window.hit") is None
@@ -231,7 +243,7 @@ def test_a_hostile_capture_runs_nothing(chromium, hostile):  # noqa: F811
     assert tab.evaluate("document.querySelectorAll('img').length") == 0
 
 
-def test_without_javascript_the_text_stands_in_place_of_the_figures(chromium, report):  # noqa: F811
+def test_without_javascript_the_text_stands_in_place_of_the_figures(chromium, report):
     tab, _ = open_page(chromium, report, java_script_enabled=False)
     assert tab.get_by_text("The figure needs JavaScript.").first.is_visible()
     assert tab.get_by_text("Largest: ").first.is_visible()

@@ -11,8 +11,8 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html,
 from ropediag.plots.style import COLOURS, DARK
 from ropediag.rope_parameters import RULES
 
-from .settings import FIELDS, LETTERS, MOST, Fault, predict_setting, read_settings
-from .view import Desk
+from ..view import Desk
+from ._settings import FIELDS, LETTERS, MOST, Fault, predict_setting, read_settings
 
 LLAMA2 = "pretrain-10000_train-4096_base-{}_tune-{}_rotary-128_target-65536"
 PRESETS = {
@@ -123,6 +123,7 @@ def wire_calculator(app: Dash, desk: Desk, part: str) -> None:
         State(box, "id"),
         State(box, "value"),
         State({"type": "setting-row", "row": ALL}, "id"),
+        State({"type": "setting-row", "row": ALL}, "style"),
     )
     app.clientside_callback(
         ClientsideFunction("theory", "edit"),
@@ -144,8 +145,13 @@ def wire_calculator(app: Dash, desk: Desk, part: str) -> None:
         prevent_initial_call=True,
     )
 
-    @app.callback(Output(box, "error"), Input({"type": "need", "panel": part}, "data"), State(box, "id"))
-    def mark_faults(need: dict[str, str] | None, ids: list[dict[str, Any]]) -> Any:
+    @app.callback(
+        Output(box, "error"),
+        Input({"type": "need", "panel": part}, "data"),
+        State(box, "id"),
+        State(box, "error"),
+    )
+    def mark_faults(need: dict[str, str] | None, ids: list[dict[str, Any]], before: list[Any]) -> list[Any]:
         if need is None:
             return [no_update] * len(ids)
         settings = read_settings(need.get("settings") or DEFAULT)
@@ -154,4 +160,5 @@ def wire_calculator(app: Dash, desk: Desk, part: str) -> None:
             for row, answer in enumerate(map(predict_setting, settings))
             if isinstance(answer, Fault)
         }
-        return [faults.get((one["row"], one["field"])) for one in ids]
+        found = [faults.get((one["row"], one["field"])) for one in ids]
+        return [no_update if now == then else now for now, then in zip(found, before, strict=True)]

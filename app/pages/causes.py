@@ -1,0 +1,211 @@
+"""Causes: what each ablation of the folder repairs, and the loss under one of them."""
+
+from functools import partial
+from typing import Any
+
+import dash_mantine_components as dmc
+import plotly.graph_objects as go
+import xarray as xr
+from dash import Dash, Input, Output, dcc, html, no_update
+
+from ropediag.analysis.repair_curves import measure_repair_curves
+from ropediag.analysis.repair_figures import RepairFigures, read_figures
+from ropediag.analysis.repairs import tabulate_repairs
+from ropediag.errors import RopediagError
+from ropediag.plots.repair_curves import plot_repair_curves
+from ropediag.plots.repairs import plot_repairs
+
+from ..cards import show_choice, show_grid, show_message, show_panel
+from ..catalog import Entry
+from ..page import Choice, Page, Panel
+from ..view import Desk, View
+
+COMMAND = "ropediag ablate --model demo --len 1024 --pairs past --out captures/past.h5"
+SHARE = {
+    "filter": "agNumberColumnFilter",
+    "type": "rightAligned",
+    "valueFormatter": {"function": "params.value == null ? '' : d3.format('.0%')(params.value)"},
+}
+REACH = {"function": "d3.format('.4~g')(params.value) + ' x'"}
+WRAPPED = {"wrapHeaderText": True, "autoHeaderHeight": True}
+COLUMNS: list[dict[str, Any]] = [
+    {"field": "pairs", "headerName": "Pairs", "minWidth": 262, "flex": 2, "tooltipField": "pairs"},
+    {"field": "change", "headerName": "Intervention", "minWidth": 190, "flex": 2, "tooltipField": "change"},
+    {"field": "model", "headerName": "Model", "width": 90, "tooltipField": "model"},
+    {"field": "multiple", "headerName": "Up to", "width": 92, **SHARE, "valueFormatter": REACH,
+     "headerTooltip": "positions past the trained length, up to so many times it"},
+    {"field": "repaired", "headerName": "Repaired", "width": 112, **SHARE},
+    {"field": "repaired_low", "headerName": "95 % from", "width": 92, **SHARE, **WRAPPED},
+    {"field": "repaired_high", "headerName": "to", "width": 84, **SHARE},
+    {"field": "repaired_tail", "headerName": "Last quarter", "width": 96, **SHARE, **WRAPPED},
+    {"field": "random_mean", "headerName": "Random pairs", "width": 104, **SHARE, **WRAPPED},
+    {"field": "above_random", "headerName": "Above random", "width": 104, **SHARE, **WRAPPED},
+]  # fmt: skip
+HEADER, ROW = 60, 43  # pixels
+
+
+def read_ablations(desk: Desk) -> tuple[dict[str, RepairFigures], list[str]]:
+    """Read the figures of every ablation in the folder, and say why some cannot be."""
+    read, reasons = {}, []
+    for name, entry in desk.entries("ablation").items():
+        try:
+            read[name] = desk.keep(entry, "repair_figures", partial(_read, desk, entry))
+        except RopediagError as error:
+            reasons.append(str(error).replace(str(entry.path), name))
+    return read, reasons
+
+
+def _read(desk: Desk, entry: Entry) -> RepairFigures:
+    return read_figures(desk.open(entry))
+
+
+def list_rows(repairs: xr.Dataset) -> list[dict[str, Any]]:
+    """Write the repairs as rows, one an ablation and reach."""
+    known = repairs.drop_dims("set").stack(row=("ablation", "multiple"))
+    known = known.isel(row=known.damage.notnull().values)
+    fields = {column["field"]: known[column["field"]].values.tolist() for column in COLUMNS}
+    rows = [dict(zip(fields, values, strict=True)) for values in zip(*fields.values(), strict=True)]
+    for row, name in zip(rows, known.ablation.values.tolist(), strict=True):
+        row.update({key: None for key, value in row.items() if value != value})
+        row |= {"id": f"{name} {row['multiple']}", "pick": {"ablation": name}}
+    return rows
+
+
+def _name_ablations(view: View) -> dict[str, str]:
+    read, _ = read_ablations(view.desk)
+    ordered = tabulate_repairs(read).ablation.values.tolist()
+    return {name: f"{read[name].pairs}: {read[name].change} ({name})" for name in ordered}
+
+
+ABLATION = Choice(
+    field="ablation",
+    label="Ablation",
+    options=_name_ablations,
+    default=lambda view: next(iter(_name_ablations(view))),
+    uses=(),
+    width=640,
+)
+
+
+def _measure_curves(view: View) -> xr.Dataset:
+    entry = view.desk.entries("ablation")[ABLATION.value(view)]
+    return view.desk.keep(entry, "repair_curves", lambda: measure_repair_curves(view.desk.open(entry)).load())
+
+
+def _write_repairs(view: View) -> str:
+    read, _ = read_ablations(view.desk)
+    return (
+        "from ropediag import open_capture\n"
+        "from ropediag.analysis.repairs import measure_repairs\n"
+        "from ropediag.plots.repairs import plot_repairs\n"
+        f"folder, names = {str(view.desk.catalog.folder)!r}, {list(read)!r}\n"
+        "files = {name: open_capture(f'{folder}/{name}') for name in names}\n"
+        "plot_repairs(measure_repairs(files))"
+    )
+
+
+def _write_curves(view: View) -> str:
+    path = view.desk.entries("ablation")[ABLATION.value(view)].path
+    return (
+        "from ropediag import open_capture\n"
+        "from ropediag.analysis.repair_curves import measure_repair_curves\n"
+        "from ropediag.plots.repair_curves import plot_repair_curves\n"
+        f"plot_repair_curves(measure_repair_curves(open_capture({str(path)!r})))"
+    )
+
+
+def _draw_repairs(measured: xr.Dataset, view: View) -> go.Figure:
+    return plot_repairs(measured)
+
+
+def _draw_curves(measured: xr.Dataset, view: View) -> go.Figure:
+    return plot_repair_curves(measured)
+
+
+REPAIRS = Panel(
+    name="repairs",
+    title="What repairs the loss",
+    uses=(),
+    measure=lambda view: tabulate_repairs(read_ablations(view.desk)[0]),
+    draw=_draw_repairs,
+    code=_write_repairs,
+    explain=lambda measured: (
+        "What share of the damage past the trained length is gone when these pairs do something else. 0 % is "
+        "the model as it was, 100 % as good as with no more context than its training length, below 0 % it "
+        "does harm. Bars are 95 % intervals over sequences. A click on a row shows its loss by position."
+    ),
+    height=560,
+)
+CURVES = Panel(
+    name="repair-curves",
+    title="The loss under one ablation",
+    uses=("ablation",),
+    measure=_measure_curves,
+    draw=_draw_curves,
+    code=_write_curves,
+    explain=lambda measured: (
+        f"{measured.attrs['model']}, {measured.attrs['pairs']}: {measured.attrs['change']}. The closer to "
+        "the loss in windows, the more of the damage these pairs carry."
+    ),
+    height=420,
+)
+
+
+def _lay_out() -> html.Div:
+    body = [
+        show_panel(REPAIRS),
+        dmc.Group(show_choice(ABLATION), mb="xs"),
+        show_panel(CURVES),
+        dmc.Title("All figures", order=2, size="h4", mt="lg", mb="xs"),
+        show_grid("causes", COLUMNS),
+    ]
+    return html.Div(
+        [
+            dcc.Interval(id="causes-tick", interval=5_000),
+            html.Div(id="causes-empty", role="status"),
+            html.Div(body, id="causes-body", style={"display": "none"}),
+        ]
+    )
+
+
+def show_state(read: dict[str, RepairFigures], reasons: list[str]) -> list[Any]:
+    """Say that there is no ablation and how to make one, and which files cannot be used."""
+    advice = [
+        "This folder holds no ablation yet. Make one with ",
+        dmc.Code(COMMAND),
+        ": it lets chosen pairs do something else while the model runs, and measures what that repairs.",
+    ]
+    empty = [] if read else [dmc.Alert(advice, color="orange", variant="light", mb="md")]
+    return [*empty, *(show_message(reason, "red") for reason in reasons[:10])]
+
+
+def _register(app: Dash, desk: Desk) -> None:
+    grid = {"type": "grid", "panel": "causes"}
+
+    @app.callback(
+        Output(grid, "rowData"),
+        Output(grid, "style"),
+        Output("causes-empty", "children"),
+        Output("causes-body", "style"),
+        Input("causes-tick", "n_intervals"),
+    )
+    def refresh(_: int | None) -> tuple[Any, ...]:
+        read, reasons = read_ablations(desk)
+        state = show_state(read, reasons)
+        if not read:
+            return [], no_update, state, {"display": "none"}
+        rows = list_rows(tabulate_repairs(read))
+        return rows, {"height": f"min({HEADER + ROW * len(rows)}px, 70vh)"}, state, {}
+
+
+PAGE = Page(
+    title="Causes",
+    path="/causes",
+    order=7,
+    purpose="Which pairs cause the damage: what ropediag ablate repaired, by intervention and by pairs.",
+    layout=_lay_out,
+    panels=(REPAIRS, CURVES),
+    choices=(ABLATION,),
+    register=_register,
+    needs_capture=False,
+)
