@@ -183,7 +183,7 @@ def _register_browser(app: Dash) -> None:
 PAGE = Page(
     title="Attention",
     path="/attention",
-    order=3,
+    order=4,
     purpose="The attention map of a head whose vectors were kept, from the whole sequence to single tokens.",
     layout=_lay_out,
     panels=(MAP,),
