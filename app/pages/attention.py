@@ -9,11 +9,11 @@ from ropediag.analysis.kept_head import list_kept_heads
 from ropediag.analysis.token_text import PARTS
 from ropediag.errors import RopediagError
 
-from ..attention_map import JOBS, MAP, SEQUENCE, SIDES, STATISTIC, WHAT, find_place, name_job
 from ..cards import show_choice, show_panel, show_part
 from ..jobs import Job
 from ..page import Page, Part
 from ..view import Desk, View
+from ._attention_map import JOBS, MAP, SEQUENCE, SIDES, STATISTIC, WHAT, find_place, name_job
 
 HIDDEN = {"display": "none"}
 POLL = 400  # milliseconds between two looks at a job

@@ -18,11 +18,11 @@ from ropediag.plots.overlay import plot_overlay
 from ropediag.store import open_study
 
 from ..cards import show_choice, show_panel, show_part
-from ..compared import CAPTURES, list_views, register_compared, show_compared
-from ..difference import BY_LAG, DIFFERENCE_CHOICES, LARGEST, MAP
-from ..limits import show_limits
 from ..page import Choice, Page, Panel, Part
 from ..view import View
+from ._compared import CAPTURES, list_views, register_compared, show_compared
+from ._difference import BY_LAG, DIFFERENCE_CHOICES, LARGEST, MAP
+from ._limits import show_limits
 
 
 def _pick(name: str, label: str, options: dict[str, str], width: int) -> Choice:

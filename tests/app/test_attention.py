@@ -10,7 +10,7 @@ import pytest
 
 from ropediag.analysis import score_map
 from ropediag.app import attention_map
-from ropediag.app.attention_map import MAP
+from ropediag.app.pages._attention_map import MAP
 from ropediag.app.view import Desk
 from ropediag.app.wiring import export_tables, resolve_selection
 from ropediag.plots.style import DARK

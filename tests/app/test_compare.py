@@ -8,7 +8,7 @@ import pytest
 
 from ropediag import open_capture
 from ropediag.analysis.compare import compare_captures
-from ropediag.app.difference import BY_LAG, MAP
+from ropediag.app.pages._difference import BY_LAG, MAP
 from ropediag.app.pages.compare import CURVES, DRIFTS
 from ropediag.app.view import Desk
 from ropediag.errors import ConfigError

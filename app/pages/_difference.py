@@ -12,10 +12,10 @@ from ropediag.analysis.difference_map import map_difference, rank_part
 from ropediag.analysis.ranking import Ranking
 from ropediag.plots.difference import plot_difference
 
-from .cards import show_table
-from .compared import CAPTURES, list_compared
-from .page import Choice, Panel, Part
-from .view import View
+from ..cards import show_table
+from ..page import Choice, Panel, Part
+from ..view import View
+from ._compared import CAPTURES, list_compared
 
 AGAINST = Choice(
     "against",

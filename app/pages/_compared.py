@@ -8,7 +8,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from ropediag.errors import ConfigError, RopediagError
 
-from .view import Desk, View
+from ..view import Desk, View
 
 FIELD, SEPARATOR = "with", ","
 CAPTURES = ("capture", FIELD)  # what a figure of all of them depends on

@@ -18,9 +18,9 @@ from ropediag.analysis.token_text import TokenText, add_text, read_text
 from ropediag.errors import ConfigError
 from ropediag.plots.score_map import plot_score_map
 
-from .jobs import Jobs
-from .page import Choice, Panel
-from .view import View
+from ..jobs import Jobs
+from ..page import Choice, Panel
+from ..view import View
 
 SIDES = ("query", "key")
 CELLS = 256  # rows, and columns: 256 kB of numbers

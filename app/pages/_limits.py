@@ -5,7 +5,7 @@ from typing import Any
 
 import xarray as xr
 
-from .cards import show_table
+from ..cards import show_table
 
 
 def show_limits(limits: xr.Dataset) -> Any:
