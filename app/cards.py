@@ -42,7 +42,7 @@ def show_panel(panel: Panel) -> html.Section:
                 gap="xs",
             ),
             dmc.Collapse(_show_code(name), id={"type": "code-box", "panel": name}, opened=False),
-            html.Div(id={"type": "message", "panel": name}, role="status"),
+            html.Div(id={"type": "message", "panel": name}, role="status", className="message"),
             dcc.Loading(
                 [
                     dcc.Store(id={"type": "figure", "panel": name}),
@@ -84,7 +84,13 @@ def _show_exports(name: str) -> dmc.Group:
 def _show_code(name: str) -> html.Div:
     """The lines that make the same figure in a notebook, to copy."""
     target = {"type": "code", "panel": name}
-    copy = dcc.Clipboard(target_id=target, title="Copy the code", className="copy-code")
+    copy = dmc.Button(
+        "Copy",
+        id={"type": "copy-code", "panel": name},
+        size="compact-xs",
+        variant="default",
+        className="copy-code",
+    )
     return html.Div([dmc.Code("", id=target, block=True), copy], className="code")
 
 

@@ -43,6 +43,14 @@ class Entry:
         return str(self.summary.attributes.get("created", "")) if self.summary else "", self.stamp[0]
 
     @property
+    def begun(self) -> bool:
+        """Whether it holds anything to show: of a growing capture, at least one layer."""
+        if self.summary is None or not self.is_partial:
+            return self.summary is not None
+        sizes = self.summary.sizes
+        return len(self.summary.missing_layers) < sizes.get("sequence", 0) * sizes.get("layer", 0)
+
+    @property
     def is_partial(self) -> bool:
         return self.path.name.endswith(PARTIAL)
 

@@ -31,14 +31,15 @@ def lay_out_frame(pages: list[Page]) -> dmc.MantineProvider:
             dcc.Store(id="dark", data=DARK),
             dcc.Store(id="uses", data=list_uses(pages)),
             dcc.Store(id="leads", data={one.name: one.leads_to for page in pages for one in page.panels}),
-            dcc.Store(id="key"),
             dcc.Interval(id="tick", interval=REFRESH),
             html.A("Skip to the page", href="#page", className="skip"),
             dmc.AppShell(
                 [
                     dmc.AppShellHeader(_show_header(), px="md"),
                     dmc.AppShellNavbar(_show_navigation(pages), p="xs"),
-                    dmc.AppShellMain(html.Div(id="page", tabIndex=-1)),
+                    dmc.AppShellMain(
+                        [html.Div(id="notice", role="status"), html.Div(id="page", tabIndex=-1)]
+                    ),
                 ],
                 header={"height": 64},
                 navbar={"width": 168, "breakpoint": "sm", "collapsed": {"mobile": False}},
@@ -72,7 +73,9 @@ def _show_header() -> dmc.Group:
         variant="default",
         **{"aria-label": "Switch between light and dark"},
     )
-    link = dcc.Clipboard(id="copy-link", title="Copy a link to this view", className="copy-link")
+    link = dmc.Button(
+        "Copy link", id="copy-link", size="compact-sm", variant="default", **{"aria-live": "polite"}
+    )
     return dmc.Group(
         [
             html.A([html.Span("rope", className="brand-rope"), "diag"], href="/", className="brand"),

@@ -34,13 +34,24 @@ class Memo:
             with self._lock:
                 if key in self._kept:
                     return self._kept[key][0]
-            made = make()
+            try:
+                made = make()
+            except BaseException:
+                with self._lock:
+                    self._making.pop(key, None)
+                raise
             with self._lock:
                 self._kept[key] = made, self._size(made)
                 self._making.pop(key, None)
                 while sum(size for _, size in self._kept.values()) > self._limit and len(self._kept) > 1:
                     self._kept.popitem(last=False)
         return made
+
+    def drop(self, outdated: Callable[[Any], bool]) -> None:
+        """Give up the results whose keys are outdated."""
+        with self._lock:
+            for key in [key for key in self._kept if outdated(key)]:
+                del self._kept[key]
 
 
 def count_bytes(result: Any) -> int:

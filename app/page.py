@@ -6,7 +6,7 @@ A page is one file in ``pages/`` with a ``PAGE``; ``find_pages`` finds it by sca
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import plotly.graph_objects as go
@@ -94,6 +94,7 @@ class Page:
     purpose : one sentence below the heading
     layout : the components; ``cards.show_panel`` and so on place what the page declares
     panels, parts, choices : what the page wires
+    needs : name -> fields of the URL, for stores ``{"type": "need", "panel": name}`` of the page's own
     register : further callbacks, from the app and the desk
     needs_capture : whether there is nothing to see in a folder without captures
     """
@@ -106,6 +107,7 @@ class Page:
     panels: tuple[Panel, ...] = ()
     parts: tuple[Part, ...] = ()
     choices: tuple[Choice, ...] = ()
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     register: Callable[[Any, Any], None] | None = None
     needs_capture: bool = True
 
@@ -114,8 +116,9 @@ def list_uses(pages: list[Page]) -> dict[str, list[str]]:
     """List which fields of the URL each panel, part and choice depends on, by the name of its store."""
     named = {one.name: one.uses for page in pages for one in page.panels}
     named |= {one.name: one.uses for page in pages for one in page.parts}
-    choices = {name_choice(one.field): (*one.uses, one.field) for page in pages for one in page.choices}
-    return {name: list(uses) for name, uses in (named | choices).items()}
+    named |= {name_choice(one.field): (*one.uses, one.field) for page in pages for one in page.choices}
+    named |= {name: uses for page in pages for name, uses in page.needs.items()}
+    return {name: list(uses) for name, uses in named.items()}
 
 
 def name_choice(field: str) -> str:

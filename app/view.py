@@ -36,8 +36,14 @@ class Desk:
         return {name: entry for name, entry in self.catalog.scan().items() if entry.kind in kinds}
 
     def open(self, entry: Entry) -> Capture:
-        """Open a file, or give the one that is open already."""
-        return self._open.get((entry.name, entry.stamp), lambda: open_capture(entry.path))
+        """Open a file, or give the one that is open already; what it was before it changed is given up."""
+
+        def make() -> Capture:
+            for memo in (self._open, self._results):
+                memo.drop(lambda key: key[0] == entry.name and key[1] != entry.stamp)
+            return open_capture(entry.path)
+
+        return self._open.get((entry.name, entry.stamp), make)
 
     def keep(self, entry: Entry, key: Hashable, make: Callable[[], Any]) -> Any:
         """Give a result that belongs to the present content of a file."""
@@ -80,11 +86,23 @@ class View:
                 "ropediag capture --model demo --len 8192"
             )
         name = self.get("capture")
-        return captures[name] if name in captures else max(captures.values(), key=lambda one: one.created)
+        return (
+            captures[name]
+            if name in captures
+            else max(captures.values(), key=lambda one: (one.begun, one.created))
+        )
 
     @property
     def capture(self) -> Capture:
-        """The selected capture, open."""
+        """The selected capture, open.
+
+        Raises
+        ------
+        ConfigError
+            If no layer of it is finished yet.
+        """
+        if not self.entry.begun:
+            raise ConfigError(f"{self.entry.name} has no finished layer yet; this page follows as they come.")
         return self.desk.open(self.entry)
 
     @cached_property

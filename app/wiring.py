@@ -8,17 +8,20 @@ Only ``resolve`` and ``draw`` run on the server; the rest is ``assets/ropediag.j
 """
 
 import io
+import logging
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
 import plotly.graph_objects as go
-from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, dcc, no_update
+from dash import Dash, Input, Output, State, dcc, no_update
 
 from ropediag.analysis.tables import list_tables
 from ropediag.errors import RopediagError
 
+from .browser import wire_browser
 from .cards import show_message
 from .frame import PLACE_CONTROLS, list_place_options
 from .page import Choice, Page, Panel, Part, name_choice
@@ -31,7 +34,7 @@ TITLE = 44  # pixels above a figure that its title takes
 def wire(app: Dash, desk: Desk, pages: list[Page]) -> None:
     """Register all callbacks."""
     _wire_selection(app, desk)
-    _wire_browser(app)
+    wire_browser(app)
     for page in pages:
         for panel in page.panels:
             _wire_panel(app, desk, panel)
@@ -57,6 +60,7 @@ def _wire_selection(app: Dash, desk: Desk) -> None:
 
     @app.callback(
         Output("selection", "data"),
+        Output("notice", "children"),
         *outputs,
         Input("url", "search"),
         Input("tick", "n_intervals"),
@@ -64,10 +68,11 @@ def _wire_selection(app: Dash, desk: Desk) -> None:
     )
     def resolve(search: str | None, _: int, before: dict[str, str] | None) -> list[Any]:
         """Resolve the URL against the folder; nothing changes for those whose fields stay the same."""
-        selection, options = resolve_selection(desk, read_query(search))
+        query = read_query(search)
+        selection, options = resolve_selection(desk, query)
         if selection == before:
-            return [no_update] * (1 + len(outputs))
-        found: list[Any] = [selection]
+            return [no_update] * (2 + len(outputs))
+        found: list[Any] = [selection, word_notice(query, selection)]
         same_layer = before and all(selection.get(name) == before.get(name) for name in OFFERING)
         for field in PLACE_CONTROLS:
             offered = no_update if same_layer and field != "capture" else options.get(field, [])
@@ -81,114 +86,27 @@ def resolve_selection(desk: Desk, query: dict[str, str]) -> tuple[dict[str, str]
     ``stamp`` is the state of the selected file: while a capture grows, panels that use ``capture`` follow.
     """
     view = desk.view(query)
+    rest = {name: value for name, value in query.items() if name not in PLACE}
     try:
-        selection = {**query, "capture": view.entry.name, "stamp": "-".join(map(str, view.entry.stamp))}
+        selection = {**rest, "capture": view.entry.name, "stamp": "-".join(map(str, view.entry.stamp))}
+    except RopediagError:  # an empty folder
+        return {**rest, "stamp": ""}, list_place_options(view)
+    with suppress(RopediagError):
         selection |= {axis: str(value) for axis, value in view.place.items()}
-    except RopediagError:
-        return {**query, "stamp": ""}, list_place_options(view)
     return selection, list_place_options(desk.view(selection))
 
 
-def _wire_browser(app: Dash) -> None:
-    """Register what runs in the browser."""
-
-    def clientside(name: str, *arguments: Any, **options: Any) -> None:
-        app.clientside_callback(ClientsideFunction("ropediag", name), *arguments, **options)
-
-    panel = {"panel": MATCH}
-    needs = {"type": "need", "panel": ALL}
-    clientside(
-        "need",
-        Output(needs, "data"),
-        Input("selection", "data"),
-        State(needs, "id"),
-        State(needs, "data"),
-        State("uses", "data"),
-    )
-    clientside(
-        "dress",
-        Output({"type": "graph", **panel}, "figure"),
-        Input({"type": "figure", **panel}, "data"),
-        Input("scheme", "computedColorScheme"),
-        State("selection", "data"),
-        State("dark", "data"),
-        State({"type": "graph", **panel}, "id"),
-    )
-    clientside(
-        "follow",
-        Output("followed", "data"),
-        Input("selection", "data"),
-        State({"type": "figure", "panel": ALL}, "data"),
-        State({"type": "figure", "panel": ALL}, "id"),
-        State("dark", "data"),
-    )
-    url = [Output("url", "pathname", allow_duplicate=True), Output("url", "search", allow_duplicate=True)]
-    for name, property in (("pick", "clickData"), ("zoom", "relayoutData")):
-        clientside(
-            name,
-            Output({"type": "graph", **panel}, property),
-            Input({"type": "graph", **panel}, property),
-            State({"type": "figure", **panel}, "data"),
-            State({"type": "figure", **panel}, "id"),
-            State("leads", "data"),
-            State("url", "pathname"),
-            State("url", "search"),
-            prevent_initial_call=True,
-        )
-    clientside(
-        "pick_row",
-        *url,
-        Input({"type": "grid", "panel": ALL}, "selectedRows"),
-        State({"type": "leads-grid", "panel": ALL}, "data"),
-        State("url", "pathname"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
-    clientside(
-        "choose",
-        Output("url", "search", allow_duplicate=True),
-        [Input(f"select-{field}", "value") for field in PLACE_CONTROLS],
-        Input({"type": "choice", "field": ALL}, "value"),
-        State({"type": "choice", "field": ALL}, "id"),
-        State({"type": "default", "field": ALL}, "data"),
-        State("selection", "data"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
-    clientside(
-        "step",
-        Output("url", "search", allow_duplicate=True),
-        Input("key", "data"),
-        State("selection", "data"),
-        [State(f"select-{axis}", "data") for axis in PLACE],
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
-    clientside(
-        "link",
-        Output({"type": "link", "path": ALL}, "active"),
-        Input("url", "pathname"),
-        State({"type": "link", "path": ALL}, "id"),
-    )
-    clientside(
-        "toggle",
-        Output({"type": "code-box", **panel}, "opened"),
-        Input({"type": "show-code", **panel}, "n_clicks"),
-        State({"type": "code-box", **panel}, "opened"),
-        prevent_initial_call=True,
-    )
-    clientside(
-        "copy_link", Output("copy-link", "content"), Input("copy-link", "n_clicks"), State("url", "href")
-    )
-    clientside(
-        "picture",
-        Output({"type": "export", "panel": MATCH, "format": "png"}, "disabled"),
-        Input({"type": "export", "panel": MATCH, "format": "png"}, "n_clicks"),
-        Input({"type": "export", "panel": MATCH, "format": "svg"}, "n_clicks"),
-        State({"type": "figure", "panel": MATCH}, "data"),
-        State({"type": "graph", "panel": MATCH}, "id"),
-        prevent_initial_call=True,
-    )
+def word_notice(query: dict[str, str], selection: dict[str, str]) -> Any:
+    """Say which fields of the URL name nothing here, and what is shown in their place."""
+    capture = selection.get("capture")
+    if query.get("capture") not in (None, "", capture):
+        return show_message(f"{query['capture']} is not in this folder. Shown is {capture}.")
+    absent = [axis for axis in PLACE if query.get(axis) and selection.get(axis) not in (None, query[axis])]
+    if not absent:
+        return None
+    said = " and ".join(f"{axis.replace('query_', '')} {query[axis]}" for axis in absent)
+    shown = ", ".join(f"{axis.replace('query_', '')} {selection[axis]}" for axis in PLACE)
+    return show_message(f"{capture} has no {said}. Shown is {shown}.")
 
 
 def _wire_panel(app: Dash, desk: Desk, panel: Panel) -> None:
@@ -209,8 +127,8 @@ def _wire_panel(app: Dash, desk: Desk, panel: Panel) -> None:
         try:
             measured = panel.measure(view)
             return fit(panel.draw(measured, view)), None, panel.explain(measured), panel.code(view)
-        except RopediagError as error:
-            return None, show_message(str(error)), None, ""
+        except Exception as error:
+            return None, word_failure(error), None, ""
 
     @app.callback(
         Output(own("download"), "data"),
@@ -218,8 +136,11 @@ def _wire_panel(app: Dash, desk: Desk, panel: Panel) -> None:
         State(own("need"), "data"),
         prevent_initial_call=True,
     )
-    def export(_: int, need: dict[str, str]) -> Any:
-        return export_tables(panel, desk.view(need))
+    def export(_: int, need: dict[str, str] | None) -> Any:
+        try:
+            return no_update if need is None else export_tables(panel, desk.view(need))
+        except RopediagError:  # the panel says why it has no numbers
+            return no_update
 
 
 def fit(figure: go.Figure) -> go.Figure:
@@ -267,12 +188,27 @@ def _wire_choice(app: Dash, desk: Desk, choice: Choice) -> None:
         try:
             data = [{"value": key, "label": label} for key, label in choice.options(view).items()]
             return data, choice.default(view), choice.value(view)
-        except RopediagError:
+        except Exception as error:
+            word_failure(error)
             return [], None, None
 
 
 def _or_message(make: Callable[[], Any]) -> Any:
     try:
         return make()
-    except RopediagError as error:
+    except Exception as error:
+        return word_failure(error)
+
+
+def word_failure(error: Exception) -> Any:
+    """Say what a reader can mend; anything else is a fault of ropediag, and the terminal has its details.
+
+    A failed callback would leave what was there before, under the name of what was asked for now.
+    """
+    if isinstance(error, RopediagError):
         return show_message(str(error))
+    logging.getLogger(__name__).error("a part of the page failed", exc_info=error)
+    return show_message(
+        f"This failed with {type(error).__name__}, a fault of ropediag. The terminal has the details.",
+        "red",
+    )

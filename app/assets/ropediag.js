@@ -58,14 +58,28 @@
     new MutationObserver(tell).observe(root, { attributeFilter: ["data-mantine-color-scheme"] });
     tell();
 
+    const copy = (text, id, label) => {
+        if (!text) return skip();
+        navigator.clipboard.writeText(text);
+        setTimeout(() => window.dash_clientside.set_props(id, { children: label }), 1500);
+        return "Copied";
+    };
+
+    let chosen = {}; // the selection, without the stamp of its file
+    const name_tab = () => {
+        const links = [...document.querySelectorAll("nav a")];
+        const open = links.find((link) => link.pathname === window.location.pathname);
+        document.title = [open && open.textContent, chosen.capture, "ropediag"].filter(Boolean).join(" \u00b7 ");
+    };
+
     // Links of the navigation carry the selection: as addresses, for a new tab, and when they are clicked.
     // A path that stays is left out: told again, it would build its page anew.
     const go = (pathname, search) =>
         window.dash_clientside.set_props("url", pathname === window.location.pathname ? { search } : { pathname, search });
     const carry = (event) => {
-        const link = event.target.closest && event.target.closest("nav a");
+        const link = event.target.closest && event.target.closest("nav a, a.brand");
         if (!link) return;
-        link.search = window.location.search;
+        link.search = query({ ...chosen, ...fields(window.location.search) });
         const plain = event.type === "click" && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.button;
         if (!plain) return;
         event.preventDefault();
@@ -74,12 +88,22 @@
     };
     for (const kind of ["mouseover", "focusin", "click"]) document.addEventListener(kind, carry, true);
 
-    // h, j, k and l are heard wherever nothing is being typed.
-    let pressed = 0;
+    // h and l go to the head on the left or right, j and k to the pair below or above, wherever nothing is typed.
+    let offered = []; // what the controls offer: layers, heads, pairs
+    const step = (key) => {
+        const [layers, heads, pairs] = offered.map((options) => (options || []).map((one) => one.value));
+        if (!layers || !layers.length || !heads.length || !pairs.length) return;
+        const clamp = (value, count) => Math.min(Math.max(value, 0), count - 1);
+        const now = layers.indexOf(chosen.layer) * heads.length + heads.indexOf(chosen.query_head);
+        const column = clamp(now + ({ h: -1, l: 1 }[key] || 0), layers.length * heads.length);
+        const row = clamp(pairs.indexOf(chosen.pair) + ({ k: -1, j: 1 }[key] || 0), pairs.length);
+        const place = { layer: layers[Math.floor(column / heads.length)], query_head: heads[column % heads.length] };
+        chosen = { ...chosen, ...place, pair: pairs[row] };
+        go(window.location.pathname, query({ ...fields(window.location.search), ...place, pair: pairs[row] }));
+    };
     document.addEventListener("keydown", (event) => {
         const typing = event.target.closest("input, textarea, select, [contenteditable]");
-        if (typing || event.ctrlKey || event.metaKey || event.altKey || !"hjkl".includes(event.key)) return;
-        window.dash_clientside.set_props("key", { data: { key: event.key, pressed: ++pressed } });
+        if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey && "hjkl".includes(event.key)) step(event.key);
     });
 
     // The range of an axis as the URL writes it, 12-3456, and as plotly does: logarithms on a logarithmic axis.
@@ -129,7 +153,13 @@
 
         // The selection changed: on figures that stay, move its mark and the zoom. Drawing a map of a large model
         // anew would take far longer.
-        follow(selection, figures, ids, dark) {
+        follow(selection, figures, ids, dark, ...offers) {
+            offered = offers;
+            const { stamp, ...place } = selection || {};
+            const url = fields(window.location.search);
+            const latest = Object.keys(url).every((name) => place[name] === undefined || place[name] === url[name]);
+            if (latest || !chosen.capture) chosen = place; // not the answer to a key before the last
+            name_tab();
             figures.forEach((figure, step) => {
                 const drawn = find_graph(ids[step]);
                 if (!figure || !drawn || !drawn.data || !drawn.data.length) return;
@@ -182,10 +212,11 @@
             return same(url, now) && !leads[index] ? [skip(), skip()] : [leads[index] || path, query(now)];
         },
 
-        // A control was used: its value goes into the URL.
+        // A control was used: its value goes into the URL. What the URL asks for and no control offers counts as not
+        // there: the control shows its default then, and that is no use of it.
         choose(...given) {
-            const [search, selection, defaults, ids, choices] = given.slice(-5).reverse();
-            const place = given.slice(0, -5);
+            const [search, selection, defaults, options, ids, choices] = given.slice(-6).reverse();
+            const place = given.slice(0, -6);
             if (!selection) return skip();
             const url = fields(search), changes = {};
             ["capture", "layer", "query_head", "pair"].forEach((name, step) => {
@@ -193,27 +224,16 @@
                 if (value !== null && value !== undefined && value !== selection[name]) changes[name] = value;
             });
             ids.forEach((id, step) => {
-                const value = choices[step], now = url[id.field] === undefined ? defaults[step] : url[id.field];
-                if (value !== null && value !== undefined && now !== null && value !== now) changes[id.field] = value;
+                const value = choices[step], asked = url[id.field], offered = options[step] || [];
+                const now = offered.some((one) => one.value === asked) ? asked : defaults[step];
+                if (value !== null && value !== undefined && value !== now) changes[id.field] = value;
             });
             return Object.keys(changes).length ? query({ ...url, ...changes }) : skip();
         },
 
-        // A key was pressed: h and l go to the head on the left or right, j and k to the pair below or above.
-        step(key, selection, layers, heads, pairs, search) {
-            if (!key || !selection || !layers || !layers.length) return skip();
-            const at = (options, name) => options.findIndex((one) => one.value === selection[name]);
-            const columns = layers.length * heads.length;
-            let column = at(layers, "layer") * heads.length + at(heads, "query_head"), row = at(pairs, "pair");
-            column = Math.min(Math.max(column + ({ h: -1, l: 1 }[key.key] || 0), 0), columns - 1);
-            row = Math.min(Math.max(row + ({ k: -1, j: 1 }[key.key] || 0), 0), pairs.length - 1);
-            const layer = layers[Math.floor(column / heads.length)].value;
-            const place = { layer, query_head: heads[column % heads.length].value, pair: pairs[row].value };
-            return query({ ...fields(search), ...place });
-        },
-
         // The page that is open, in the navigation.
         link(path, ids) {
+            name_tab();
             return ids.map((id) => id.path === path);
         },
 
@@ -221,9 +241,12 @@
             return !open;
         },
 
-        // What the copy button copies: the whole URL.
-        copy_link(clicks, href) {
-            return href;
+        // A link to this view, with all that is selected, and the code of a figure: to the clipboard.
+        copy_link(clicks, path, id) {
+            return copy(window.location.origin + path + query({ ...chosen, ...fields(window.location.search) }), id, "Copy link");
+        },
+        copy_code(clicks, code, id) {
+            return copy(code, id, "Copy");
         },
 
         // The picture of a figure, as it is on a light page.

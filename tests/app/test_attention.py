@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ropediag.analysis import score_map
-from ropediag.app import attention_map
+from ropediag.app.pages import _attention_map as attention_map
 from ropediag.app.pages._attention_map import MAP
 from ropediag.app.view import Desk
 from ropediag.app.wiring import export_tables, resolve_selection
