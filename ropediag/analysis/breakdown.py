@@ -63,11 +63,11 @@ def measure_breakdown(
         {
             **_average_logits(capture, chosen),
             **_smooth_losses(capture, span),
-            **_mark_limits(found, int(capture.attrs["train_len"])),
+            **_mark_limits(found, int(capture.attrs.get("train_len") or 0)),
         },
         attrs={
-            "model": capture.attrs["model"],
-            "base": capture.attrs["base"],
+            "model": str(capture.attrs.get("model", "unknown model")),
+            "base": float(capture.attrs.get("base", np.nan)),
             "length": capture.attrs["length"],
             "averaged": _describe_average(capture, chosen),
         },
@@ -139,10 +139,11 @@ def _smooth_losses(capture: Capture, span: int) -> dict[str, xr.DataArray]:
     if not names:  # of an unfinished capture
         return {}
     losses = {name: capture[f"loss/{name}"].values.astype(float) for name in names}
-    train_len = int(capture.attrs["train_len"])
+    train_len = int(capture.attrs.get("train_len") or 0)
+    few = f"fewer than {train_len:,} tokens" if train_len else "at most the training length"
     meanings = {
         "nll": "full context",
-        "nll_windowed": f"fewer than {train_len:,} tokens of context",
+        "nll_windowed": f"{few} of context",
         "excess": "excess: the difference",
         "excess_se": "standard error of the excess over sequences",
     }
@@ -194,10 +195,10 @@ def smooth_by_ratio(
 
 
 def _mark_limits(found: Glance, train_len: int) -> dict[str, xr.DataArray]:
-    """List the positions to compare the curves with, tokens; NaN for what is not known."""
+    """List the positions to compare the curves with, tokens; NaN for what is not known, as a length of 0."""
     measured = found.measured
     marks: dict[str, tuple[float | None, str]] = {
-        "train_len": (train_len, "training length"),
+        "train_len": (train_len or None, "training length"),
         "predicted_limit": (found.predicted, "predicted limit"),
         "measured_limit": (measured.position if measured else None, "measured limit"),
         "measured_low": (measured.low if measured else None, "lower end of the measured limit's interval"),

@@ -31,12 +31,12 @@ class Glance:
     Attributes
     ----------
     critical_pair : first pair past the critical dimension in the layers that reach farthest
-    predicted : the extrapolation law's limit, tokens; None if training covered every pair, or the base of
-        pretraining is not known
-    measured : from the excess loss; None if the capture has no windowed loss
+    predicted : the extrapolation law's limit, tokens; None if training covered every pair, or a base or
+        the training length is not known
+    measured : from the excess loss; None if the capture has no windowed loss or no training length
     excess : (multiple of the training length, mean excess there in nats), from ``limit.EXCESS_AT``
     before, past : the logit of the pairs before and past the critical one; None where no query is past
-        the training length
+        the training length, or it is not known
     """
 
     critical_pair: int
@@ -50,15 +50,15 @@ class Glance:
 def glance(capture: Capture) -> Glance:
     """Read the verdict of the loss and of the partial logits from a capture."""
     attributes = capture.attrs
-    train_len = int(attributes["train_len"])
+    train_len = int(attributes.get("train_len") or 0)
     critical = capture["rope/critical_pair"].values
     pairs = np.isfinite(capture["rope/inv_freq"].values).sum(-1)
     widest = int(np.argmax(critical))
-    bases = float(attributes["base"]), float(attributes["pretrain_base"])
+    base, pretrain_base = (float(attributes.get(name, np.nan)) for name in ("base", "pretrain_base"))
     predicted = None
-    if np.isfinite(bases).all():
-        tune_len = int(attributes["tune_len"]) or None
-        predicted = extrapolation_limit(2 * int(pairs[widest]), *bases, train_len, tune_len)
+    if train_len and np.isfinite([base, pretrain_base]).all():
+        tune_len = int(attributes.get("tune_len") or 0) or None
+        predicted = extrapolation_limit(2 * int(pairs[widest]), base, pretrain_base, train_len, tune_len)
     measured, excess = _read_excess(capture, train_len)
     return Glance(
         critical_pair=int(critical[widest]),
@@ -73,7 +73,7 @@ def glance(capture: Capture) -> Glance:
 def _read_excess(
     capture: Capture, train_len: int
 ) -> tuple[MeasuredLimit | None, tuple[tuple[float, float], ...]]:
-    if "loss/nll_windowed" not in capture:
+    if not train_len or "loss/nll_windowed" not in capture:
         return None, ()
     excess = (capture["loss/nll"] - capture["loss/nll_windowed"]).values
     excess = excess[np.isfinite(excess[:, 1:]).all(1)]  # a partial capture may miss some

@@ -90,14 +90,19 @@ def print_glance(console: Console, path: Path) -> None:
     with open_capture(path) as capture:
         found = glance(capture)
         attributes = capture.attrs
-    length, train_len = int(attributes["length"]), int(attributes["train_len"])
+    length, train_len = int(attributes["length"]), int(attributes.get("train_len") or 0)
+    reach = f"{length / train_len:g} x its training length" if train_len else "training length not known"
     predicted = found.predicted
     console.print()
     console.print(
-        f"{attributes['model']} at {length:,} tokens, {length / train_len:g} x its training length",
+        f"{attributes.get('model', 'a model')} at {length:,} tokens, {reach}",
         style="bold",
     )
-    law = f"limit {predicted:,.0f} tokens" if predicted else "no limit: training covered every pair"
+    law = (
+        f"limit {predicted:,.0f} tokens"
+        if predicted
+        else "no limit: training covered every pair, or is not known"
+    )
     console.print(
         f"  theory    critical pair {found.critical_pair} (dimension {2 * found.critical_pair}); {law}"
     )

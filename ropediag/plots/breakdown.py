@@ -168,7 +168,8 @@ def _lay_out(figure: go.Figure, breakdown: xr.Dataset, labels: int) -> None:
 
 
 def _title(attrs: dict) -> str:
-    return f"{attrs['model']}, base {attrs['base']:,.10g}: {attrs['averaged']}"
+    base = f", base {attrs['base']:,.10g}" if math.isfinite(attrs["base"]) else ""
+    return f"{attrs['model']}{base}: {attrs['averaged']}"
 
 
 def _axis_range(breakdown: xr.Dataset) -> tuple[float, float]:

@@ -68,12 +68,10 @@ def _draw_map(array: xr.DataArray, critical_pair: xr.DataArray | None) -> go.Fig
     z = values.T if alone == DOWN else values
     finite = z[np.isfinite(z)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    place = f"{_axis_name(across)} %{{x}}, {_axis_name(down)} %{{y}}"
+    place = f"{_name_cell(array, across, 'x')}, {_name_cell(array, down, 'y')}"
     figure = go.Figure(
         go.Heatmap(
-            x=np.arange(z.shape[1], dtype=np.int32),
-            y=np.arange(z.shape[0], dtype=np.int32),
-            z=z,
+            z=z,  # columns and rows are at 0, 1, 2, ...
             colorbar={"title": {"text": _short_title(array), "side": "top"}, "thickness": 14},
             hovertemplate=f"{place}<br>%{{z:.4g}}<extra></extra>",
             **scale_colours(low, high),
@@ -106,22 +104,38 @@ def _draw_critical(critical_pair: xr.DataArray, layers: np.ndarray, pairs: np.nd
 
 
 def _label_steps(axis: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Label some of the steps of an axis, where the outer of its parts changes if it has several."""
+    """Name every step of an axis, and show some names: where the outer part changes if it has several.
+
+    An alias stands for the number of its step in ticks and under the pointer alike, while clicks still give
+    the number, and names a column once rather than in each of its cells.
+    """
     names, labels = list(axis), list(zip(*axis.values(), strict=True))
     places = list(range(len(labels)))
     if len(names) > 1 and len(labels) > TICKS:
         outer = axis[names[0]]
         places = [step for step in places if step == 0 or outer[step] != outer[step - 1]]
     places = places[:: -(-len(places) // TICKS)]
-    text = [" . ".join(map(_label, labels[step])) for step in places]
+    text = {_write_step(step): " . ".join(map(_label, label)) for step, label in enumerate(labels)}
     return {
         "tickmode": "array",
         "tickvals": np.array(places, np.int32),
-        "ticktext": text,
+        "exponentformat": "none",
+        "labelalias": {step: name for step, name in text.items() if step != name},
         "showgrid": False,
         "zeroline": False,
         "linecolor": LINE,
     }
+
+
+def _write_step(step: int) -> str:
+    """The number of a step as plotly writes it, which parts thousands from five digits on."""
+    return f"{step:,}" if step >= 10_000 else str(step)
+
+
+def _name_cell(array: xr.DataArray, axis: dict[str, np.ndarray], value: str) -> str:
+    """Say under the pointer which layer, head, pair or lag a column or row is."""
+    unit = array[next(iter(axis))].attrs.get("units", "1") if len(axis) == 1 else "1"
+    return f"{_axis_name(axis)} %{{{value}}}" + ("" if unit == "1" else f" {unit}")
 
 
 def _axis_name(axis: dict[str, np.ndarray]) -> str:

@@ -37,7 +37,7 @@ def plot_overlay(curves: xr.Dataset, along: str = "position") -> go.Figure:
         _draw_curves(figure, own, along, style)
         _mark_limits(figure, own, along, style["color"])
     lengths = curves.train_len.values if along == "position" else np.ones(1)
-    for length in np.unique(lengths):
+    for length in np.unique(lengths[np.isfinite(lengths)]):
         figure.add_vline(x=float(length), line={"color": LINE, "dash": "dash", "width": 1.2})
     return _lay_out(figure, curves, along)
 
@@ -91,10 +91,13 @@ def _mark_limits(figure: go.Figure, own: xr.Dataset, along: str, colour: str) ->
 def _lay_out(figure: go.Figure, curves: xr.Dataset, along: str) -> go.Figure:
     excess, past, position = curves.excess.attrs, curves.past_mean.attrs, curves.position.attrs
     title = {"position": f"position ({position['units']})", "multiple": "position over the training length"}
-    start = float(curves.train_len[0]) if along == "position" else 1.0
+    lengths = curves.train_len.values[np.isfinite(curves.train_len.values)]
+    start = float(lengths[0]) if along == "position" and lengths.size else 1.0
     ticks = start * float(SPACING) ** np.arange(-6, 12)
-    ends = [float(getattr(curves[name], end)()) for name in ALONG[along] for end in ("min", "max")]
-    first = max(min(ends), start / 32)
+    places = np.concatenate([curves[name].values.ravel() for name in ALONG[along]])
+    known = places[np.isfinite(places)]
+    ends = known if known.size else np.array([start / SPACING, start * SPACING])
+    first = max(float(ends.min()), start / 32)
     figure.add_hline(y=curves.attrs["threshold"], yref="y", line={"color": LINE, "dash": "dot", "width": 1.2})
     return figure.update_layout(
         template=TEMPLATE,
@@ -104,7 +107,7 @@ def _lay_out(figure: go.Figure, curves: xr.Dataset, along: str) -> go.Figure:
         xaxis={
             "type": "log",
             "title": {"text": title[along]},
-            "range": [float(np.log10(first)), float(np.log10(max(ends)))],
+            "range": [float(np.log10(first)), float(np.log10(ends.max()))],
             "tickvals": ticks,
             "ticktext": [f"{tick:,.4g}" if tick < 1 else f"{tick:,.0f}" for tick in ticks],
             "anchor": "y2",

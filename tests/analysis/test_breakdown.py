@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from ropediag.analysis.breakdown import PER_DOUBLING, REACH, measure_breakdown, merge_bins, smooth_by_ratio
+from ropediag.analysis.overlay import overlay_breakdowns
 from ropediag.errors import ConfigError
+from ropediag.plots.breakdown import plot_breakdown
+from ropediag.plots.overlay import plot_overlay
 from ropediag.schema import lag_edges, position_edges
 from ropediag.store import CaptureWriter, open_capture
 from tests.store.synthetic import make_attributes, make_header, make_layer, make_loss, write_units
@@ -120,3 +123,25 @@ def test_without_windowed_loss_there_is_no_excess_and_no_measured_limit(tmp_path
     assert "nll" in found
     assert "excess" not in found
     assert np.isnan(found.measured_limit)
+
+
+@pytest.mark.parametrize("stated", [{"train_len": 0}, {}], ids=["zero", "missing"])
+def test_without_a_training_length_logits_and_loss_are_drawn_and_nothing_is_marked(tmp_path, stated):
+    header, attributes = make_header(), make_attributes() | stated
+    for name in ("train_len", "tune_len", "base", "pretrain_base", "model"):
+        if name not in stated:
+            del attributes[name]
+    with CaptureWriter.create(tmp_path / "toy.h5", header, attributes) as writer:
+        write_units(writer, header)
+        path = writer.finish({})
+    with open_capture(path) as capture:
+        found = measure_breakdown(capture)
+    assert all(np.isnan(found[name]) for name in ("train_len", "predicted_limit", "measured_limit"))
+    assert found.nll_windowed.attrs["long_name"] == "at most the training length of context"
+    figure = plot_breakdown(found)
+    assert len([trace for trace in figure.data if trace.fill is None]) == 4
+    assert not figure.layout.annotations
+    assert not figure.layout.shapes
+    overlaid = overlay_breakdowns({"toy": found})
+    for along in ("position", "multiple"):
+        assert np.isfinite(plot_overlay(overlaid, along).layout.xaxis.range).all()
