@@ -2,7 +2,6 @@
 
 import re
 
-import plotly.graph_objects as go
 import xarray as xr
 
 from ropediag.analysis.kept_head import (
@@ -21,6 +20,7 @@ from ropediag.plots.score_map import plot_score_map
 from ..jobs import Jobs
 from ..page import Choice, Panel
 from ..view import View
+from ._code import open_in_python
 
 SIDES = ("query", "key")
 CELLS = 256  # rows, and columns: 256 kB of numbers
@@ -99,22 +99,19 @@ def _measure(view: View) -> xr.Dataset:
     return add_text(measured, text)
 
 
-def _draw(measured: xr.Dataset, view: View) -> go.Figure:
-    return plot_score_map(measured)
-
-
 def _write_code(view: View) -> str:
     head = _load_head(view)
     place = f"{head.layer}, {head.query_head}, {head.sequence}"
     options = f"what={WHAT.value(view)!r}, statistic={STATISTIC.value(view)!r}"
-    return (
-        "from ropediag import open_capture\n"
+    opening = open_in_python(
         "from ropediag.analysis.kept_head import load_kept_head\n"
         "from ropediag.analysis.score_map import map_scores\n"
         "from ropediag.analysis.token_text import add_text, read_text\n"
-        "from ropediag.plots.score_map import plot_score_map\n"
-        f"capture = open_capture({str(view.entry.path)!r})\n"
-        f"head = load_kept_head(capture, {place})\n"
+        "from ropediag.plots.score_map import plot_score_map",
+        capture=view.entry.path,
+    )
+    return (
+        f"{opening}head = load_kept_head(capture, {place})\n"
         f"measured = map_scores(head, {_read_region(view, head.length)}, {CELLS}, {options})\n"
         f"plot_score_map(add_text(measured, read_text(capture, {head.sequence})))"
     )
@@ -136,7 +133,7 @@ MAP = Panel(
     title="Logits of all queries and keys",
     uses=USES,
     measure=_measure,
-    draw=_draw,
+    draw=lambda measured, view: plot_score_map(measured),
     code=_write_code,
     explain=_explain,
     height=720,

@@ -15,6 +15,7 @@ from ropediag.plots.difference import plot_difference
 from ..cards import show_table
 from ..page import Choice, Panel, Part
 from ..view import View
+from ._code import open_in_python
 from ._compared import CAPTURES, list_compared
 
 AGAINST = Choice(
@@ -101,14 +102,15 @@ def _explain(measured: xr.Dataset) -> str:
 
 
 def _write_code(view: View, name: str, variable: str, at: dict[str, int]) -> str:
-    return (
-        "from ropediag import open_capture\n"
+    opening = open_in_python(
         "from ropediag.analysis.compare import measure_both\n"
         "from ropediag.analysis.difference_map import map_difference\n"
-        "from ropediag.plots.difference import plot_difference\n"
-        f"selected = open_capture({str(view.entry.path)!r})\n"
-        f"other = open_capture({str(view.of(AGAINST.value(view)).entry.path)!r})\n"
-        f"both = measure_both(selected, other, {name!r})\n"
+        "from ropediag.plots.difference import plot_difference",
+        selected=view.entry.path,
+        other=view.of(AGAINST.value(view)).entry.path,
+    )
+    return (
+        f"{opening}both = measure_both(selected, other, {name!r})\n"
         f"found = map_difference(both, {variable!r}, {at!r})\n"
         "plot_difference(found, selected['rope/critical_pair'])"
     )

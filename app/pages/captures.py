@@ -12,12 +12,9 @@ from ..cards import show_grid, show_part
 from ..catalog import Entry
 from ..page import Page, Part
 from ..view import Desk, View
+from ._grid import NUMBER, TWO_LINES, fit_height, format_numbers
 
-NUMBER = {"filter": "agNumberColumnFilter", "type": "rightAligned"}
-COMMAS = {
-    "valueFormatter": {"function": "params.value == null ? '' : d3.format(',')(params.value)"},
-    **NUMBER,
-}
+COMMAS = {**NUMBER, "valueFormatter": format_numbers(",")}
 COLUMNS: list[dict[str, Any]] = [
     {"field": "name", "headerName": "File", "minWidth": 190, "flex": 2, "tooltipField": "name"},
     {"field": "kind", "headerName": "Kind", "width": 115},
@@ -37,7 +34,6 @@ COLUMNS: list[dict[str, Any]] = [
     {"field": "shape", "headerName": "Shape", "width": 115, "headerTooltip": "layers x heads x pairs"},
     {"field": "size", "headerName": "MiB", "width": 85, **NUMBER},
 ]
-HEADER, ROW = 70, 43  # pixels
 LISTED = 20  # unreadable files that are named
 
 
@@ -142,7 +138,7 @@ def _register(app: Dash, desk: Desk) -> None:
             " or start ropediag dash on another folder.",
         ]
         empty = None if rows else dmc.Alert(advice, color="orange", variant="light", mb="md")
-        return rows, {"height": f"min({HEADER + ROW * len(rows)}px, 60vh)"}, empty, show_unreadable(desk)
+        return rows, fit_height(len(rows), TWO_LINES), empty, show_unreadable(desk)
 
 
 PAGE = Page(

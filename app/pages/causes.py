@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import dash_mantine_components as dmc
-import plotly.graph_objects as go
 import xarray as xr
 from dash import Dash, Input, Output, dcc, html, no_update
 
@@ -19,15 +18,12 @@ from ..cards import show_choice, show_grid, show_message, show_panel
 from ..catalog import Entry
 from ..page import Choice, Page, Panel
 from ..view import Desk, View
+from ._code import open_in_python
+from ._grid import NUMBER, ONE_LINE, WRAPPED, fit_height, format_numbers
 
 COMMAND = "ropediag ablate --model demo --len 1024 --pairs past --out captures/past.h5"
-SHARE = {
-    "filter": "agNumberColumnFilter",
-    "type": "rightAligned",
-    "valueFormatter": {"function": "params.value == null ? '' : d3.format('.0%')(params.value)"},
-}
+SHARE = {**NUMBER, "valueFormatter": format_numbers(".0%")}
 REACH = {"function": "d3.format('.4~g')(params.value) + ' x'"}
-WRAPPED = {"wrapHeaderText": True, "autoHeaderHeight": True}
 COLUMNS: list[dict[str, Any]] = [
     {"field": "pairs", "headerName": "Pairs", "minWidth": 262, "flex": 2, "tooltipField": "pairs"},
     {"field": "change", "headerName": "Intervention", "minWidth": 190, "flex": 2, "tooltipField": "change"},
@@ -41,7 +37,6 @@ COLUMNS: list[dict[str, Any]] = [
     {"field": "random_mean", "headerName": "Random pairs", "width": 104, **SHARE, **WRAPPED},
     {"field": "above_random", "headerName": "Above random", "width": 104, **SHARE, **WRAPPED},
 ]  # fmt: skip
-HEADER, ROW = 60, 43  # pixels
 
 
 def read_ablations(desk: Desk) -> tuple[dict[str, RepairFigures], list[str]]:
@@ -105,21 +100,12 @@ def _write_repairs(view: View) -> str:
 
 
 def _write_curves(view: View) -> str:
-    path = view.desk.entries("ablation")[ABLATION.value(view)].path
-    return (
-        "from ropediag import open_capture\n"
+    opening = open_in_python(
         "from ropediag.analysis.repair_curves import measure_repair_curves\n"
-        "from ropediag.plots.repair_curves import plot_repair_curves\n"
-        f"plot_repair_curves(measure_repair_curves(open_capture({str(path)!r})))"
+        "from ropediag.plots.repair_curves import plot_repair_curves",
+        file=view.desk.entries("ablation")[ABLATION.value(view)].path,
     )
-
-
-def _draw_repairs(measured: xr.Dataset, view: View) -> go.Figure:
-    return plot_repairs(measured)
-
-
-def _draw_curves(measured: xr.Dataset, view: View) -> go.Figure:
-    return plot_repair_curves(measured)
+    return f"{opening}plot_repair_curves(measure_repair_curves(file))"
 
 
 REPAIRS = Panel(
@@ -127,7 +113,7 @@ REPAIRS = Panel(
     title="What repairs the loss",
     uses=(),
     measure=lambda view: tabulate_repairs(read_ablations(view.desk)[0]),
-    draw=_draw_repairs,
+    draw=lambda measured, view: plot_repairs(measured),
     code=_write_repairs,
     explain=lambda measured: (
         "What share of the damage past the trained length is gone when these pairs do something else. 0 % is "
@@ -141,7 +127,7 @@ CURVES = Panel(
     title="The loss under one ablation",
     uses=("ablation",),
     measure=_measure_curves,
-    draw=_draw_curves,
+    draw=lambda measured, view: plot_repair_curves(measured),
     code=_write_curves,
     explain=lambda measured: (
         f"{measured.attrs['model']}, {measured.attrs['pairs']}: {measured.attrs['change']}. The closer to "
@@ -195,7 +181,7 @@ def _register(app: Dash, desk: Desk) -> None:
         if not read:
             return [], no_update, state, {"display": "none"}
         rows = list_rows(tabulate_repairs(read))
-        return rows, {"height": f"min({HEADER + ROW * len(rows)}px, 70vh)"}, state, {}
+        return rows, fit_height(len(rows), ONE_LINE), state, {}
 
 
 PAGE = Page(

@@ -22,7 +22,7 @@ from ..page import Choice, Page, Panel, Part
 from ..view import View
 from ._compared import CAPTURES, list_views, register_compared, show_compared
 from ._difference import BY_LAG, DIFFERENCE_CHOICES, LARGEST, MAP
-from ._limits import show_limits
+from ._limit_table import show_limits
 
 
 def _pick(name: str, label: str, options: dict[str, str], width: int) -> Choice:

@@ -1,30 +1,31 @@
 """Heads: a table of all heads, to sort, filter and take along; a row selects its head."""
 
-import math
 from typing import Any
 from urllib.parse import urlencode
 
 import dash_mantine_components as dmc
 import xarray as xr
-from dash import Dash, Input, Output, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from ropediag.analysis.drift import measure_drift
-from ropediag.analysis.head_table import tabulate_heads
+from ropediag.analysis.head_table import list_heads, spread_ranks, tabulate_heads
+from ropediag.analysis.tables import list_tables
 from ropediag.errors import RopediagError
 
 from ..cards import show_fact, show_grid, show_message, show_part
 from ..page import Page, Part
 from ..view import Desk, View
+from ._grid import GROUPED, NUMBER, WRAPPED, fit_height, format_numbers
 
-ORDINARY = "params.value == null ? '' : d3.format(',.3~g')(params.value)"
-SHARE = "params.value == null ? '' : d3.format('.1%')(params.value)"
+NAME = "heads"  # of the table, its store and its CSV
+ORDINARY, SHARE, WHOLE = ",.3~g", ".1%", ",d"  # formats of numbers
 GROUPS = {  # heading -> column of the table -> its heading below that, its width in pixels, its format
     "Drift": {
         "drift": ("Largest", 86, ORDINARY),
-        "drift_pair": ("In pair", 70, ORDINARY),
-        "drifting_pairs": ("Pairs that drift", 78, ORDINARY),
-        "onset": ("From lag", 74, "params.value == null ? '' : d3.format(',d')(params.value)"),
-        "onset_pair": ("First pair", 74, ORDINARY),
+        "drift_pair": ("In pair", 70, WHOLE),
+        "drifting_pairs": ("Pairs that drift", 78, WHOLE),
+        "onset": ("From lag", 74, WHOLE),
+        "onset_pair": ("First pair", 74, WHOLE),
         "past_move": ("Slow pairs' logit", 76, ORDINARY),
     },
     "Attention": {
@@ -37,17 +38,14 @@ GROUPS = {  # heading -> column of the table -> its heading below that, its widt
     },
 }
 LISTS = {"drift_pairs": "Drift most", "norm_pairs": "Longest"}
-DIGITS = 4
-HEADER, ROW = 112, 43  # pixels
 NARROW = {"cellStyle": {"padding": "0 8px"}, "headerStyle": {"padding": "0 8px"}}
-NUMBER = {"filter": "agNumberColumnFilter", "type": "rightAligned", **NARROW}
-WRAPPED = {"wrapHeaderText": True, "autoHeaderHeight": True}
+NARROW_NUMBER = {**NUMBER, **NARROW}
 
 
 def list_columns(table: xr.Dataset) -> list[dict[str, Any]]:
     """Describe the columns as ag-grid takes them; what they mean is on their headings."""
     place = [
-        {"field": axis, "headerName": name, "width": 68, "pinned": "left", **NUMBER}
+        {"field": axis, "headerName": name, "width": 68, "pinned": "left", **NARROW_NUMBER}
         for axis, name in (("layer", "Layer"), ("query_head", "Head"))
     ]
     columns: list[dict[str, Any]] = [{"headerName": "", "children": place}]
@@ -57,9 +55,9 @@ def list_columns(table: xr.Dataset) -> list[dict[str, Any]]:
                 "field": name,
                 "headerName": short,
                 "width": width,
-                "valueFormatter": {"function": form},
+                "valueFormatter": format_numbers(form),
                 **_explain(table[name]),
-                **NUMBER,
+                **NARROW_NUMBER,
                 **WRAPPED,
             }
             for name, (short, width, form) in members.items()
@@ -78,28 +76,20 @@ def _explain(column: xr.DataArray) -> dict[str, str]:
 
 
 def list_rows(table: xr.Dataset) -> list[dict[str, Any]]:
-    """Write the table as rows of numbers; what is not known is left empty."""
-    layers, heads = table.layer.values.tolist(), table.query_head.values.tolist()
-    numbers = {name: table[name].values.tolist() for members in GROUPS.values() for name in members}
-    lists = {name: table[name].values.tolist() for name in LISTS}
-    rows = []
-    for i, layer in enumerate(layers):
-        for j, head in enumerate(heads):
-            row: dict[str, Any] = {"id": f"{layer}.{head}", "layer": layer, "query_head": head}
-            row |= {name: _round(values[i][j]) for name, values in numbers.items()}
-            row |= {name: _join(values[i][j]) for name, values in lists.items()}
-            pair = {} if row["drift_pair"] is None else {"pair": str(int(row["drift_pair"]))}
-            row["pick"] = {"layer": str(layer), "query_head": str(head), **pair}
-            rows.append(row)
-    return rows
-
-
-def _round(value: float) -> float | None:
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-
-
-def _join(pairs: list[float]) -> str:
-    return ", ".join(f"{pair:.0f}" for pair in pairs if math.isfinite(pair))
+    """Write the table as rows of the grid; what is not known is left empty."""
+    return [
+        {
+            **head,
+            **{name: ", ".join(map(str, head[name])) for name in LISTS},
+            "id": f"{head['layer']}.{head['query_head']}",
+            "pick": {
+                field: str(head[name])
+                for field, name in (("layer", "layer"), ("query_head", "query_head"), ("pair", "drift_pair"))
+                if head[name] is not None
+            },
+        }
+        for head in list_heads(table)
+    ]
 
 
 def measure_table(view: View) -> xr.Dataset:
@@ -113,7 +103,7 @@ def _show_selected(view: View) -> Any:
     place = {"capture": view.entry.name, **view.place}
     facts = [
         ("Largest drift", table.drift.item(), "in-window std", "{:,.2f}"),
-        ("Pairs that drift", table.drifting_pairs.item(), f"of {view.capture.sizes['pair']}", "{:,.0f}"),
+        ("Pairs that drift", table.drifting_pairs.item(), f"of {table.tested_pairs.item():.0f}", "{:,.0f}"),
         ("From lag", table.onset.item(), "tokens", "{:,.0f}"),
         ("First pair that drifts", table.onset_pair.item(), "", "{:,.0f}"),
         ("Weight at lags beyond training", table.far_mass.item(), "", "{:.0%}"),
@@ -137,25 +127,25 @@ def _lay_out() -> html.Div:
     note = "Within and past are queries on either side of the trained length. A row selects its head."
     return html.Div(
         [
-            dcc.Store(id={"type": "uses", "panel": "heads"}, data=["capture"]),
-            dcc.Store(id={"type": "need", "panel": "heads"}),
+            dcc.Store(id={"type": "need", "panel": NAME}),
+            dcc.Download(id="heads-download"),
             show_part(SELECTED),
             html.Div(id="heads-message", role="status"),
             dmc.Group([dmc.Text(note, size="sm", c="dimmed"), export], justify="space-between", mb="xs"),
-            dcc.Loading(show_grid("heads", []), delay_show=400),
+            dcc.Loading(show_grid(NAME, []), delay_show=400),
         ]
     )
 
 
 def _register(app: Dash, desk: Desk) -> None:
-    grid = {"type": "grid", "panel": "heads"}
+    grid, need_table = {"type": "grid", "panel": NAME}, {"type": "need", "panel": NAME}
 
     @app.callback(
         Output(grid, "columnDefs"),
         Output(grid, "rowData"),
         Output(grid, "style"),
         Output("heads-message", "children"),
-        Input({"type": "need", "panel": "heads"}, "data"),
+        Input(need_table, "data"),
     )
     def fill(need: dict[str, str] | None) -> tuple[Any, ...]:
         if need is None:
@@ -165,13 +155,25 @@ def _register(app: Dash, desk: Desk) -> None:
         except RopediagError as error:
             return [], [], {"display": "none"}, show_message(str(error))
         rows = list_rows(table)
-        return list_columns(table), rows, {"height": f"min({HEADER + ROW * len(rows)}px, 70vh)"}, None
+        return list_columns(table), rows, fit_height(len(rows), GROUPED), None
 
     @app.callback(
-        Output(grid, "exportDataAsCsv"), Input("heads-export", "n_clicks"), prevent_initial_call=True
+        Output("heads-download", "data"),
+        Input("heads-export", "n_clicks"),
+        State(need_table, "data"),
+        prevent_initial_call=True,
     )
-    def export(_: int) -> bool:
-        return True
+    def export(_: int, need: dict[str, str] | None) -> Any:
+        try:
+            return export_table(desk.view(need)) if need else no_update
+        except RopediagError:  # the page says why there is no table
+            return no_update
+
+
+def export_table(view: View) -> dict[str, Any]:
+    """Give the whole table as CSV: names, units and digits are those of the analysis."""
+    (table,) = list_tables(spread_ranks(measure_table(view))).values()
+    return dcc.send_string(table.to_csv(index=False), f"{NAME}.csv")
 
 
 PAGE = Page(
@@ -181,5 +183,6 @@ PAGE = Page(
     purpose="How the pairs of each head drift, where it attends, and which pairs its logits can come from.",
     layout=_lay_out,
     parts=(SELECTED,),
+    needs={NAME: ("capture",)},
     register=_register,
 )

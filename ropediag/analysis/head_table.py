@@ -4,6 +4,10 @@ What they give by pair, lag or query is brought down to numbers of the head. ``i
 length, the longer of pretraining and tuning, ``past`` is beyond it.
 """
 
+import math
+from itertools import product
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -17,6 +21,8 @@ from ropediag.analysis.window import split_lags, trained_length
 from ropediag.store import Capture
 
 DOMINANT = 3  # pairs listed of each head
+DIGITS = 4  # of a measured number in a row
+WHOLE = ("drift_pair", "drifting_pairs", "tested_pairs", "onset", "onset_pair")  # pairs, lags and counts
 SOFTMAX = {
     "entropy": ("nats", "entropy of the attention weights"),
     "sink_mass": ("1", "attention weight on the first position"),
@@ -39,13 +45,14 @@ def tabulate_heads(capture: Capture, drift: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xr.Dataset over (layer, query_head); ``*_pairs`` also over ``rank``, the largest first
-        ``drift``, ``drift_pair``: largest drift and its pair; ``drifting_pairs``: how many pairs drift;
-        ``onset``, ``onset_pair``: first lag at which a pair leaves its range for good, and fastest pair that
-        does. ``entropy_inside``, ``entropy_past``, ``sink_mass_inside``, ``sink_mass_past``: of the sampled
-        queries. ``near_mass``, ``far_mass``: weight of the queries past the trained length at lags within it
-        and beyond it. ``drift_pairs``, ``norm_pairs``: the pairs that drift most, and those with the longest
-        queries and keys. ``past_move``: how far the joint logit of the critical pair and all slower ones
-        moves past the trained length, in its standard deviations over keys. NaN where the file does not know.
+        ``drift``, ``drift_pair``: largest drift and its pair; ``drifting_pairs``: how many pairs drift, of
+        ``tested_pairs`` of which it is known; ``onset``, ``onset_pair``: first lag at which a pair leaves
+        its range for good, and fastest pair that does. ``entropy_inside``, ``entropy_past``,
+        ``sink_mass_inside``, ``sink_mass_past``: of the sampled queries. ``near_mass``, ``far_mass``: weight
+        of the queries past the trained length at lags within it and beyond it. ``drift_pairs``,
+        ``norm_pairs``: the pairs that drift most, and those with the longest queries and keys.
+        ``past_move``: how far the joint logit of the critical pair and all slower ones moves past the
+        trained length, in its standard deviations over keys. NaN where the file does not know.
 
     Raises
     ------
@@ -69,14 +76,67 @@ def tabulate_heads(capture: Capture, drift: xr.Dataset) -> xr.Dataset:
 
 def _read_drift(drift: xr.Dataset, critical_pair: xr.DataArray) -> Columns:
     onsets = find_onset_pairs(drift, critical_pair)
-    known = np.isfinite(drift.p_value).any("pair")
+    tested = np.isfinite(drift.p_value).sum("pair")
+    known = tested > 0
     return {
         "drift": (drift.drift.max("pair"), "in-window std", "largest drift of a pair"),
         "drift_pair": (rank_pairs(drift.drift, 1)[..., 0], "1", "pair with the largest drift"),
         "drifting_pairs": (drift.drifts.sum("pair").where(known), "1", "how many pairs drift"),
+        "tested_pairs": (tested.where(known), "1", "in how many pairs it is known whether they drift"),
         "onset": (drift.onset.min("pair"), "tokens", "first lag at which a pair leaves its range for good"),
         "onset_pair": (onsets.onset_pair, "1", "fastest pair that drifts"),
     }
+
+
+def list_heads(table: xr.Dataset) -> list[dict[str, Any]]:
+    """List the table head by head, in plain numbers.
+
+    Parameters
+    ----------
+    table : what ``tabulate_heads`` returned
+
+    Returns
+    -------
+    one dictionary a head, layer by layer
+        ``layer``, ``query_head`` and the columns by name: pairs, lags and counts as exact whole numbers,
+        all else to ``DIGITS`` digits, None where not known; ``*_pairs`` over ``rank`` as lists of those known
+    """
+    columns = {str(name): values.values.tolist() for name, values in table.data_vars.items()}
+    lists = {str(name) for name, values in table.data_vars.items() if "rank" in values.dims}
+    rows = []
+    for (i, layer), (j, head) in product(
+        enumerate(table.layer.values.tolist()), enumerate(table.query_head.values.tolist())
+    ):
+        row = {"layer": layer, "query_head": head}
+        for name, values in columns.items():
+            known = [one for one in np.atleast_1d(values[i][j]).tolist() if math.isfinite(one)]
+            plain = [int(one) if name in WHOLE or name in lists else _round(one) for one in known]
+            row[name] = plain if name in lists else next(iter(plain), None)
+        rows.append(row)
+    return rows
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def spread_ranks(table: xr.Dataset) -> xr.Dataset:
+    """Give every rank a column of its own, so that one row says all of a head: ``drift_pairs_0``, ``_1``, ...
+
+    Returns
+    -------
+    xr.Dataset over (layer, query_head)
+    """
+    found: dict[str, xr.DataArray] = {}
+    for name, values in table.data_vars.items():
+        if "rank" not in values.dims:
+            found[str(name)] = values
+            continue
+        for rank in values["rank"].values.tolist():
+            meaning = f"{values.attrs['long_name']}, rank {rank}"
+            own = values.sel(rank=rank, drop=True)
+            found[f"{name}_{rank}"] = own.assign_attrs(values.attrs | {"long_name": meaning})
+    return xr.Dataset(found, attrs=table.attrs)
 
 
 def _average_softmax(capture: Capture) -> Columns:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with these a spreadsheet takes text for a formula
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -13,7 +15,8 @@ def list_tables(found: xr.Dataset) -> dict[tuple[str, ...], "pd.DataFrame"]:
 
     Returns
     -------
-    axes -> table of the variables that have exactly these axes; single values are a table of one row
+    axes -> table of the variables that have exactly these axes; single values are a table of one row.
+        Text that a spreadsheet would take for a formula has an apostrophe before it.
     """
     by_axes: dict[tuple[str, ...], list[str]] = {}
     for variable, values in found.data_vars.items():
@@ -22,5 +25,15 @@ def list_tables(found: xr.Dataset) -> dict[tuple[str, ...], "pd.DataFrame"]:
     for axes, variables in by_axes.items():
         chosen = found[variables] if axes else found[variables].expand_dims("row")
         table = chosen.to_dataframe(dim_order=list(axes) or ["row"]).reset_index()
-        tables[axes] = table if axes else table.drop(columns="row")
+        tables[axes] = _guard(table if axes else table.drop(columns="row"))
     return tables
+
+
+def _guard(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Put an apostrophe before text that begins like a formula; numbers stay as they are."""
+    text = [name for name, kind in table.dtypes.items() if kind.kind not in "biufc"]
+    return table.assign(**{str(name): table[name].map(_guard_cell) for name in text})
+
+
+def _guard_cell(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

@@ -6,7 +6,14 @@ import xarray as xr
 
 from ropediag import open_capture
 from ropediag.analysis.drift import measure_drift
-from ropediag.analysis.head_table import measure_head_table, rank_pairs, tabulate_heads
+from ropediag.analysis.head_table import (
+    WHOLE,
+    list_heads,
+    measure_head_table,
+    rank_pairs,
+    spread_ranks,
+    tabulate_heads,
+)
 from tests.analysis.captures import EXAMPLE
 from tests.analysis.ragged import COMING, FULL, UNROTATED, write_ragged
 
@@ -41,6 +48,7 @@ def test_drift_is_that_of_the_worst_pair_of_each_head(example):
         assert int(row.drift_pair) == ranked[0]
         assert row.drift_pairs.values.tolist() == ranked[:3]
         assert int(row.drifting_pairs) == len(drifting)
+        assert int(row.tested_pairs) == sum(np.isfinite(float(pair.p_value)) for pair in pairs)
         assert int(row.onset_pair) == min(drifting)
         onsets = [float(pairs[pair].onset) for pair in drifting]
         assert float(row.onset) == min(onset for onset in onsets if np.isfinite(onset))
@@ -134,3 +142,31 @@ def test_what_an_unfinished_or_ragged_capture_does_not_know_is_nan(tmp_path):
     for name in ("drift", "drift_pair", "drifting_pairs", "norm_pairs", "past_move"):
         assert table[name].isel(layer=UNROTATED).isnull().all(), name
     assert np.isfinite(table.entropy_past.isel(layer=UNROTATED)).any()
+
+
+def test_lags_pairs_and_counts_are_listed_exactly(example):
+    table = example[0].copy(deep=True)
+    table["onset"][2, 1] = 22_528.0
+    listed = {(row["layer"], row["query_head"]): row for row in list_heads(table)}
+    assert len(listed) == len(heads(table))
+    for layer, head in heads(table):
+        row, own = listed[layer, head], table.isel(layer=layer, query_head=head)
+        for name in WHOLE:
+            assert type(row[name]) is int
+            assert row[name] == own[name].item()
+        for name in ("drift_pairs", "norm_pairs"):
+            assert row[name] == own[name].values.tolist()
+        assert row["entropy_past"] == pytest.approx(own.entropy_past.item(), rel=1e-3)
+    assert listed[2, 1]["onset"] == 22_528
+
+
+def test_every_rank_has_a_column_of_its_own(example):
+    table = example[0]
+    spread = spread_ranks(table)
+    assert all(values.dims == ("layer", "query_head") for values in spread.data_vars.values())
+    for name, values in table.data_vars.items():
+        if "rank" not in values.dims:
+            xr.testing.assert_identical(spread[name], values)
+            continue
+        for rank in range(3):
+            np.testing.assert_array_equal(spread[f"{name}_{rank}"], values.values[..., rank])

@@ -2,18 +2,18 @@
 
 import csv
 import json
-import math
 import re
 
+import numpy as np
 import pytest
 
 from ropediag import open_capture
-from ropediag.analysis.head_table import measure_head_table
-from ropediag.app.pages.heads import DIGITS, GROUPS, LISTS, list_columns, list_rows
+from ropediag.analysis.head_table import DIGITS, measure_head_table
+from ropediag.app.pages.heads import GROUPS, LISTS, SELECTED, list_columns, list_rows
 from ropediag.app.view import Desk
 from ropediag.app.wiring import resolve_selection
 from tests.analysis.captures import EXAMPLE
-from tests.analysis.ragged import LAYERS, write_ragged
+from tests.analysis.ragged import FULL, LAYERS, NARROW, write_ragged
 from tests.app.browsing import read_fields
 
 COLUMNS = [name for members in GROUPS.values() for name in members]
@@ -49,6 +49,7 @@ def test_a_row_holds_the_numbers_of_its_head(table) -> None:
             assert row[name] == pytest.approx(at[name].item(), rel=10.0 ** (1 - DIGITS)), name
         for name in LISTS:
             assert row[name] == ", ".join(str(int(pair)) for pair in at[name].values)
+        assert row["id"] == f"{layer}.{head}"
         assert row["pick"] == {
             "layer": str(layer), "query_head": str(head), "pair": str(int(at.drift_pair))
         }  # fmt: skip
@@ -56,7 +57,7 @@ def test_a_row_holds_the_numbers_of_its_head(table) -> None:
 
 def test_every_column_says_what_it_is(table) -> None:
     columns = [column for group in list_columns(table)[1:] for column in group["children"]]
-    assert {column["field"] for column in columns} == set(table.data_vars)
+    assert {column["field"] for column in columns} == set(table.data_vars) - {"tested_pairs"}
     assert all(len(column["headerTooltip"]) > 8 for column in columns)
 
 
@@ -104,15 +105,27 @@ def test_a_row_selects_its_head_and_a_link_leads_to_its_pair(heads, table) -> No
     assert (fields["layer"], fields["query_head"], fields["pair"]) == ("2", "1", pair)
 
 
-def test_the_table_goes_out_as_csv(heads, table) -> None:
+def test_the_table_goes_out_as_csv_exactly(heads, table) -> None:
     with heads.expect_download() as waiting:
         heads.get_by_role("button", name="CSV").click()
     assert waiting.value.suggested_filename == "heads.csv"
-    rows = list(csv.reader(waiting.value.path().read_text().splitlines()))
-    place = next(index for index, row in enumerate(rows) if row[:2] == ["Layer", "Head"])
-    assert len(rows) - place - 1 == 8
-    largest = max(float(row[2]) for row in rows[place + 1 :])
-    assert math.isclose(largest, float(table.drift.max()), rel_tol=10.0 ** (1 - DIGITS))
+    rows = list(csv.DictReader(waiting.value.path().read_text().splitlines()))
+    assert len(rows) == 8
+    for row in rows:
+        at = table.sel(layer=int(row["layer"]), query_head=int(row["query_head"]))
+        for name, values in table.data_vars.items():
+            for rank in range(values.sizes.get("rank", 0)):
+                assert float(row[f"{name}_{rank}"]) == at[name].values[rank]
+            if "rank" not in values.dims:
+                assert np.array(row[name], values.dtype) == at[name].values
+
+
+def test_pairs_are_counted_out_of_those_the_head_has(tmp_path) -> None:
+    write_ragged(tmp_path / "run.h5", sequences=4)
+    desk = Desk(tmp_path)
+    for place, pairs in ((FULL, 3), (NARROW, 2)):
+        view = desk.view({"capture": "run.h5", "layer": str(LAYERS[place]), "query_head": "0", "pair": "0"})
+        assert f"of {pairs}" in str(SELECTED.render(view))
 
 
 def test_a_capture_without_training_length_says_what_to_do(tmp_path, chromium, serve) -> None:
