@@ -15,6 +15,15 @@ def wire_browser(app: Dash) -> None:
         app.clientside_callback(ClientsideFunction("ropediag", name), *arguments, **options)
 
     panel = {"panel": MATCH}
+    clientside(
+        "locate",
+        Output("selection", "data"),
+        Output("asked", "data"),
+        [Output(f"select-{axis}", "value") for axis in PLACE],
+        Input("url", "search"),
+        State("selection", "data"),
+        [State(f"select-{axis}", "data") for axis in PLACE],
+    )
     needs = {"type": "need", "panel": ALL}
     clientside(
         "need",

@@ -3,10 +3,12 @@
 from typing import Any
 
 import dash_mantine_components as dmc
+import numpy as np
 from dash import dcc, html
 
 from ropediag.errors import RopediagError
 from ropediag.plots.style import DARK
+from ropediag.store import Capture
 
 from .page import Page, list_uses
 from .view import View
@@ -28,6 +30,7 @@ def lay_out_frame(pages: list[Page]) -> dmc.MantineProvider:
             dcc.Location(id="url", refresh=False),
             dcc.Store(id="selection"),
             dcc.Store(id="followed"),
+            dcc.Store(id="asked"),
             dcc.Store(id="dark", data=DARK),
             dcc.Store(id="uses", data=list_uses(pages)),
             dcc.Store(id="leads", data={one.name: one.leads_to for page in pages for one in page.panels}),
@@ -147,13 +150,22 @@ def list_place_options(view: View) -> dict[str, list[dict[str, str]]]:
     captures = view.desk.entries("capture")
     offered = {"capture": [{"value": name, "label": name} for name in captures]}
     try:
-        capture, periods = view.capture, view.periods
+        capture = view.capture
+        periods = list_periods(capture)
     except RopediagError:
         return offered
     for axis in ("layer", "query_head"):
         offered[axis] = [{"value": str(one), "label": str(one)} for one in capture.values(axis).tolist()]
     offered["pair"] = [
         {"value": str(pair), "label": f"{pair} (period {period:,.0f})" if period > 0 else str(pair)}
-        for pair, period in periods.items()
+        for pair, period in zip(capture.values("pair").tolist(), periods, strict=True)
     ]
     return offered
+
+
+def list_periods(capture: Capture) -> list[float]:
+    """Tokens per turn of each pair, NaN where layers differ in it."""
+    periods = capture.spec().periods
+    first = np.array([next(iter(column[np.isfinite(column)]), np.nan) for column in periods.T])
+    same = np.isclose(periods, first, rtol=1e-9) | np.isnan(periods)
+    return np.where(same.all(0), first, np.nan).tolist()

@@ -163,10 +163,3 @@ class View:
         if name not in self.desk.entries("capture"):
             raise FormatError(f"{name} is no capture in {self.desk.catalog.folder.name}/.")
         return View(self.desk, {**self.selection, "capture": name})
-
-    @property
-    def periods(self) -> dict[int, float]:
-        """Tokens per turn of each pair of the selected layer, NaN where the layer has no such pair."""
-        row = self.capture.values("layer").tolist().index(self.layer)
-        periods = self.capture.spec().periods[row].tolist()
-        return dict(zip(self.capture.values("pair").tolist(), periods, strict=True))

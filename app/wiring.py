@@ -27,7 +27,6 @@ from .frame import PLACE_CONTROLS, list_place_options
 from .page import Choice, Page, Panel, Part, name_choice
 from .view import PLACE, Desk, View
 
-OFFERING = ("capture", "stamp", "layer")  # what decides which places there are
 TITLE = 44  # pixels above a figure that its title takes
 
 
@@ -52,31 +51,27 @@ def read_query(search: str | None) -> dict[str, str]:
 
 
 def _wire_selection(app: Dash, desk: Desk) -> None:
-    outputs = [
-        output
-        for field in PLACE_CONTROLS
-        for output in (Output(f"select-{field}", "data"), Output(f"select-{field}", "value"))
-    ]
+    """Resolve what the browser cannot: it knows the places of the capture that it shows (``locate``)."""
+    controls = [Output(f"select-{field}", name) for field in PLACE_CONTROLS for name in ("data", "value")]
 
     @app.callback(
-        Output("selection", "data"),
+        Output("selection", "data", allow_duplicate=True),
         Output("notice", "children"),
-        *outputs,
-        Input("url", "search"),
+        *(Output(one.component_id, one.component_property, allow_duplicate=True) for one in controls),
+        Input("asked", "data"),
         Input("tick", "n_intervals"),
+        State("url", "search"),
         State("selection", "data"),
+        prevent_initial_call="initial_duplicate",
     )
-    def resolve(search: str | None, _: int, before: dict[str, str] | None) -> list[Any]:
-        """Resolve the URL against the folder; nothing changes for those whose fields stay the same."""
+    def resolve(_: Any, __: int, search: str | None, before: dict[str, str] | None) -> list[Any]:
         query = read_query(search)
         selection, options = resolve_selection(desk, query)
         if selection == before:
-            return [no_update] * (2 + len(outputs))
+            return [no_update] * (2 + len(controls))
         found: list[Any] = [selection, word_notice(query, selection)]
-        same_layer = before and all(selection.get(name) == before.get(name) for name in OFFERING)
         for field in PLACE_CONTROLS:
-            offered = no_update if same_layer and field != "capture" else options.get(field, [])
-            found += [offered, selection.get(field)]
+            found += [options.get(field, []), selection.get(field)]
         return found
 
 

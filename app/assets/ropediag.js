@@ -128,6 +128,17 @@
 
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
+        // The URL changed: what it selects in the capture that is shown, the browser knows itself; the rest it asks.
+        locate(search, selection, layers, heads, pairs) {
+            const offers = { layer: layers, query_head: heads, pair: pairs }, names = Object.keys(offers);
+            const url = fields(search), stay = names.map(() => skip());
+            const known = selection && selection.stamp && (url.capture || "") === selection.capture;
+            const offered = (name) => (offers[name] || []).some((one) => one.value === url[name]);
+            if (!known || !names.every(offered)) return [skip(), { search }, ...stay];
+            const now = { ...url, capture: selection.capture, stamp: selection.stamp };
+            return [now, skip(), ...names.map((name) => (url[name] === selection[name] ? skip() : url[name]))];
+        },
+
         // Give each panel the fields it uses, if they changed.
         need(selection, ids, before, uses) {
             return ids.map((id, step) => {
