@@ -7,7 +7,8 @@ from dash import dcc, html
 
 from ropediag.analysis.breakdown import measure_breakdown
 from ropediag.analysis.drift import measure_drift
-from ropediag.analysis.verdict import Verdict, judge_capture
+from ropediag.analysis.verdict import judge_capture
+from ropediag.analysis.wording import word_headline
 from ropediag.plots.breakdown import plot_breakdown
 from ropediag.plots.diagnostic import plot_diagnostic
 
@@ -15,10 +16,12 @@ from ..cards import show_choice, show_fact, show_message, show_panel, show_part
 from ..page import Choice, Page, Panel, Part
 from ..view import PLACE, View
 
+HEADLINES = {"It breaks": "red.8", "Pairs drift": "#b03a06", "It holds": "green.9"}  # all others are grey
+
 
 def _show_verdict(view: View) -> list:
     verdict = view.measure(judge_capture)
-    headline, colour = _word_headline(verdict)
+    headline = word_headline(verdict)
     facts = [
         ("Trained at", verdict.trained_len, "tokens"),
         ("Theory's limit", verdict.predicted_limit, "tokens"),
@@ -30,7 +33,13 @@ def _show_verdict(view: View) -> list:
     return [
         dmc.Group(
             [
-                dmc.Badge(headline, color=colour, size="xl", variant="filled", autoContrast=True),
+                dmc.Badge(
+                    headline,
+                    color=HEADLINES.get(headline, "gray.7"),
+                    size="xl",
+                    variant="filled",
+                    autoContrast=True,
+                ),
                 *(show_fact(*fact) for fact in facts),
             ],
             gap="xl",
@@ -43,16 +52,6 @@ def _show_verdict(view: View) -> list:
             else []
         ),
     ]
-
-
-def _word_headline(verdict: Verdict) -> tuple[str, str]:
-    if verdict.loss_breaks:
-        return "It breaks", "red.8"
-    if verdict.loss_breaks is None and verdict.drifts is None:
-        return "Nothing to judge", "gray.7"
-    if verdict.drifts:
-        return "Pairs drift", "#b03a06"
-    return "It holds", "green.9"
 
 
 VERDICT = Part("verdict", ("capture",), _show_verdict)

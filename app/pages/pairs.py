@@ -156,19 +156,26 @@ NORMS = Panel(
     height=430,
 )
 
+COLOURS = {"drifts": "#b03a06"}  # of the judgements; all others are grey
+
 
 def _show_pair(view: View) -> list:
     """Name the selected pair, and say in numbers whether it drifts."""
     profile = _measure_profile(view)
-    side = "before" if view.pair < int(profile.critical_pair) else "past"
-    drifts = bool(profile.drifts)
+    judgement, side = profile.attrs["judgement"], profile.attrs["side"]
     facts = [
         show_fact("Period", profile.period, "tokens"),
-        show_fact("Critical pair", profile.critical_pair, f": it lies {side} it", form="{:.0f}"),
+        show_fact(
+            "Critical pair",
+            profile.critical_pair if side else None,
+            f": it lies {side} it",
+            form="{:.0f}",
+        ),
         show_fact("Drift", profile.drift, "in-window std", form="{:.2f}"),
         show_fact("Onset", profile.onset, "tokens"),
     ]
-    words, colour = ("Drifts", "#b03a06") if drifts else ("Does not drift", "gray.7")
+    words = judgement[0].upper() + judgement[1:]
+    colour = COLOURS.get(judgement, "gray.7")
     return [
         dmc.Title(
             f"Layer {view.layer}, head {view.query_head}, pair {view.pair}", order=2, size="h3", mb="xs"

@@ -15,6 +15,7 @@ from ropediag.analysis.labelled import make_axis
 from ropediag.store import Capture
 
 JUDGED = ("scale", "drift", "drift_se", "drifts", "onset", "onset_low", "onset_high")  # taken from ``drift``
+JUDGEMENTS = ("drifts", "does not drift", "not tested", "no such pair here")
 BY_LAG = {
     "mean": "mean contribution",
     "std": "standard deviation of the contribution",
@@ -47,7 +48,8 @@ def measure_pair_profile(
         left out if the capture has none. ``range_low``, ``range_high``: of the single-lag means at trained
         lags, mean over sequences, logit; the pair is outside below ``leave_low`` and above ``leave_high``.
         What ``drift`` says of the pair; ``period``, ``trained``, tokens; ``critical_pair``, -1 without RoPE.
-        NaN where the layer has no such head or pair.
+        NaN where the layer has no such head or pair. Attributes in words: ``judgement``, from ``JUDGEMENTS``,
+        and ``side`` of the critical pair, ``before`` or ``past``, empty where there is none.
 
     Raises
     ------
@@ -78,6 +80,12 @@ def measure_pair_profile(
             "first pair whose pretraining period exceeds the training length",
         ),
     }
+    here = np.isfinite(arrays["mean"]).any() or not (capture.values("scores/count", layer=layer) > 0).any()
+    exists = bool(here and not np.isnan(period))  # what a layer that is still to come will hold is not known
+    words = {
+        "judgement": _judge(judged, exists),
+        "side": _find_side(pair, int(scalars["critical_pair"][0])) if exists else "",
+    }
     return xr.Dataset(
         {name: ("lag", arrays[name], {"units": "logit", "long_name": text}) for name, text in BY_LAG.items()}
         | _read_sampled(capture, at)
@@ -87,8 +95,24 @@ def measure_pair_profile(
         }
         | {name: judged[name].drop_vars(tuple(at)) for name in JUDGED},
         {"lag": make_axis("lag", lag)},
-        _name_pair(capture, at),
+        _name_pair(capture, at) | words,
     )
+
+
+def _judge(judged: xr.Dataset, exists: bool) -> str:
+    """Take the word of ``JUDGEMENTS`` that fits."""
+    if not exists:
+        return "no such pair here"
+    if not np.isfinite(judged["p_value"]):
+        return "not tested"
+    return "drifts" if bool(judged["drifts"]) else "does not drift"
+
+
+def _find_side(pair: int, critical_pair: int) -> str:
+    """Say on which side of the critical pair a pair lies; the critical pair itself is past."""
+    if critical_pair < 0:
+        return ""
+    return "before" if pair < critical_pair else "past"
 
 
 def _read_sampled(capture: Capture, at: dict[str, int]) -> dict[str, xr.DataArray]:

@@ -110,11 +110,11 @@ def judge_capture(capture: Capture) -> Verdict:
     tested = int(np.isfinite(drift.p_value).sum())
     onset_pair: dict[str, Any] = {name: _whole(onsets[f"model_{name}"]) for name in _PAIR}
     verdict = Verdict(
-        model=str(attrs["model"]),
+        model=str(attrs.get("model", "unknown model")),
         length=int(attrs["length"]),
         sequences=_count_sequences(capture),
         missing_units=len(capture.missing_layers),
-        train_len=int(attrs["train_len"]),
+        train_len=int(attrs.get("train_len") or 0),
         tune_len=int(attrs.get("tune_len") or 0),
         trained_len=trained_len,
         base=_number(attrs.get("base", math.nan)),
@@ -139,7 +139,9 @@ def _read_limits(capture: Capture) -> dict[str, Any]:
     """The limit of the loss, that of the law, and the law's critical pair."""
     seen = glance(capture)
     measured = seen.measured or MeasuredLimit(None, None, None, math.nan, 0)
-    judged = seen.measured is not None and int(capture.attrs["length"]) > int(capture.attrs["train_len"])
+    judged = seen.measured is not None and int(capture.attrs["length"]) > int(
+        capture.attrs.get("train_len") or 0
+    )
     return {
         "loss_breaks": measured.position is not None if judged else None,
         "measured_limit": measured.position,

@@ -4,6 +4,8 @@ A finished file is compared with the schema; a partial folder is summed up from 
 names of its units.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ropediag.errors import FormatError
+from ropediag.errors import CaptureError, FormatError
 from ropediag.store.folder import Folder, find
 from ropediag.store.inspect import open_file, read_attributes, reading
 from ropediag.store.plan import make_plan
-from ropediag.store.units import DIMENSIONS, VARIABLES
+from ropediag.store.units import DIMENSIONS, VARIABLES, check_coordinate
 
 _CRITICAL = "rope/critical_pair"
+_LENGTHS = {"length": 1, "train_len": 0, "tune_len": 0}  # attributes in tokens, and the least of each
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,10 @@ def summarize(path: Path | str) -> Summary:
     place = find(path)
     if isinstance(place, Folder):
         plan = make_plan(place)
+        attributes = check_numbers(plan.attributes, str(place.header))
         return Summary(
             path=place.path,
-            attributes={**plan.attributes, "status": "partial"},
+            attributes={**attributes, "status": "partial"},
             sizes={dim: len(values) for dim, values in plan.coordinates.items()},
             variables=tuple(variable.path for variable in plan.variables),
             critical_pair=tuple(plan.given.get(_CRITICAL, np.zeros(0, dtype=int)).tolist()),
@@ -68,7 +72,7 @@ def summarize(path: Path | str) -> Summary:
             size=place.size(),
         )
     with open_file(place, str(place)) as file:
-        attributes = read_attributes(file, str(place))
+        attributes = check_numbers(read_attributes(file, str(place)), str(place))
         sizes, variables = check_contents(file, str(place))
         with reading(str(place), _CRITICAL):
             critical = file[_CRITICAL][...].tolist() if _CRITICAL in variables else []
@@ -85,7 +89,7 @@ def check_contents(file: h5py.File, name: str) -> tuple[dict[str, int], tuple[st
     Raises
     ------
     FormatError
-        If a coordinate or variable is not of the schema's shape or kind.
+        If a coordinate or variable is not of the schema's shape or kind, or a coordinate repeats or falls.
     """
     with reading(name, "its structure"):
         sizes = {}
@@ -95,6 +99,7 @@ def check_contents(file: h5py.File, name: str) -> tuple[dict[str, int], tuple[st
                 if len(shape) != 1:
                     raise FormatError(f"{name}: the coordinate {dim} must be a list: got {shape}.")
                 sizes[dim] = shape[0]
+                _check_labels(dim, file[dim][...], name)
         held = []
         for path, variable in VARIABLES.items():
             if path not in file:
@@ -108,6 +113,42 @@ def check_contents(file: h5py.File, name: str) -> tuple[dict[str, int], tuple[st
                 )
             held.append(path)
     return sizes, tuple(held)
+
+
+def check_numbers(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Check the root attributes that are numbers; all but the length of a capture may be missing.
+
+    Returns
+    -------
+    the same attributes
+
+    Raises
+    ------
+    FormatError
+        If a length is no whole number or too small, or a number is neither finite nor one that may be NaN.
+    """
+    for key, least in _LENGTHS.items():
+        value = attributes.get(key)
+        if value is None and (key != "length" or attributes.get("kind", "capture") != "capture"):
+            continue
+        if value is None or not math.isfinite(value) or value != int(value) or value < least:
+            raise FormatError(
+                f"{name}: attribute {key!r} must be a whole number of tokens from {least} on: got {value!r}."
+            )
+    for key in ("base", "pretrain_base"):
+        value = attributes.get(key, math.nan)
+        if not (math.isnan(value) or 0 < value < math.inf):
+            raise FormatError(
+                f"{name}: attribute {key!r} must be above 0, or NaN where it is not known: got {value!r}."
+            )
+    return dict(attributes)
+
+
+def _check_labels(dim: str, values: np.ndarray, name: str) -> None:
+    try:
+        check_coordinate(dim, values)
+    except CaptureError as error:
+        raise FormatError(f"{name}: {error}") from error
 
 
 def _checked_shape(item: h5py.Dataset, dtype: str, name: str) -> tuple[int, ...]:

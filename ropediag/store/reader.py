@@ -15,7 +15,7 @@ import numpy as np
 
 from ropediag.errors import CaptureError, ConfigError, FormatError
 from ropediag.store.consolidate import consolidate
-from ropediag.store.contents import check_contents
+from ropediag.store.contents import check_contents, check_numbers
 from ropediag.store.folder import Folder, find
 from ropediag.store.inspect import open_file, read_attributes, reading
 from ropediag.store.plan import make_plan
@@ -36,7 +36,7 @@ def open_capture(path: Path | str) -> "Capture":
     ------
     FormatError
         If there is no such capture, it is damaged, of a newer format, or holds what is refused (links
-        to other files, foreign filters).
+        to other files, foreign filters, lengths that are none).
     """
     place = find(path)
     if isinstance(place, Folder):
@@ -84,7 +84,7 @@ class Capture:
         missing_losses: tuple[int, ...] = (),
     ) -> None:
         self.path = path
-        self.attrs: dict[str, Any] = read_attributes(file, str(path))
+        self.attrs = check_numbers(read_attributes(file, str(path)), str(path))
         self.sizes, self.variables = check_contents(file, str(path))
         self.missing_layers, self.missing_losses = missing_layers, missing_losses
         self._file = file

@@ -10,10 +10,10 @@ from ropediag import open_capture
 from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.excursions import TRUSTED
 from ropediag.analysis.heads import key_head_index
-from ropediag.analysis.pair_profile import measure_pair_lengths, measure_pair_profile
+from ropediag.analysis.pair_profile import JUDGEMENTS, measure_pair_lengths, measure_pair_profile
 from ropediag.errors import ConfigError, FormatError
 from tests.analysis.captures import EXAMPLE
-from tests.analysis.ragged import FULL, LAYERS, NARROW, write_ragged
+from tests.analysis.ragged import COMING, FULL, LAYERS, NARROW, UNROTATED, write_ragged
 
 PLACES = [(1, 1, 14), (0, 0, 0), (3, 1, 31), (2, 0, 11)]
 
@@ -122,3 +122,23 @@ def test_what_a_layer_lacks_is_nan_and_what_the_capture_lacks_an_error(tmp_path)
         assert np.isnan(measure_pair_lengths(capture, LAYERS[NARROW], 3, 0).query_norm).all()
         with pytest.raises(ConfigError, match="holds no layer 4"):
             measure_pair_lengths(capture, 4, 0, 0)
+
+
+def test_a_pair_is_judged_only_where_it_exists_and_was_tested(tmp_path, drift):
+    def say(capture, place, drift):
+        attrs = measure_pair_profile(capture, *place, drift).attrs
+        assert attrs["judgement"] in JUDGEMENTS
+        return attrs["judgement"], attrs["side"]
+
+    with open_capture(EXAMPLE) as capture:
+        for place in PLACES:
+            word = "drifts" if bool(drift.drifts.loc[place]) else "does not drift"
+            assert say(capture, place, drift) == (word, "past" if place[2] >= 11 else "before")
+        untested = drift.assign(p_value=drift.p_value * np.nan, drifts=drift.drifts & False)
+        assert say(capture, (1, 1, 14), untested) == ("not tested", "past")
+    with open_capture(write_ragged(tmp_path / "ragged.h5")) as capture:
+        ragged = measure_drift(capture)
+        assert say(capture, (LAYERS[NARROW], 0, 2), ragged) == ("no such pair here", "")
+        assert say(capture, (LAYERS[NARROW], 3, 0), ragged) == ("no such pair here", "")
+        assert say(capture, (LAYERS[UNROTATED], 0, 0), ragged) == ("no such pair here", "")
+        assert say(capture, (LAYERS[COMING], 0, 0), ragged) == ("not tested", "before")

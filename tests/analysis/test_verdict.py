@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import fields, replace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from ropediag.analysis.wording import find_weaknesses, word_headline, word_verdi
 from ropediag.testing.broken import make_broken_model, random_tokens
 from ropediag.testing.planted import plant_drift
 from tests.analysis.captures import EXAMPLE
+from tests.store.synthetic import write_capture
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +145,15 @@ def test_without_drift_the_loss_still_has_its_sentence(tmp_path):
     assert verdict.loss_breaks is True
     assert verdict.onset_pair is None
     assert np.isfinite(verdict.measured_limit)
+
+
+def test_what_a_file_does_not_state_is_unknown(tmp_path):
+    path = write_capture(tmp_path / "toy.h5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["tune_len"] = 16
+        for name in ("model", "base", "pretrain_base", "train_len"):
+            del file.attrs[name]
+    with open_capture(path) as capture:
+        judged = judge_capture(capture)
+    assert (judged.model, judged.base, judged.train_len, judged.trained_len) == ("unknown model", None, 0, 16)
+    assert (judged.loss_breaks, judged.predicted_limit) == (None, None)

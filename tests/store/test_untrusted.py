@@ -105,6 +105,10 @@ def replace(file, path, shape, dtype="f4"):
     file.create_dataset(path, shape, dtype)
 
 
+def label(file, axis, values):
+    file[axis][...] = values
+
+
 def link_out(file):
     del file["scores/std"]
     file["scores/std"] = h5py.ExternalLink("/etc/secret.h5", "x")
@@ -150,6 +154,19 @@ def compound(file):
         (lambda f: f.attrs.__delitem__("schema_version"), "not a ropediag file"),
         (lambda f: f.attrs.create("model", [1, 2]), "attribute 'model' has a wrong type"),
         (lambda f: f.attrs.create("length", "long"), "attribute 'length' has a wrong type"),
+        (lambda f: f.attrs.__delitem__("length"), r"copy\.h5: attribute 'length' must be .*: got None"),
+        (lambda f: f.attrs.create("length", np.nan), "attribute 'length' must be a whole number"),
+        (lambda f: f.attrs.create("length", 0), "attribute 'length' must be a whole number"),
+        (lambda f: f.attrs.create("train_len", np.nan), "attribute 'train_len' must be a whole number"),
+        (lambda f: f.attrs.create("train_len", -1), "attribute 'train_len' must be .* from 0 on: got -1"),
+        (lambda f: f.attrs.create("tune_len", 2.5), "attribute 'tune_len' must be a whole number"),
+        (lambda f: f.attrs.create("base", np.inf), "attribute 'base' must be above 0"),
+        (lambda f: f.attrs.create("pretrain_base", -1.0), "attribute 'pretrain_base' must be above 0"),
+        (lambda f: label(f, "layer", [0, 1, 1]), r"copy\.h5: the coordinate 'layer' must not repeat"),
+        (
+            lambda f: label(f, "lag", sorted(f["lag"][...])[::-1]),
+            "the coordinate 'lag' must not repeat or fall",
+        ),
         (lambda f: replace(f, "loss/nll", (2, 3)), "must have the shape"),
         (lambda f: replace(f, "loss/nll", (2, LENGTH), "i4"), "must be of type f4"),
         (lambda f: replace(f, "lag", (26, 2), "i8"), "must be a list"),
@@ -161,6 +178,26 @@ def test_what_ropediag_did_not_write_is_refused(copy, change, message):
     for read in (open_capture, summarize):
         with pytest.raises(FormatError, match=message):
             read(copy)
+
+
+def test_the_numbers_of_a_growing_capture_are_checked_too(tmp_path):
+    attributes = make_attributes(train_len=-1)
+    with CaptureWriter.create(tmp_path / "run.h5", make_header(), attributes) as writer:
+        writer.write_layer(0, 0, make_layer(make_header(), 0, 0))
+    for read in (open_capture, summarize):
+        with pytest.raises(FormatError, match="attribute 'train_len' must be a whole number"):
+            read(tmp_path / "run.h5")
+
+
+def test_what_may_be_missing_reads_as_unknown(copy):
+    def strip(file):
+        for name in ("model", "base", "pretrain_base", "train_len", "tune_len"):
+            del file.attrs[name]
+
+    edit(copy, strip)
+    assert summarize(copy).attributes["length"] == LENGTH
+    with open_capture(copy) as capture:
+        assert capture.spec().train_len is capture.spec().base is None
 
 
 def test_other_files_are_refused(tmp_path):
