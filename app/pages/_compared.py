@@ -1,19 +1,26 @@
 """The captures that are compared with the selected one: the field ``with`` of the URL and its control."""
 
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
+from ropediag.analysis.breakdown import measure_breakdown
+from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.verdict import judge_capture
 from ropediag.errors import ConfigError, RopediagError
 
+from ..catalog import Entry
 from ..view import Desk, View
+from ..wiring import read_query
 
-FIELD, SEPARATOR = "with", ","
+FIELD, SEPARATOR = "with", "//"  # which no name of a file holds, in a subfolder neither
 CAPTURES = ("capture", FIELD)  # what a figure of all of them depends on
 NAME = "compared"  # id of the control
+NEEDS: dict[str, tuple[str, ...]] = {NAME: CAPTURES}
 FIRST, MOST = 3, 9  # captures chosen where the URL says nothing, and at most
+COMPARED = (judge_capture, measure_breakdown, measure_drift)  # what has to be known of a capture
 
 
 def list_others(view: View) -> list[str]:
@@ -22,7 +29,7 @@ def list_others(view: View) -> list[str]:
 
 
 def list_compared(view: View) -> list[str]:
-    """Give the chosen captures; where the URL names none of the folder, those of the selected one's length.
+    """Give the chosen captures; where the URL names none of the folder, finished ones of the same length.
 
     Raises
     ------
@@ -36,28 +43,68 @@ def list_compared(view: View) -> list[str]:
             "into it, for example: ropediag capture --model demo --len 4096"
         )
     wanted = [name for name in view.get(FIELD).split(SEPARATOR) if name in others]
-    return (
-        wanted[:MOST]
-        or sorted(others, key=lambda name: _read_length(view, name) != _read_length(view))[:FIRST]
-    )
+    return wanted[:MOST] or _suggest(view, others)[:FIRST]
+
+
+def _suggest(view: View, others: list[str]) -> list[str]:
+    """Order captures: finished before growing ones, known training lengths first, then equal lengths."""
+    entries = view.desk.entries("capture")
+    length = _read(view.entry, "length")
+
+    def judge(name: str) -> tuple[bool, ...]:
+        entry = entries[name]
+        finished = entry.summary is not None and not entry.summary.missing_layers
+        return not finished, not _read(entry, "train_len"), _read(entry, "length") != length
+
+    return sorted(others, key=judge)
+
+
+def _read(entry: Entry, attribute: str) -> Any:
+    return None if entry.summary is None else entry.summary.attributes.get(attribute)
 
 
 def list_views(view: View) -> dict[str, View]:
-    """Give a view of every capture to be drawn, by what figures call it; the selected one first."""
-    names = [view.entry.name, *list_compared(view)]
-    return {name.removesuffix(".h5"): view.of(name) for name in names}
+    """Give a view of every capture that can be drawn, by what figures call it; the selected one first.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    views, _ = sort_captures(view)
+    if not views:
+        raise ConfigError("None of these captures can be compared; why is said above the table.")
+    return views
 
 
-def _read_length(view: View, name: str | None = None) -> Any:
-    entry = view.entry if name is None else view.desk.entries("capture")[name]
-    return None if entry.summary is None else entry.summary.attributes.get("length")
+def sort_captures(view: View) -> tuple[dict[str, View], dict[str, str]]:
+    """Part the captures that can be measured from those that cannot.
+
+    Returns
+    -------
+    name -> view, and name -> reason
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds only one capture.
+    """
+    views, reasons = {}, {}
+    for file in (view.entry.name, *list_compared(view)):
+        name, one = file.removesuffix(".h5"), view.of(file)
+        try:
+            for function in COMPARED:
+                one.measure(function)
+            views[name] = one
+        except RopediagError as error:
+            reasons[name] = str(error)
+    return views, reasons
 
 
 def show_compared() -> html.Div:
     """Place the control: several captures of the folder."""
     return html.Div(
         [
-            dcc.Store(id={"type": "uses", "panel": NAME}, data=list(CAPTURES)),
             dcc.Store(id={"type": "need", "panel": NAME}),
             dmc.MultiSelect(
                 id=NAME,
@@ -100,8 +147,7 @@ def register_compared(app: Dash, desk: Desk) -> None:
     def choose(value: list[str] | None, need: dict[str, str] | None, search: str | None) -> Any:
         if need is None or not value or value == _list_or_none(desk.view(need)):
             return no_update
-        fields = dict(parse_qsl((search or "").removeprefix("?")))
-        return "?" + urlencode({**fields, FIELD: SEPARATOR.join(value)})
+        return "?" + urlencode({**read_query(search), FIELD: SEPARATOR.join(value)})
 
 
 def _list_or_none(view: View) -> list[str] | None:

@@ -16,13 +16,22 @@ from ..cards import show_table
 from ..page import Choice, Panel, Part
 from ..view import View
 from ._code import open_in_python
-from ._compared import CAPTURES, list_compared
+from ._compared import CAPTURES, list_compared, sort_captures
+
+
+def _find_measurable(view: View) -> str:
+    """Give the first of the chosen captures that can be measured, else the first."""
+    views, _ = sort_captures(view)
+    known = [each.entry.name for each in views.values()]
+    compared = list_compared(view)
+    return next((name for name in compared if name in known), compared[0])
+
 
 AGAINST = Choice(
     "against",
     "Subtract the selected capture from",
     lambda view: {name: name for name in list_compared(view)},
-    lambda view: list_compared(view)[0],
+    _find_measurable,
     uses=CAPTURES,
     width=270,
 )

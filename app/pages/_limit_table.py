@@ -8,8 +8,14 @@ import xarray as xr
 from ..cards import show_table
 
 
-def show_limits(limits: xr.Dataset) -> Any:
-    """Show a row a capture: what it is, predicted and measured limit, critical and measured onset pair."""
+def show_limits(limits: xr.Dataset, selected: str) -> Any:
+    """Show a row a capture: what it is, predicted and measured limit, critical and measured onset pair.
+
+    Parameters
+    ----------
+    limits : as ``ropediag.analysis.limit_table`` gives it
+    selected : the capture that is marked as the selected one
+    """
     head = ("capture", "base", "trained at", "tuned at", "read at", "scaling", "law's limit",
             "measured limit (95 %)", "critical pair", "drift begins at (95 %)")  # fmt: skip
     rows: list[list[str]] = []
@@ -17,7 +23,7 @@ def show_limits(limits: xr.Dataset) -> Any:
         own = limits.sel(capture=name)
         rows.append(
             [
-                name if rows else f"{name} (selected)",
+                f"{name} (selected)" if name == selected else name,
                 f"{float(own.base):,.10g}",
                 *(_count(own[each]) for each in ("train_len", "tune_len", "length")),
                 str(own.scaling.item()),

@@ -162,12 +162,17 @@ def list_predictions(text: str) -> dict[str, Prediction]:
     ConfigError
         If none can.
     """
-    settings = read_settings(text)
-    answers = zip(name_settings(settings), map(predict_setting, settings), strict=True)
-    found = {name: answer for name, answer in answers if isinstance(answer, Prediction)}
+    found = find_predictions(text)
     if not found:
         raise ConfigError("no setting can be computed: mend the fields marked above.")
     return found
+
+
+def find_predictions(text: str) -> dict[str, Prediction]:
+    """Give the settings that can be computed, by name; none, if none can."""
+    settings = read_settings(text)
+    answers = zip(name_settings(settings), map(predict_setting, settings), strict=True)
+    return {name: answer for name, answer in answers if isinstance(answer, Prediction)}
 
 
 @lru_cache(maxsize=64)

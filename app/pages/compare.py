@@ -1,6 +1,7 @@
 """Compare: several captures over each other, and one minus the selected one, diagnostic by diagnostic."""
 
 import json
+from typing import Any
 
 import dash_mantine_components as dmc
 import xarray as xr
@@ -17,10 +18,10 @@ from ropediag.plots.law import plot_law, plot_limits
 from ropediag.plots.overlay import plot_overlay
 from ropediag.store import open_study
 
-from ..cards import show_choice, show_panel, show_part
+from ..cards import show_choice, show_message, show_panel, show_part
 from ..page import Choice, Page, Panel, Part
 from ..view import View
-from ._compared import CAPTURES, list_views, register_compared, show_compared
+from ._compared import CAPTURES, NEEDS, list_views, register_compared, show_compared, sort_captures
 from ._difference import BY_LAG, DIFFERENCE_CHOICES, LARGEST, MAP
 from ._limit_table import show_limits
 
@@ -43,7 +44,15 @@ def _tabulate(view: View) -> xr.Dataset:
     return tabulate_limits(verdicts, {name: each.capture.spec() for name, each in views.items()})
 
 
-LIMITS_TABLE = Part("limit-table", CAPTURES, lambda view: show_limits(_tabulate(view)))
+def _show_limits(view: View) -> list[Any]:
+    """Say which captures are left out and why, then the table of the others."""
+    views, reasons = sort_captures(view)
+    left = [show_message(f"{name} is left out. {reason}") for name, reason in reasons.items()]
+    selected = view.entry.name.removesuffix(".h5")
+    return [*left, *([show_limits(_tabulate(view), selected)] if views else [])]
+
+
+LIMITS_TABLE = Part("limit-table", CAPTURES, _show_limits)
 
 
 def _write_opening(view: View, imports: str) -> str:
@@ -215,5 +224,6 @@ PAGE = Page(
     panels=(CURVES, LIMITS, STUDY_LAW, DRIFTS, MAP, BY_LAG),
     parts=(LIMITS_TABLE, LARGEST),
     choices=(ALONG, STUDY, DRIFT_OF, *DIFFERENCE_CHOICES),
+    needs=NEEDS,
     register=register_compared,
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import html
+from dash import Dash, Input, Output, html, no_update
 
 from ropediag.analysis.theory_words import describe_retrieval, describe_theory
 from ropediag.plots.base_limit import plot_base_limit
@@ -13,12 +13,13 @@ from ropediag.prediction import Prediction
 
 from ..cards import show_message, show_panel, show_part
 from ..page import Page, Panel, Part
-from ..view import View
+from ..view import Desk, View
 from ._calculator import DEFAULT, show_calculator, wire_calculator
 from ._settings import (
     FIELDS,
     Setting,
     compare_settings,
+    find_predictions,
     follow_settings,
     list_predictions,
     name_settings,
@@ -27,6 +28,7 @@ from ._settings import (
 )
 
 USES = ("settings",)
+FIGURES = "theory-figures"  # id of what holds them
 
 
 def _read(view: View) -> str:
@@ -58,11 +60,13 @@ ANSWERS = Part("theory-answers", USES, _show_answers)
 
 
 def _show_retrieval(view: View) -> Any:
-    """The bases for retrieval, apart since they are searched for."""
+    """The bases for retrieval, apart since they are searched for; nothing if no setting can be computed."""
     said: dict[str, list[str]] = {}
-    for name, one in list_predictions(_read(view)).items():
+    for name, one in find_predictions(_read(view)).items():
         said.setdefault(describe_retrieval(one), []).append(name[0])
     lines = "; ".join(f"{', '.join(letters)}: {text}" for text, letters in said.items())
+    if not lines:
+        return []
     begin = "For retrieval, which a low loss does not promise: "
     return dmc.Text(f"{begin}{lines}.", size="sm", c="dimmed", mb="md")
 
@@ -144,7 +148,23 @@ COVERAGE = Panel(
 
 def _lay_out() -> html.Div:
     panels = map(show_panel, (PERIODS, LAW, COVERAGE))
-    return html.Div([show_calculator(), show_part(ANSWERS), show_part(RETRIEVAL), *panels])
+    return html.Div(
+        [show_calculator(), show_part(ANSWERS), show_part(RETRIEVAL), html.Div(list(panels), id=FIGURES)]
+    )
+
+
+def _register(app: Dash, desk: Desk) -> None:
+    wire_calculator(app, desk, ANSWERS.name)
+
+    @app.callback(
+        Output(FIGURES, "style"),
+        Input({"type": "need", "panel": ANSWERS.name}, "data"),
+    )
+    def hide(need: dict[str, str] | None) -> Any:
+        """Hide the figures where no setting can be computed, which is said once, above them."""
+        if need is None:
+            return no_update
+        return {} if find_predictions(_read(desk.view(need))) else {"display": "none"}
 
 
 PAGE = Page(
@@ -155,6 +175,6 @@ PAGE = Page(
     layout=_lay_out,
     panels=(PERIODS, LAW, COVERAGE),
     parts=(ANSWERS, RETRIEVAL),
-    register=lambda app, desk: wire_calculator(app, desk, ANSWERS.name),
+    register=_register,
     needs_capture=False,
 )

@@ -8,13 +8,15 @@ import pytest
 
 from ropediag import open_capture
 from ropediag.analysis.compare import compare_captures
+from ropediag.app.pages._compared import SEPARATOR, list_compared
 from ropediag.app.pages._difference import BY_LAG, MAP
-from ropediag.app.pages.compare import CURVES, DRIFTS
+from ropediag.app.pages.compare import CURVES, DRIFTS, LIMITS, LIMITS_TABLE
 from ropediag.app.view import Desk
 from ropediag.errors import ConfigError
+from ropediag.store import CaptureWriter
 from tests.app.browsing import GRAPH, click_cell, read_fields, read_trace, wait_drawn
 from tests.app.conftest import CAPTURES
-from tests.store.synthetic import write_capture
+from tests.store.synthetic import make_attributes, make_header, write_capture, write_units
 
 START = "/compare?capture=example-8192.h5"
 TWO = f"{START}&with=example-tuned-b160000-8192.h5"
@@ -114,3 +116,56 @@ def test_captures_of_other_heads_share_curves_but_no_map(tmp_path) -> None:
     for panel in (MAP, BY_LAG):
         with pytest.raises(ConfigError, match=r"32 pairs a head and .* 3: number n of one is not number n"):
             panel.measure(view)
+
+
+@pytest.fixture
+def mixed(tmp_path) -> Desk:
+    """A folder of finished captures and of two that cannot be measured, which come first by name."""
+    for name in ("kept.h5", "one.h5"):
+        shutil.copy(CAPTURES / "example-kept-2048.h5", tmp_path / name)
+    with CaptureWriter.create(tmp_path / "a-begun.h5", make_header(), make_attributes()):
+        pass
+    header, attributes = make_header(), make_attributes(train_len=0, tune_len=0)
+    with CaptureWriter.create(tmp_path / "b-unknown.h5", header, attributes) as writer:
+        write_units(writer, header)
+        writer.finish({"seconds": 1.5})
+    return Desk(tmp_path)
+
+
+@pytest.mark.parametrize("chosen", ["", SEPARATOR.join(["a-begun.h5", "b-unknown.h5", "one.h5"])])
+def test_captures_that_cannot_be_measured_are_left_out_and_named(mixed: Desk, chosen: str) -> None:
+    view = mixed.view({"capture": "kept.h5", "with": chosen})
+    assert set(list_compared(view)) == {"a-begun.h5", "b-unknown.h5", "one.h5"}
+    for panel in (CURVES, LIMITS, DRIFTS):
+        measured = panel.measure(view)
+        assert measured.capture.values.tolist() == ["kept", "one"]
+        assert panel.draw(measured, view).data
+        assert "a-begun" not in panel.code(view)
+    said = str(LIMITS_TABLE.render(view))
+    assert "a-begun is left out." in said
+    assert "b-unknown is left out." in said
+    assert "--train-len" in said
+    assert "kept (selected)" in said
+    assert MAP.measure(view).attrs["cells"] > 0
+
+
+def test_a_selected_capture_that_cannot_be_measured_hides_no_other(mixed: Desk) -> None:
+    view = mixed.view({"capture": "b-unknown.h5"})
+    assert CURVES.measure(view).capture.values.tolist() == ["kept", "one"]
+    said = str(LIMITS_TABLE.render(view))
+    assert "b-unknown is left out." in said
+    assert "(selected)" not in said
+
+
+def test_finished_captures_come_first_where_none_is_chosen(mixed: Desk) -> None:
+    assert list_compared(mixed.view({"capture": "kept.h5"})) == ["one.h5", "b-unknown.h5", "a-begun.h5"]
+
+
+def test_a_file_with_a_comma_in_its_name_can_be_chosen(tmp_path) -> None:
+    (tmp_path / "sub").mkdir()
+    names = ["with,comma.h5", "sub/other.h5"]
+    for name in ("first.h5", *names):
+        shutil.copy(CAPTURES / "example-kept-2048.h5", tmp_path / name)
+    view = Desk(tmp_path).view({"capture": "first.h5", "with": SEPARATOR.join(names)})
+    assert list_compared(view) == names
+    assert list_compared(Desk(tmp_path).view({"capture": "first.h5", "with": names[0]})) == names[:1]

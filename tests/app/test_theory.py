@@ -136,6 +136,20 @@ def test_an_error_stands_beside_its_field_and_the_others_go_on(page, theory) -> 
     wait_answer(page, "129,027 tokens")
 
 
+def test_settings_that_cannot_be_read_are_said_once_and_the_figures_come_back(page, theory) -> None:
+    page.goto(f"{theory}?settings=garbage")
+    page.locator("[id*=theory-answers]").get_by_text("mend the fields").wait_for()
+    page.wait_for_load_state("networkidle")
+    seen = "[...document.querySelectorAll('[role=alert]')].filter(one => one.offsetHeight).length"
+    page.wait_for_function(f"{seen} === 1")
+    assert page.get_by_text("For retrieval").count() == 0
+    page.get_by_label("Preset").first.click()
+    page.get_by_role("option", name="LLaMA2 as it is", exact=True).click()
+    wait_drawn(page, *PANELS)
+    page.locator("#theory-figures .js-plotly-plot .main-svg").first.wait_for()
+    assert page.locator("[role=alert]:visible").count() == 0
+
+
 def test_the_code_of_a_figure_runs(page, theory) -> None:
     page.goto(f"{theory}?settings={TUNED}*base-10000_train-128_rotary-64_rule-yarn_factor-2")
     wait_drawn(page, *PANELS)
