@@ -17,6 +17,7 @@ from ..page import Choice, Panel, Part
 from ..view import View
 from ._code import open_in_python
 from ._compared import CAPTURES, list_compared, sort_captures
+from ._variables import list_variables
 
 
 def _find_measurable(view: View) -> str:
@@ -52,12 +53,7 @@ def _measure_sides(view: View) -> tuple[xr.Dataset, xr.Dataset]:
 
 def _list_variables(view: View) -> dict[str, str]:
     first, second = _measure_sides(view)
-    shown = second.attrs["shows"]
-    names = [str(name) for name, values in second.data_vars.items() if values.ndim and name in first]
-    return {
-        name: f"{name.replace('_', ' ')}: {second[name].attrs['long_name']}"
-        for name in sorted(names, key=lambda name: name != shown)
-    }
+    return list_variables(second, first)
 
 
 VARIABLE = Choice(

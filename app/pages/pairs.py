@@ -17,21 +17,7 @@ from ropediag.plots.pair_profile import plot_pair_profile
 from ..cards import show_choice, show_fact, show_panel, show_part
 from ..page import PLACE_FIELDS, Choice, Page, Panel, Part
 from ..view import View
-
-
-def _list_variables(view: View) -> dict[str, str]:
-    """List what can be drawn of the chosen diagnostic: its arrays, the one it shows first."""
-    measured = view.measure(_chosen(view))
-    names = [
-        str(name)
-        for name, values in measured.data_vars.items()
-        if values.ndim and values.dtype.kind in "iufb"
-    ]
-    shown = measured.attrs["shows"]
-    return {
-        name: str(measured[name].attrs.get("long_name", name))
-        for name in sorted(names, key=lambda name: name != shown)
-    }
+from ._variables import list_variables
 
 
 def _chosen(view: View) -> Diagnostic:
@@ -48,7 +34,7 @@ DIAGNOSTIC = Choice(
 VARIABLE = Choice(
     field="variable",
     label="What of it",
-    options=_list_variables,
+    options=lambda view: list_variables(view.measure(_chosen(view))),
     default=lambda view: view.measure(_chosen(view)).attrs["shows"],
     uses=("capture", "diagnostic"),
     width=360,
