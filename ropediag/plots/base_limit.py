@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import COLOURS, TEMPLATE
+from ropediag.plots.style import COLOURS, TEMPLATE, plain_text
 from ropediag.plots.theory import line_width, mark_level
 
 TICKS = 2 ** np.arange(4, 31)  # tokens; plotly shows those in range
@@ -27,7 +27,7 @@ def plot_base_limit(law: xr.Dataset) -> go.Figure:
     meaning = law.target_len.attrs["long_name"]
     levels = [mark_level(float(target), f"{meaning}: {target:,.0f}", "solid") for target in targets]
     shapes = [shape for shape, _ in levels]
-    for index, name in enumerate(map(str, law.setting.values)):
+    for index, name in enumerate(map(plain_text, law.setting.values)):
         style = {"color": COLOURS[index % len(COLOURS)], "width": line_width(index, law.sizes["setting"])}
         traces += _draw_setting(law.isel(setting=index), name, style)
         shapes.append(_mark_base(float(law.critical_base[index]), COLOURS[index % len(COLOURS)]))

@@ -18,6 +18,7 @@ from ropediag.plots.style import (
     SHADE,
     TEMPLATE,
     pickable,
+    plain_text,
 )
 
 COLOURS = {"before": BEFORE, "past": PAST, "nll": INK, "nll_windowed": FAINT}
@@ -169,7 +170,7 @@ def _lay_out(figure: go.Figure, breakdown: xr.Dataset, labels: int) -> None:
 
 def _title(attrs: dict) -> str:
     base = f", base {attrs['base']:,.10g}" if math.isfinite(attrs["base"]) else ""
-    return f"{attrs['model']}{base}: {attrs['averaged']}"
+    return f"{plain_text(attrs['model'])}{base}: {attrs['averaged']}"
 
 
 def _axis_range(breakdown: xr.Dataset) -> tuple[float, float]:

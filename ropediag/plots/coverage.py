@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import COLOURS, TEMPLATE
+from ropediag.plots.style import COLOURS, TEMPLATE, plain_text
 from ropediag.plots.theory import line_width
 
 
@@ -22,7 +22,7 @@ def plot_coverage(compared: xr.Dataset) -> go.Figure:
     """
     traces: list[go.Scatter] = []
     pairs = compared.pair.values.astype("int32")
-    for index, name in enumerate(map(str, compared.setting.values)):
+    for index, name in enumerate(map(plain_text, compared.setting.values)):
         setting, colour = compared.isel(setting=index), COLOURS[index % len(COLOURS)]
         wide = line_width(index, compared.sizes["setting"])
         shared = {"x": pairs, "name": name, "legendgroup": name}

@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import LINE, PAST, TEMPLATE, pickable, scale_colours
+from ropediag.plots.style import LINE, PAST, TEMPLATE, pickable, plain_text, scale_colours
 
 ROW, LEAST, MOST = 9, 240, 900  # pixels: one row of a map; least and largest height of the drawing area
 TICKS = 17  # labels along an axis, at most
@@ -147,7 +147,7 @@ def _axis_title(array: xr.DataArray, axis: dict[str, np.ndarray]) -> str:
 
 
 def _label(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:,.10g}"
+    return plain_text(value) if isinstance(value, str) else f"{value:,.10g}"
 
 
 def _title(array: xr.DataArray) -> str:

@@ -13,7 +13,7 @@ def plot_difference(found: xr.Dataset, critical_pair: xr.DataArray | None = None
     Parameters
     ----------
     found : as ``ropediag.analysis.difference_map.map_difference`` gives it
-    critical_pair : as for ``plot_diagnostic``
+    critical_pair : of the capture that is subtracted, the selected one; as for ``plot_diagnostic``
 
     Returns
     -------
@@ -22,6 +22,7 @@ def plot_difference(found: xr.Dataset, critical_pair: xr.DataArray | None = None
     """
     figure = plot_diagnostic(found, "difference", critical_pair)
     reach = found.attrs["reach"] or 1.0
+    figure.update_traces({"name": "critical pair of the selected capture"}, selector={"type": "scatter"})
     return figure.update_traces(
         {"colorscale": DIVERGING, "zmin": -reach, "zmax": reach}, selector={"type": "heatmap"}
     )

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from ropediag.plots.overlay import DASHES, ROW
-from ropediag.plots.style import COLOURS, LINE, TEMPLATE, pickable
+from ropediag.plots.style import COLOURS, LINE, TEMPLATE, pickable, plain_text
 
 
 def plot_drift_curves(curves: xr.Dataset, variable: str = "largest") -> go.Figure:
@@ -34,7 +34,7 @@ def plot_drift_curves(curves: xr.Dataset, variable: str = "largest") -> go.Figur
                 "width": 2,
                 "dash": DASHES[index // len(COLOURS) % len(DASHES)],
             },
-            name=str(capture),
+            name=plain_text(capture),
             hovertemplate="pair %{x}: %{y:.3g}, drifts in %{customdata} heads",
         )
     for pair in np.unique(curves.critical_pair.values[np.isfinite(curves.critical_pair.values)]):

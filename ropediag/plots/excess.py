@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from ropediag.plots.law import HEIGHT
-from ropediag.plots.style import COLOURS, LINE, TEMPLATE
+from ropediag.plots.style import COLOURS, LINE, TEMPLATE, plain_text
 
 
 def plot_excess(curves: xr.Dataset) -> go.Figure:
@@ -29,7 +29,7 @@ def plot_excess(curves: xr.Dataset) -> go.Figure:
             y=values.values,
             mode="lines",
             line={"color": COLOURS[index % len(COLOURS)], "width": 2.5},
-            name=str(model),
+            name=plain_text(model),
         )
     figure.add_hline(y=curves.attrs["threshold"], line={"color": LINE, "dash": "dot", "width": 1.2})
     figure.add_vline(x=train_len, line={"color": LINE, "dash": "dash", "width": 1.2})

@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import COLOURS, LINE, TEMPLATE
+from ropediag.plots.style import COLOURS, LINE, TEMPLATE, plain_text
 
 SYMBOLS = ("circle", "square-open", "diamond-open", "x-thin-open", "triangle-up-open")
 TICKS = 2 ** np.arange(4, 24)  # tokens; plotly shows those in range
@@ -58,7 +58,7 @@ def plot_limits(limits: xr.Dataset) -> go.Figure:
         points.marker.symbol = SYMBOLS[0]
         figure.add_trace(
             points.update(
-                name=str(limits.capture.values[index]),
+                name=plain_text(limits.capture.values[index]),
                 hovertemplate="predicted %{x:,.0f}, measured %{y:,.0f} tokens",
             )
         )

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import COLOURS, LINE, TEMPLATE
+from ropediag.plots.style import COLOURS, LINE, TEMPLATE, plain_text
 
 UPPER, LOWER = (0.53, 1.0), (0.0, 0.45)  # of the drawing area: excess, partial logits
 DASHES = ("solid", "dash", "dot")  # one for each round of the colours
@@ -44,7 +44,7 @@ def plot_overlay(curves: xr.Dataset, along: str = "position") -> go.Figure:
 
 def _draw_curves(figure: go.Figure, own: xr.Dataset, along: str, style: dict[str, str]) -> None:
     upper, lower = ALONG[along]
-    name = str(own.capture.item())
+    name = plain_text(own.capture.item())
     where = "%{x:,.0f} tokens" if along == "position" else "%{x:,.3g} x"
     for variable, axis, panel, line in (
         ("excess", upper, "y", {"width": 2.5}),
@@ -68,7 +68,7 @@ def _draw_curves(figure: go.Figure, own: xr.Dataset, along: str, style: dict[str
 def _mark_limits(figure: go.Figure, own: xr.Dataset, along: str, colour: str) -> None:
     """Mark predicted and measured limit on the threshold."""
     unit = 1.0 if along == "position" else float(own.train_len)
-    threshold, name = float(own.attrs["threshold"]), str(own.capture.item())
+    threshold, name = float(own.attrs["threshold"]), plain_text(own.capture.item())
     common = {"y": [threshold], "mode": "markers", "legendgroup": name, "showlegend": False, "name": name}
     predicted, measured = float(own.predicted_limit), float(own.measured_limit)
     if np.isfinite(predicted):

@@ -6,7 +6,18 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import BEFORE, BEFORE_BAND, FAINT, LINE, PAST, PAST_BAND, SHADE, TEMPLATE, pickable
+from ropediag.plots.style import (
+    BEFORE,
+    BEFORE_BAND,
+    FAINT,
+    LINE,
+    PAST,
+    PAST_BAND,
+    SHADE,
+    TEMPLATE,
+    pickable,
+    plain_text,
+)
 
 INSIDE, TOP, BOTTOM, ROW = 300, 44, 106, 18  # pixels: drawing area; title; axis and legend; one label
 MARKS = {"trained": "dash", "onset": "solid"}
@@ -166,4 +177,5 @@ def _lay_out(figure: go.Figure, profile: xr.Dataset, labels: int) -> None:
 def _title(profile: xr.Dataset) -> str:
     attrs, period = profile.attrs, float(profile.period)
     turn = f", period {period:,.0f} tokens" if math.isfinite(period) else ""
-    return f"{attrs['model']}: layer {attrs['layer']}, head {attrs['query_head']}, pair {attrs['pair']}{turn}"
+    place = f"layer {attrs['layer']}, head {attrs['query_head']}, pair {attrs['pair']}"
+    return f"{plain_text(attrs['model'])}: {place}{turn}"

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from ropediag.plots.law import HEIGHT, TOKENS, mark_limits
-from ropediag.plots.style import COLOURS, TEMPLATE
+from ropediag.plots.style import COLOURS, TEMPLATE, plain_text
 
 
 def plot_reach(table: xr.Dataset) -> go.Figure:
@@ -30,10 +30,12 @@ def plot_reach(table: xr.Dataset) -> go.Figure:
             y=lawful.predicted.values,
             mode="lines",
             line={"color": COLOURS[index % len(COLOURS)], "dash": "dash"},
-            name=f"{parent}, the law",
+            name=f"{plain_text(parent)}, the law",
         )
         points = mark_limits(rows, "base", index)
-        figure.add_trace(points.update(name=parent, hovertemplate="base %{x:,.0f}<br>%{y:,.0f} tokens"))
+        figure.add_trace(
+            points.update(name=plain_text(parent), hovertemplate="base %{x:,.0f}<br>%{y:,.0f} tokens")
+        )
     base, measured = table.base.attrs, table.measured.attrs
     figure.update_layout(
         template=TEMPLATE,

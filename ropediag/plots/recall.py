@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import BEFORE, INK, PAPER, TEMPLATE, ZERO
+from ropediag.plots.style import BEFORE, INK, PAPER, TEMPLATE, ZERO, plain_text
 
 SCALE = [(0.0, PAPER), (1.0, BEFORE)]
 
@@ -52,7 +52,7 @@ def plot_recall(recall: xr.Dataset) -> go.Figure:
     if 0 < inside < recall.sizes["length"]:
         figure.add_vline(x=inside - 0.5, line={"color": INK, "dash": "dash", "width": 1.6})
     figure.update_layout(
-        title={"text": f"{attrs['model']}, base {attrs['base']:,.10g}: recall, {attrs['task']}", "x": 0.01},
+        title={"text": _title(attrs), "x": 0.01},
         template=TEMPLATE,
         height=420,
         plot_bgcolor=ZERO,
@@ -65,6 +65,11 @@ def plot_recall(recall: xr.Dataset) -> go.Figure:
         },
     )
     return figure
+
+
+def _title(attrs: dict) -> str:
+    model, task = plain_text(attrs["model"]), plain_text(attrs["task"])
+    return f"{model}, base {attrs['base']:,.10g}: recall, {task}"
 
 
 def _axis_title(axis: xr.DataArray) -> str:

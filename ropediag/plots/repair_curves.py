@@ -1,12 +1,11 @@
 """The loss under an intervention by position, between that of the untouched model and that in windows."""
 
-import html
 import math
 
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import FAINT, INK, LINE, PAST, TEMPLATE
+from ropediag.plots.style import FAINT, INK, LINE, PAST, TEMPLATE, plain_text
 
 LINES = {
     "nll": {"color": INK, "width": 2},
@@ -55,7 +54,7 @@ def plot_repair_curves(curves: xr.Dataset) -> go.Figure:
     figure.update_layout(
         template=TEMPLATE,
         height=420,
-        title={"text": html.escape(str(curves.attrs["model"]), quote=False), "x": 0.01, "font_size": 15},
+        title={"text": plain_text(curves.attrs["model"]), "x": 0.01, "font_size": 15},
         margin={"t": 100},
         xaxis={
             "title": f"{position['long_name']} ({position['units']})",

@@ -3,13 +3,11 @@
 Rows are coloured by the pairs that were changed, so that two interventions on the same pairs are seen to be.
 """
 
-import html
-
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import BEFORE, COLOURS, FAINT, GRID, LINE, PAST, TEMPLATE, pickable
+from ropediag.plots.style import BEFORE, COLOURS, FAINT, GRID, LINE, PAST, TEMPLATE, pickable, plain_text
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "pentagon")
 ROW, REACH = 24, 16  # pixels: least height of a row, and of one of its reaches
@@ -78,7 +76,7 @@ def _draw_reach(at: xr.Dataset, y: np.ndarray, colours: list[str], symbol: str, 
         mode="markers",
         marker={"symbol": symbol, "color": colours, "size": 10},
         customdata=np.stack([low, high], -1),
-        text=[html.escape(label.replace("<br>", ", "), quote=False) for label in _label_rows(at)],
+        text=[label.replace("<br>", ", ") for label in _label_rows(at)],
         hovertemplate="%{text}<br>%{x:.1%} (%{customdata[0]:.1%} to %{customdata[1]:.1%})"
         f"<extra>up to {name}</extra>",
         showlegend=False,
@@ -100,7 +98,8 @@ def _label_rows(repairs: xr.Dataset) -> list[str]:
     """Name the rows; with the model where there are several."""
     models = repairs.model.values.tolist()
     several = len(set(models)) > 1
-    rows = zip(models, repairs.pairs.values.tolist(), repairs.change.values.tolist(), strict=True)
+    texts = (models, repairs.pairs.values.tolist(), repairs.change.values.tolist())
+    rows = zip(*([plain_text(text) for text in column] for column in texts), strict=True)
     return [f"{pairs}<br>{change}{f', {model}' if several else ''}" for model, pairs, change in rows]
 
 
@@ -111,7 +110,6 @@ def _lay_out(figure: go.Figure, repairs: xr.Dataset) -> None:
         figure.add_vline(x=share, line={"color": LINE, "width": 1.2}, layer="below")
         note = {"yref": "paper", "yanchor": "bottom", "xanchor": side, "showarrow": False, "font_color": LINE}
         figure.add_annotation(text=meaning, x=share, y=1, **note)
-    labels = [html.escape(label, quote=False).replace("&lt;br&gt;", "<br>") for label in _label_rows(repairs)]
     figure.update_layout(
         template=TEMPLATE,
         height=TOP + height + BOTTOM,
@@ -131,7 +129,7 @@ def _lay_out(figure: go.Figure, repairs: xr.Dataset) -> None:
         },
         yaxis={
             "tickvals": np.arange(count),
-            "ticktext": labels,
+            "ticktext": _label_rows(repairs),
             "range": [count - 0.5, -0.5],
             "ticks": "",
             "gridcolor": GRID,

@@ -4,6 +4,7 @@ Figures are drawn for a light page. ``DARK`` is a table of their colours: a page
 its entry, in the browser, so that a figure is computed and sent once.
 """
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -75,6 +76,11 @@ TEMPLATE = go.layout.Template(
         "shapedefaults": {"line": {"color": LINE}},
     }
 )
+
+
+def plain_text(text: object) -> str:
+    """Write a name that a file or a user gave so that plotly shows its markup as it is."""
+    return html.escape(str(text), quote=False)
 
 
 def pickable(

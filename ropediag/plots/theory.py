@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.plots.style import COLOURS, LINE, TEMPLATE
+from ropediag.plots.style import COLOURS, LINE, TEMPLATE, plain_text
 
 LENGTHS = {"train_len": "dash", "tune_len": "dot", "target_len": "solid"}
 
@@ -25,7 +25,7 @@ def plot_theory(compared: xr.Dataset) -> go.Figure:
         pair; lengths are horizontal lines.
     """
     traces: list[go.Scatter] = []
-    for index, name in enumerate(map(str, compared.setting.values)):
+    for index, name in enumerate(map(plain_text, compared.setting.values)):
         style = {
             "color": COLOURS[index % len(COLOURS)],
             "width": line_width(index, compared.sizes["setting"]),

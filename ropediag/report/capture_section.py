@@ -15,7 +15,7 @@ from ropediag.analysis.wording import word_headline
 from ropediag.errors import RopediagError
 from ropediag.plots.breakdown import plot_breakdown
 from ropediag.plots.diagnostic import plot_diagnostic
-from ropediag.report.figures import Drawing, draw, escape_attributes
+from ropediag.report.figures import Drawing, draw
 from ropediag.report.made import list_facts, write_command
 from ropediag.store import Capture
 
@@ -110,7 +110,7 @@ def _answer(
     options: dict[str, int],
 ) -> Answer:
     try:
-        measured = escape_attributes(about(capture, **options).load())
+        measured = about(capture, **options).load()
         averaged = measured.attrs.get("averaged", "")
         text = describe_extremes(measured[shows]) if shows in measured else ""
         text = f"Partial logits: {averaged}. Of the excess: {text}" if averaged else text

@@ -10,7 +10,7 @@ from ropediag.analysis.repair_curves import measure_repair_curves
 from ropediag.analysis.repairs import measure_repairs
 from ropediag.plots.repair_curves import plot_repair_curves
 from ropediag.plots.repairs import plot_repairs
-from ropediag.report.figures import Drawing, draw, escape_attributes
+from ropediag.report.figures import Drawing, draw
 from ropediag.report.made import list_facts, write_command
 from ropediag.store import Capture
 
@@ -84,7 +84,7 @@ def describe_causes(ablations: Mapping[str, Capture]) -> CausesSection:
 
 
 def _describe(file: Capture, repairs: xr.Dataset, name: str) -> Ablated:
-    curves = escape_attributes(measure_repair_curves(file).load())
+    curves = measure_repair_curves(file).load()
     known = repairs.isel(multiple=repairs.damage.notnull().values)
     reaches = tuple(_write_reach(known.sel(multiple=multiple)) for multiple in known.multiple.values)
     pairs, change = repairs.pairs.item(), repairs.change.item()

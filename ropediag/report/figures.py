@@ -2,14 +2,12 @@
 
 import base64
 import gzip
-import html
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
-import xarray as xr
 
 KEPT_BITS = 12  # of the 24 of a float32: a figure's numbers are right to 1 in 4,096
 _DROPPED = np.uint32(24 - KEPT_BITS)
@@ -44,16 +42,6 @@ def draw(name: str, figure: go.Figure, text: str) -> Drawing:
         height -= titled
     figure.update_layout(width=None, height=height, autosize=True, meta=None)
     return Drawing(name, text, height, json.dumps(_shorten(json.loads(figure.to_json()))))
-
-
-def escape_attributes(measured: xr.Dataset) -> xr.Dataset:
-    """Keep the texts that a capture states from being read as markup by the figure."""
-    texts = {
-        key: html.escape(value, quote=False)
-        for key, value in measured.attrs.items()
-        if isinstance(value, str)
-    }
-    return measured.assign_attrs(texts)
 
 
 def pack(text: str) -> str:

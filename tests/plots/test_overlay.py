@@ -88,3 +88,11 @@ def test_a_difference_map_is_centred_on_zero_and_ends_at_its_reach():
     assert (drawn.zmin, drawn.zmax) == (-2.0, 2.0)
     assert [list(step) for step in drawn.colorscale] == DIVERGING
     np.testing.assert_array_equal(drawn.z, values.T)
+
+
+def test_a_difference_says_whose_critical_pair_it_marks():
+    axes = {dim: (dim, [0, 1], {"units": "1", "long_name": dim}) for dim in ("layer", "pair")}
+    values = {"difference": (("layer", "pair"), np.eye(2), {"units": "1", "long_name": "it"})}
+    found = xr.Dataset(values, axes, {"question": "q", "reach": 2.0})
+    line = plot_difference(found, xr.DataArray([1, 1], {"layer": [0, 1]})).data[1]
+    assert line.name == "critical pair of the selected capture"
