@@ -58,11 +58,11 @@
     new MutationObserver(tell).observe(root, { attributeFilter: ["data-mantine-color-scheme"] });
     tell();
 
-    const copy = (text, id, label) => {
+    const copy = async (text, id, label) => {
         if (!text) return skip();
-        navigator.clipboard.writeText(text);
+        const said = await navigator.clipboard.writeText(text).then(() => "Copied", () => "Not allowed");
         setTimeout(() => window.dash_clientside.set_props(id, { children: label }), 1500);
-        return "Copied";
+        return said;
     };
 
     let chosen = {}; // the selection, without the stamp of its file

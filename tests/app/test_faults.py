@@ -85,6 +85,7 @@ def test_the_copied_link_holds_all_that_is_selected(page, address: str) -> None:
     page.goto("/pairs")
     wait_drawn(page, "pair-profile")
     page.get_by_role("button", name="Copy link").click()
+    page.get_by_role("button", name="Copied").wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith(f"{address}/pairs?")
     assert all(f"{field}=" in copied for field in ("capture", "layer", "query_head", "pair"))
