@@ -29,10 +29,14 @@ def wire_browser(app: Dash) -> None:
         "need",
         Output(needs, "data"),
         Input("selection", "data"),
+        Input("url", "pathname"),
         State(needs, "id"),
         State(needs, "data"),
         State("uses", "data"),
+        State("homes", "data"),
     )
+    stays = {"type": "stays", "path": ALL}
+    clientside("show", Output(stays, "hidden"), Input("url", "pathname"), State(stays, "id"))
     clientside(
         "dress",
         Output({"type": "graph", **panel}, "figure"),
@@ -46,6 +50,8 @@ def wire_browser(app: Dash) -> None:
         "follow",
         Output("followed", "data"),
         Input("selection", "data"),
+        Input("url", "pathname"),
+        State("homes", "data"),
         State({"type": "figure", "panel": ALL}, "data"),
         State({"type": "figure", "panel": ALL}, "id"),
         State("dark", "data"),
@@ -81,6 +87,8 @@ def wire_browser(app: Dash) -> None:
         State({"type": "choice", "field": ALL}, "id"),
         State({"type": "choice", "field": ALL}, "data"),
         State({"type": "default", "field": ALL}, "data"),
+        State("homes", "data"),
+        State("url", "pathname"),
         State("selection", "data"),
         State("url", "search"),
         prevent_initial_call=True,

@@ -10,7 +10,7 @@ from ropediag.errors import RopediagError
 from ropediag.plots.style import DARK
 from ropediag.store import Capture
 
-from .page import Page, list_uses
+from .page import Page, list_homes, list_uses
 from .view import View
 
 PLACE_CONTROLS = {"capture": "Capture", "layer": "Layer", "query_head": "Head", "pair": "Pair"}
@@ -33,16 +33,16 @@ def lay_out_frame(pages: list[Page]) -> dmc.MantineProvider:
             dcc.Store(id="asked"),
             dcc.Store(id="dark", data=DARK),
             dcc.Store(id="uses", data=list_uses(pages)),
+            dcc.Store(id="homes", data=list_homes(pages)),
+            dcc.Store(id="opened", data=[]),
             dcc.Store(id="leads", data={one.name: one.leads_to for page in pages for one in page.panels}),
             dcc.Interval(id="tick", interval=REFRESH),
-            html.A("Skip to the page", href="#page", className="skip"),
+            html.A("Skip to the page", href="#main", className="skip"),
             dmc.AppShell(
                 [
                     dmc.AppShellHeader(_show_header(), px="md"),
                     dmc.AppShellNavbar(_show_navigation(pages), p="xs"),
-                    dmc.AppShellMain(
-                        [html.Div(id="notice", role="status"), html.Div(id="page", tabIndex=-1)]
-                    ),
+                    dmc.AppShellMain(_show_main(pages)),
                 ],
                 header={"height": 64},
                 navbar={"width": 168, "breakpoint": "sm", "collapsed": {"mobile": False}},
@@ -52,6 +52,15 @@ def lay_out_frame(pages: list[Page]) -> dmc.MantineProvider:
         theme=THEME,
         defaultColorScheme="auto",
     )
+
+
+def _show_main(pages: list[Page]) -> list[html.Div]:
+    """The place of the page that is open, and of those that stay when they are left."""
+    stay = [html.Div(id={"type": "stays", "path": page.path}, hidden=True) for page in pages if page.stays]
+    return [
+        html.Div(id="notice", role="status"),
+        html.Div([*stay, html.Div(id="page")], id="main", tabIndex=-1),
+    ]
 
 
 def _show_header() -> dmc.Group:

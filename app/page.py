@@ -97,6 +97,8 @@ class Page:
     needs : name -> fields of the URL, for stores ``{"type": "need", "panel": name}`` of the page's own
     register : further callbacks, from the app and the desk
     needs_capture : whether there is nothing to see in a folder without captures
+    stays : whether it stays in the document, hidden, when it is left: coming back draws nothing anew. Not for
+        pages with callbacks of their own, which would go on meanwhile
     """
 
     title: str
@@ -110,6 +112,7 @@ class Page:
     needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     register: Callable[[Any, Any], None] | None = None
     needs_capture: bool = True
+    stays: bool = False
 
 
 def list_uses(pages: list[Page]) -> dict[str, list[str]]:
@@ -119,6 +122,11 @@ def list_uses(pages: list[Page]) -> dict[str, list[str]]:
     named |= {name_choice(one.field): (*one.uses, one.field) for page in pages for one in page.choices}
     named |= {name: uses for page in pages for name, uses in page.needs.items()}
     return {name: list(uses) for name, uses in named.items()}
+
+
+def list_homes(pages: list[Page]) -> dict[str, str]:
+    """Give the path of the page of each of these stores."""
+    return {name: page.path for page in pages for name in list_uses([page])}
 
 
 def name_choice(field: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output
+from dash import Dash, Input, Output, State, no_update
 from flask import Response, request
 from waitress.server import BaseWSGIServer, create_server
 
@@ -57,10 +57,21 @@ def make_app(folder: Path, capture: str | None = None, prepare: bool = False) ->
     wire(app, desk, pages)
     by_path = {page.path: page for page in pages}
 
-    @app.callback(Output("page", "children"), Input("url", "pathname"))
-    def open_page(path: str | None) -> list:
-        page = by_path.get(path or "/")
-        return show_page(page, empty=not desk.entries("capture")) if page else show_nowhere(pages)
+    @app.callback(
+        Output("page", "children"),
+        *(Output({"type": "stays", "path": page.path}, "children") for page in pages if page.stays),
+        Output("opened", "data"),
+        Input("url", "pathname"),
+        State("opened", "data"),
+    )
+    def open_page(path: str | None, opened: list[str]) -> tuple:
+        page, empty = by_path.get(path or "/"), not desk.entries("capture")
+        stay = [no_update for page in pages if page.stays]
+        if page is None or not page.stays:
+            return show_page(page, empty) if page else show_nowhere(pages), *stay, no_update
+        if page.path not in opened:
+            stay[[one.path for one in pages if one.stays].index(page.path)] = show_page(page, empty)
+        return [], *stay, opened if empty else [*opened, page.path]
 
     if prepare:
         view = desk.view({"capture": capture} if capture else {})

@@ -74,8 +74,12 @@
 
     // Links of the navigation carry the selection: as addresses, for a new tab, and when they are clicked.
     // A path that stays is left out: told again, it would build its page anew.
-    const go = (pathname, search) =>
+    let wanted = null; // the query that was asked for last; the address follows a little later
+    window.addEventListener("popstate", () => (wanted = null));
+    const go = (pathname, search) => {
+        wanted = search;
         window.dash_clientside.set_props("url", pathname === window.location.pathname ? { search } : { pathname, search });
+    };
     const carry = (event) => {
         const link = event.target.closest && event.target.closest("nav a, a.brand");
         if (!link) return;
@@ -130,6 +134,7 @@
     window.dash_clientside.ropediag = {
         // The URL changed: what it selects in the capture that is shown, the browser knows itself; the rest it asks.
         locate(search, selection, layers, heads, pairs) {
+            if (search === wanted) wanted = null;
             const offers = { layer: layers, query_head: heads, pair: pairs }, names = Object.keys(offers);
             const url = fields(search), stay = names.map(() => skip());
             const known = selection && selection.stamp && (url.capture || "") === selection.capture;
@@ -140,15 +145,20 @@
         },
 
         // Give each panel the fields it uses, if they changed.
-        need(selection, ids, before, uses) {
+        need(selection, path, ids, before, uses, homes) {
             return ids.map((id, step) => {
                 const own = uses[id.panel];
-                if (!selection || !own) return skip();
+                if (!selection || !own || homes[id.panel] !== (path || "/")) return skip();
                 const names = own.includes("capture") ? [...own, "stamp"] : own;
                 const known = names.filter((name) => selection[name] !== undefined);
                 const now = Object.fromEntries(known.map((name) => [name, selection[name]]));
                 return same(now, before[step]) ? skip() : now;
             });
+        },
+
+        // Of the pages that stay, show the one that is open.
+        show(path, ids) {
+            return ids.map((id) => id.path !== (path || "/"));
         },
 
         // Colours of the page, the mark of the selection and the zoom, on a figure as the server drew it. The toggle
@@ -164,15 +174,16 @@
 
         // The selection changed: on figures that stay, move its mark and the zoom. Drawing a map of a large model
         // anew would take far longer.
-        follow(selection, figures, ids, dark, ...offers) {
+        follow(selection, path, homes, figures, ids, dark, ...offers) {
             offered = offers;
             const { stamp, ...place } = selection || {};
-            const url = fields(window.location.search);
+            const url = fields(wanted === null ? window.location.search : wanted);
             const latest = Object.keys(url).every((name) => place[name] === undefined || place[name] === url[name]);
             if (latest || !chosen.capture) chosen = place; // not the answer to a key before the last
             name_tab();
             figures.forEach((figure, step) => {
                 const drawn = find_graph(ids[step]);
+                if (homes[ids[step].panel] !== (path || "/")) return; // it follows when its page is shown
                 if (!figure || !drawn || !drawn.data || !drawn.data.length) return;
                 const changes = {}, shapes = list_shapes(figure, selection, dark);
                 if (!same(drawn.layout.shapes || [], shapes)) changes.shapes = shapes;
@@ -226,8 +237,8 @@
         // A control was used: its value goes into the URL. What the URL asks for and no control offers counts as not
         // there: the control shows its default then, and that is no use of it.
         choose(...given) {
-            const [search, selection, defaults, options, ids, choices] = given.slice(-6).reverse();
-            const place = given.slice(0, -6);
+            const [search, selection, path, homes, defaults, options, ids, choices] = given.slice(-8).reverse();
+            const place = given.slice(0, -8);
             if (!selection) return skip();
             const url = fields(search), changes = {};
             ["capture", "layer", "query_head", "pair"].forEach((name, step) => {
@@ -235,6 +246,7 @@
                 if (value !== null && value !== undefined && value !== selection[name]) changes[name] = value;
             });
             ids.forEach((id, step) => {
+                if (homes[`choice-${id.field}`] !== (path || "/")) return;
                 const value = choices[step], asked = url[id.field], offered = options[step] || [];
                 const now = offered.some((one) => one.value === asked) ? asked : defaults[step];
                 if (value !== null && value !== undefined && value !== now) changes[id.field] = value;

@@ -20,13 +20,13 @@
         settings.map((one) =>
             Object.entries(one).filter(([, value]) => value !== "").map(([key, value]) => `${key}-${value}`).join("_")
         ).join("*");
-    const now = (search, preset) => parse(read(search).settings || preset);
+    const now = (search, presets) => parse(read(search).settings || presets[0] || "");
     const go = (search, settings) => "?" + new URLSearchParams({ ...read(search), settings: write(settings) });
 
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.theory = {
         // Show the settings of the URL: values of all boxes, which rows there are, whether there is room for more.
-        fill(search, preset, ids, values, rows, before) {
+        fill(need, search, preset, ids, values, rows, before) {
             const settings = now(search, preset);
             const shown = ids.map(({ row, field }, step) => {
                 const wanted = (settings[row] || {})[field] || (field === "rule" ? "none" : "");
@@ -64,7 +64,7 @@
             if (!pressed[id.row]) return [skip(), skip()];
             const copied = settings.slice(id.row, id.row + (id.type === "setting-copy" ? 1 : 0));
             const rest = [...settings.slice(0, id.row + copied.length), ...copied, ...settings.slice(id.row + 1)];
-            return [go(search, rest.length ? rest.slice(0, pressed.length) : parse(preset)), skip()];
+            return [go(search, rest.length ? rest.slice(0, pressed.length) : parse(preset[0] || "")), skip()];
         },
     };
 })();

@@ -60,7 +60,7 @@ def show_calculator() -> dmc.Paper:
     title = dmc.Title("Settings", order=2, size="h4")
     return dmc.Paper(
         [
-            dcc.Store(id="theory-default", data=DEFAULT),
+            dcc.Store(id={"type": "theory-default", "row": 0}, data=DEFAULT),
             dmc.Group([title, controls], justify="space-between", mb="xs"),
             *map(_show_setting, range(MOST)),
         ],
@@ -112,14 +112,15 @@ def _show_field(key: str, label: str, row: int) -> Any:
 def wire_calculator(app: Dash, desk: Desk, part: str) -> None:
     """Wire the boxes to the URL, in the browser; errors come to their boxes when this part is drawn."""
     box = {"type": "setting", "row": ALL, "field": ALL}
-    url = State("url", "search"), State("theory-default", "data")
+    # ALL, though there is one: when the page is left, Dash asks once more, with nothing there
+    url = State("url", "search"), State({"type": "theory-default", "row": ALL}, "data")
     app.clientside_callback(
         ClientsideFunction("theory", "fill"),
         Output(box, "value"),
         Output({"type": "setting-row", "row": ALL}, "style"),
         Output("theory-add", "disabled"),
-        Input("url", "search"),
-        State("theory-default", "data"),
+        Input({"type": "need", "panel": part}, "data"),
+        *url,
         State(box, "id"),
         State(box, "value"),
         State({"type": "setting-row", "row": ALL}, "id"),

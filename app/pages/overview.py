@@ -180,4 +180,5 @@ PAGE = Page(
     panels=(BREAKDOWN, DRIFT),
     parts=(VERDICT, OFFENDERS),
     choices=(HEADS,),
+    stays=True,
 )

@@ -198,4 +198,5 @@ PAGE = Page(
     panels=(MAP, PROFILE, ANGLES, NORMS),
     parts=(PAIR,),
     choices=(DIAGNOSTIC, VARIABLE),
+    stays=True,
 )

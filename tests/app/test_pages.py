@@ -89,3 +89,23 @@ def test_a_zoom_along_the_lag_is_in_the_link_and_stays(page) -> None:
     page.wait_for_timeout(500)  # until the figure rests: it is drawn once more, within its new range
     page.go_back()
     page.wait_for_function(f"Math.abs({shown}[0] - 2) < 0.01")
+
+
+def test_a_page_that_is_come_back_to_shows_what_is_selected_now(page) -> None:
+    page.goto("/pairs?capture=example-8192.h5&layer=0&query_head=0&pair=3")
+    wait_drawn(page, "pair-map", "pair-profile")
+    page.get_by_role("link", name="Overview").click()
+    wait_drawn(page, "drift-map")
+    page.keyboard.press("j")
+    page.wait_for_url(re.compile("pair=4"))
+    page.locator("#select-query_head").click()
+    page.get_by_role("option", name="1", exact=True).click()
+    page.wait_for_url(re.compile("query_head=1"))
+    page.locator("h1:visible").click()  # out of the box, in which letters are typed
+    page.keyboard.press("j")
+    page.wait_for_url(re.compile("query_head=1.*pair=5|pair=5.*query_head=1"))
+    page.get_by_role("link", name="Theory").click()
+    page.get_by_role("heading", name="Theory", exact=True).wait_for()
+    page.get_by_role("link", name="Pairs").click()
+    page.get_by_role("heading", name="Layer 0, head 1, pair 5").wait_for()
+    assert page.locator("h1:visible").all_inner_texts() == ["Pairs"]
