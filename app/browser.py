@@ -1,11 +1,17 @@
 """The browser's part of the wiring: clicks, keys, zooms and controls become a new URL."""
 
+from collections.abc import Callable
 from typing import Any
 
 from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State
 
 from .frame import PLACE_CONTROLS
 from .view import PLACE
+
+PANEL = {"panel": MATCH}
+NEEDS = {"type": "need", "panel": ALL}
+STAYS = {"type": "stays", "path": ALL}
+FIGURES = {"type": "figure", "panel": ALL}
 
 
 def wire_browser(app: Dash) -> None:
@@ -14,7 +20,15 @@ def wire_browser(app: Dash) -> None:
     def clientside(name: str, *arguments: Any, **options: Any) -> None:
         app.clientside_callback(ClientsideFunction("ropediag", name), *arguments, **options)
 
-    panel = {"panel": MATCH}
+    _wire_selection(clientside)
+    _wire_figures(clientside)
+    _wire_clicks(clientside)
+    _wire_controls(clientside)
+    _wire_buttons(clientside)
+
+
+def _wire_selection(clientside: Callable[..., None]) -> None:
+    """From the URL to the selection, and to the fields of each panel."""
     clientside(
         "locate",
         Output("selection", "data"),
@@ -24,27 +38,29 @@ def wire_browser(app: Dash) -> None:
         State("selection", "data"),
         [State(f"select-{axis}", "data") for axis in PLACE],
     )
-    needs = {"type": "need", "panel": ALL}
     clientside(
         "need",
-        Output(needs, "data"),
+        Output(NEEDS, "data"),
         Input("selection", "data"),
         Input("url", "pathname"),
-        State(needs, "id"),
-        State(needs, "data"),
+        State(NEEDS, "id"),
+        State(NEEDS, "data"),
         State("uses", "data"),
         State("homes", "data"),
     )
-    stays = {"type": "stays", "path": ALL}
-    clientside("show", Output(stays, "hidden"), Input("url", "pathname"), State(stays, "id"))
+
+
+def _wire_figures(clientside: Callable[..., None]) -> None:
+    """Which page is seen, how its figures look, and what they mark."""
+    clientside("show", Output(STAYS, "hidden"), Input("url", "pathname"), State(STAYS, "id"))
     clientside(
         "dress",
-        Output({"type": "graph", **panel}, "figure"),
-        Input({"type": "figure", **panel}, "data"),
+        Output({"type": "graph", **PANEL}, "figure"),
+        Input({"type": "figure", **PANEL}, "data"),
         Input("scheme", "computedColorScheme"),
         State("selection", "data"),
         State("dark", "data"),
-        State({"type": "graph", **panel}, "id"),
+        State({"type": "graph", **PANEL}, "id"),
     )
     clientside(
         "follow",
@@ -52,19 +68,23 @@ def wire_browser(app: Dash) -> None:
         Input("selection", "data"),
         Input("url", "pathname"),
         State("homes", "data"),
-        State({"type": "figure", "panel": ALL}, "data"),
-        State({"type": "figure", "panel": ALL}, "id"),
+        State(FIGURES, "data"),
+        State(FIGURES, "id"),
         State("dark", "data"),
         [State(f"select-{axis}", "data") for axis in PLACE],
     )
+
+
+def _wire_clicks(clientside: Callable[..., None]) -> None:
+    """From clicks and zooms on figures, and rows of tables, to the URL."""
     url = [Output("url", "pathname", allow_duplicate=True), Output("url", "search", allow_duplicate=True)]
     for name, property in (("pick", "clickData"), ("zoom", "relayoutData")):
         clientside(
             name,
-            Output({"type": "graph", **panel}, property),
-            Input({"type": "graph", **panel}, property),
-            State({"type": "figure", **panel}, "data"),
-            State({"type": "figure", **panel}, "id"),
+            Output({"type": "graph", **PANEL}, property),
+            Input({"type": "graph", **PANEL}, property),
+            State({"type": "figure", **PANEL}, "data"),
+            State({"type": "figure", **PANEL}, "id"),
             State("leads", "data"),
             State("url", "pathname"),
             State("url", "search"),
@@ -79,6 +99,10 @@ def wire_browser(app: Dash) -> None:
         State("url", "search"),
         prevent_initial_call=True,
     )
+
+
+def _wire_controls(clientside: Callable[..., None]) -> None:
+    """From the controls to the URL."""
     clientside(
         "choose",
         Output("url", "search", allow_duplicate=True),
@@ -93,6 +117,10 @@ def wire_browser(app: Dash) -> None:
         State("url", "search"),
         prevent_initial_call=True,
     )
+
+
+def _wire_buttons(clientside: Callable[..., None]) -> None:
+    """The navigation, and the buttons of figures and of the header."""
     clientside(
         "link",
         Output({"type": "link", "path": ALL}, "active"),
@@ -101,14 +129,14 @@ def wire_browser(app: Dash) -> None:
     )
     clientside(
         "toggle",
-        Output({"type": "code-box", **panel}, "opened"),
-        Input({"type": "show-code", **panel}, "n_clicks"),
-        State({"type": "code-box", **panel}, "opened"),
+        Output({"type": "code-box", **PANEL}, "opened"),
+        Input({"type": "show-code", **PANEL}, "n_clicks"),
+        State({"type": "code-box", **PANEL}, "opened"),
         prevent_initial_call=True,
     )
     for place, what in (
         ("copy-link", State("url", "pathname")),
-        ({"type": "copy-code", **panel}, State({"type": "code", **panel}, "children")),
+        ({"type": "copy-code", **PANEL}, State({"type": "code", **PANEL}, "children")),
     ):
         clientside(
             "copy_link" if place == "copy-link" else "copy_code",

@@ -231,7 +231,8 @@
             const index = chosen.findIndex((rows) => rows && rows.length && rows[0].pick);
             if (index < 0) return [skip(), skip()];
             const url = fields(search), now = { ...url, ...chosen[index][0].pick };
-            return same(url, now) && !leads[index] ? [skip(), skip()] : [leads[index] || path, query(now)];
+            const leave = leads[index] && leads[index] !== path ? leads[index] : skip(); // or the page is built anew
+            return same(url, now) && !leads[index] ? [skip(), skip()] : [leave, query(now)];
         },
 
         // A control was used: its value goes into the URL. What the URL asks for and no control offers counts as not
