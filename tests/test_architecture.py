@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,15 @@ def test_the_installed_command_is_the_same():
     done = subprocess.run([command, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert all(name.replace("_", "-") in done.stdout for name in COMMANDS)
+
+
+def test_every_package_is_installed():
+    """setuptools is told them one by one, since the folder app/ is installed as ``ropediag.app``."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {"ropediag": ROOT / "ropediag", "ropediag.app": ROOT / "app"}
+    found = {
+        ".".join([name, *path.parent.relative_to(folder).parts])
+        for name, folder in folders.items()
+        for path in folder.rglob("__init__.py")
+    }
+    assert sorted(listed) == sorted(found)
