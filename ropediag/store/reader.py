@@ -4,11 +4,13 @@ Reading imports neither torch nor, until a labelled array is asked for, xarray. 
 turned into an image of its future file by the code that will write that file; what is missing is NaN.
 """
 
+import atexit
 import io
 import math
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import h5py
 import numpy as np
@@ -58,7 +60,19 @@ def _open_folder(folder: Folder) -> "Capture":
     plan, image = make_plan(folder), io.BytesIO()
     consolidate(folder, plan, image, {"status": "partial"}, compress=False)
     file = open_file(image, str(folder.path))
-    return Capture(file, folder.path, plan.missing_layers, plan.missing_losses)
+    capture = Capture(file, folder.path, plan.missing_layers, plan.missing_losses)
+    _IMAGES.add(capture)
+    return capture
+
+
+_IMAGES: "WeakSet[Capture]" = WeakSet()  # open images; HDF5 reads them through Python
+
+
+@atexit.register
+def _close_images() -> None:
+    """Close what was left open while Python is still there: HDF5 would close it afterwards, and crash."""
+    for capture in list(_IMAGES):
+        capture.close()
 
 
 class Capture:

@@ -38,8 +38,9 @@ def tune_sharded(config: TuneConfig, say: Callable[[str], None] = print) -> Path
     words = [*torchrun_words(gpus), str(script), *shlex.split(config.command_line())[1:], "--force"]
     done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ropediag: ")]
-        reason = lines[0].removeprefix("ropediag: ") if lines else "\n".join(done.stderr.splitlines()[-20:])
+        said = done.stderr.splitlines()  # of several processes at once: a line may begin in another's
+        lines = [line.rpartition("ropediag: ")[2] for line in said if "ropediag: " in line]
+        reason = lines[0] if lines else "\n".join(said[-20:])
         raise RopediagError(f"torchrun ended with status {done.returncode}: {reason}")
     for line in done.stdout.splitlines():
         say(line)
