@@ -50,7 +50,7 @@ WATCH = """(() => {
     new MutationObserver((records) => {
         const own = records.some(({ target }) => {
             const node = target.nodeType === 1 ? target : target.parentElement;
-            return node && node.closest("#page") && !node.closest(aside);
+            return node && node.closest("#main") && !node.closest(aside);
         });
         if (!own) return;
         touch();
@@ -187,7 +187,7 @@ def click_around(tab: Page, meter: Meter, count: int, random: np.random.Generato
         meter.time("cell of the pair map", lambda: click_cell(tab, "pair-map", random))
         meter.time("another head", lambda: choose(tab, "#select-query_head", HEADS, random))
         meter.time("another layer", lambda: choose(tab, "#select-layer", LAYERS, random))
-        tab.locator("h1").click()
+        tab.locator("h1:visible").click()
         meter.time("cell of the pair map", lambda: click_cell(tab, "pair-map", random))
         meter.time("overview, by its link", lambda: tab.get_by_role("link", name="Overview").click())
 
