@@ -33,9 +33,11 @@ def _wire_selection(clientside: Callable[..., None]) -> None:
         "locate",
         Output("selection", "data"),
         Output("asked", "data"),
+        Output("notice", "children"),
         [Output(f"select-{axis}", "value") for axis in PLACE],
         Input("url", "search"),
         State("selection", "data"),
+        State("first", "data"),
         [State(f"select-{axis}", "data") for axis in PLACE],
     )
     clientside(

@@ -161,7 +161,6 @@ def show_grid(
                     "theme": {"function": "themeQuartz"},
                     "suppressColumnVirtualisation": True,
                 },
-                csvExportParams={"fileName": f"{name}.csv"},
                 getRowId="params.data.id",
                 style={"height": height},
             ),

@@ -31,6 +31,7 @@ def lay_out_frame(pages: list[Page]) -> dmc.MantineProvider:
             dcc.Store(id="selection"),
             dcc.Store(id="followed"),
             dcc.Store(id="asked"),
+            dcc.Store(id="first"),
             dcc.Store(id="dark", data=DARK),
             dcc.Store(id="uses", data=list_uses(pages)),
             dcc.Store(id="homes", data=list_homes(pages)),

@@ -4,7 +4,8 @@
      ^                                                                                    |
      +------------------------------- pick, choose (in the browser) ---------------------+
 
-Only ``resolve`` and ``draw`` run on the server; the rest is ``assets/ropediag.js``.
+``resolve``, ``draw`` and what fills parts and choices run on the server, the rest in the browser
+(``assets/ropediag.js``), which also resolves what lies in the capture that it shows (``locate``).
 """
 
 import io
@@ -56,22 +57,36 @@ def _wire_selection(app: Dash, desk: Desk) -> None:
 
     @app.callback(
         Output("selection", "data", allow_duplicate=True),
-        Output("notice", "children"),
+        Output("notice", "children", allow_duplicate=True),
+        Output("first", "data"),
         *(Output(one.component_id, one.component_property, allow_duplicate=True) for one in controls),
         Input("asked", "data"),
         Input("tick", "n_intervals"),
         State("url", "search"),
         State("selection", "data"),
+        State("first", "data"),
+        State("select-capture", "data"),
         prevent_initial_call="initial_duplicate",
     )
-    def resolve(_: Any, __: int, search: str | None, before: dict[str, str] | None) -> list[Any]:
+    def resolve(
+        _: Any,
+        __: int,
+        search: str | None,
+        before: dict[str, str] | None,
+        first: str | None,
+        offered: list[dict[str, str]] | None,
+    ) -> list[Any]:
+        """Resolve the URL; one that names no capture means the first that was shown, whatever came since."""
         query = read_query(search)
+        if "capture" not in query and first in desk.entries("capture"):
+            query["capture"] = str(first)
         selection, options = resolve_selection(desk, query)
+        captures = no_update if options["capture"] == offered else options["capture"]
         if selection == before:
-            return [no_update] * (2 + len(controls))
-        found: list[Any] = [selection, word_notice(query, selection)]
+            return [no_update] * 3 + [captures] + [no_update] * (len(controls) - 1)
+        found: list[Any] = [selection, word_notice(query, selection), first or selection.get("capture")]
         for field in PLACE_CONTROLS:
-            found += [options.get(field, []), selection.get(field)]
+            found += [captures if field == "capture" else options.get(field, []), selection.get(field)]
         return found
 
 

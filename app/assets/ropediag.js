@@ -133,15 +133,15 @@
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
         // The URL changed: what it selects in the capture that is shown, the browser knows itself; the rest it asks.
-        locate(search, selection, layers, heads, pairs) {
+        locate(search, selection, first, layers, heads, pairs) {
             if (search === wanted) wanted = null;
             const offers = { layer: layers, query_head: heads, pair: pairs }, names = Object.keys(offers);
             const url = fields(search), stay = names.map(() => skip());
-            const known = selection && selection.stamp && (url.capture || "") === selection.capture;
+            const known = selection && selection.stamp && (url.capture || first) === selection.capture;
             const offered = (name) => (offers[name] || []).some((one) => one.value === url[name]);
-            if (!known || !names.every(offered)) return [skip(), { search }, ...stay];
+            if (!known || !names.every(offered)) return [skip(), { search }, skip(), ...stay];
             const now = { ...url, capture: selection.capture, stamp: selection.stamp };
-            return [now, skip(), ...names.map((name) => (url[name] === selection[name] ? skip() : url[name]))];
+            return [now, skip(), null, ...names.map((name) => (url[name] === selection[name] ? skip() : url[name]))];
         },
 
         // Give each panel the fields it uses, if they changed.

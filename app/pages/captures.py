@@ -1,5 +1,6 @@
 """Captures: what the folder holds, finished and growing, and what cannot be read."""
 
+import math
 import time
 from typing import Any
 
@@ -52,7 +53,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
     row["shape"] = " x ".join(map(str, axes)) if all(axes) else ""
     base = float(attributes.get("base") or "nan")
     row |= {
-        "base": None if base != base else base,
+        "base": None if math.isnan(base) else base,
         "size": round(entry.summary.size / 2**20, 1),
         "state": word_state(entry),
     }

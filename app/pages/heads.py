@@ -12,9 +12,10 @@ from ropediag.analysis.head_table import list_heads, spread_ranks, tabulate_head
 from ropediag.analysis.tables import list_tables
 from ropediag.errors import RopediagError
 
-from ..cards import show_fact, show_grid, show_message, show_part
+from ..cards import show_fact, show_grid, show_part
 from ..page import Page, Part
 from ..view import Desk, View
+from ..wiring import word_failure
 from ._grid import GROUPED, NUMBER, WRAPPED, fit_height, format_numbers
 
 NAME = "heads"  # of the table, its store and its CSV
@@ -152,8 +153,8 @@ def _register(app: Dash, desk: Desk) -> None:
             return (no_update,) * 4
         try:
             table = measure_table(desk.view(need))
-        except RopediagError as error:
-            return [], [], {"display": "none"}, show_message(str(error))
+        except Exception as error:
+            return [], [], {"display": "none"}, word_failure(error)
         rows = list_rows(table)
         return list_columns(table), rows, fit_height(len(rows), GROUPED), None
 

@@ -11,6 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
+from ropediag.analysis.runs import word_runs
 from ropediag.errors import ConfigError, FormatError
 from ropediag.store import Capture
 
@@ -112,23 +113,12 @@ def _name_pairs(found: dict[str, Any]) -> str:
     chosen = found["chosen"]
     if found["kind"] == "log" or chosen == "all":
         return "all pairs"
-    listed = _list_ranges(sorted({pair for group in groups for pair in group}))
+    listed = word_runs(sorted({pair for group in groups for pair in group}), " to ")
     listed = "pairs " + textwrap.shorten(listed, WIDTH, placeholder=" ...")
     if isinstance(chosen, list):
         return listed
     word = _word(chosen)
     return f"{listed}, {CHOSEN.get(word, word)}"
-
-
-def _list_ranges(numbers: list[int]) -> str:
-    """Write rising numbers with runs drawn together: ``0 to 3, 7``."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number])
-    return ", ".join(" to ".join(map(str, run)) for run in runs)
 
 
 def _interval(entry: Any) -> Interval:

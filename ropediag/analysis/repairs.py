@@ -17,10 +17,13 @@ MEANINGS = {
     "repaired_tail": ("1", "share of the damage repaired over the last quarter of the positions"),
     "above_random": ("1", "share repaired, less the mean of the random sets"),
 }
-TEXTS = {
-    "model": "model",
-    "change": "the intervention",
-    "pairs": "the pairs it works on",
+FACTS = {
+    "model": ("1", "model"),
+    "change": ("1", "the intervention"),
+    "pairs": ("1", "the pairs it works on"),
+    "trained": ("tokens", "longer of training and tuning length"),
+    "length": ("tokens", "length of the sequences"),
+    "sequences": ("1", "sequences, over which the intervals are"),
 }
 
 
@@ -69,17 +72,7 @@ def tabulate_repairs(read: Mapping[str, RepairFigures]) -> xr.Dataset:
     figures = [read[name] for name in names]
     multiples = sorted({multiple for each in figures for multiple in each.repairs})
     sets = max(len(shares) for each in figures for shares in each.random.values())
-    shape = (len(figures), len(multiples))
-    found = {f"{name}{end}": np.full(shape, np.nan) for name in MEANINGS for end in ENDS}
-    random = np.full((*shape, sets), np.nan)
-    for row, each in enumerate(figures):
-        for multiple, estimates in each.repairs.items():
-            column = multiples.index(multiple)
-            for name, interval in estimates.items():
-                for end, value in zip(ENDS, interval, strict=True):
-                    found[f"{name}{end}"][row, column] = value
-            shares = each.random[multiple]
-            random[row, column, : len(shares)] = shares
+    found, random = _fill_tables(figures, multiples, sets)
     return xr.Dataset(
         {
             **{name: (AXES, values, _describe(name)) for name, values in found.items()},
@@ -89,21 +82,9 @@ def tabulate_repairs(read: Mapping[str, RepairFigures]) -> xr.Dataset:
                 name: (
                     "ablation",
                     [getattr(each, name) for each in figures],
-                    {"units": "1", "long_name": text},
-                )
-                for name, text in TEXTS.items()
-            },
-            **{
-                name: (
-                    "ablation",
-                    [getattr(each, name) for each in figures],
                     {"units": unit, "long_name": text},
                 )
-                for name, unit, text in (
-                    ("trained", "tokens", "longer of training and tuning length"),
-                    ("length", "tokens", "length of the sequences"),
-                    ("sequences", "1", "sequences, over which the intervals are"),
-                )
+                for name, (unit, text) in FACTS.items()
             },
         },
         {
@@ -116,6 +97,24 @@ def tabulate_repairs(read: Mapping[str, RepairFigures]) -> xr.Dataset:
             "set": ("set", np.arange(sets), {"units": "1", "long_name": "index of the random set"}),
         },
     )
+
+
+def _fill_tables(
+    figures: list[RepairFigures], multiples: list[float], sets: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Set out estimates (ablation, multiple) by name and end, and the shares of the random sets."""
+    shape = (len(figures), len(multiples))
+    found = {f"{name}{end}": np.full(shape, np.nan) for name in MEANINGS for end in ENDS}
+    random = np.full((*shape, sets), np.nan)
+    for row, each in enumerate(figures):
+        for multiple, estimates in each.repairs.items():
+            column = multiples.index(multiple)
+            for name, interval in estimates.items():
+                for end, value in zip(ENDS, interval, strict=True):
+                    found[f"{name}{end}"][row, column] = value
+            shares = each.random[multiple]
+            random[row, column, : len(shares)] = shares
+    return found, random
 
 
 def _last_share(repairs: Mapping[float, Mapping[str, tuple[float, float, float]]]) -> float:

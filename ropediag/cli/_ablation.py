@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from ropediag.analysis.runs import word_runs
+
 if TYPE_CHECKING:
     from ropediag.intervene.result import Ablation
     from ropediag.intervene.search import Search
@@ -66,14 +68,14 @@ def _describe_pairs(ablation: "Ablation") -> str:
     groups = group_places(ablation.sets[0])
     named = [
         "pairs {pairs} of layers {layers}, heads {heads}".format(
-            **{name: _ranges(numbers) for name, numbers in group.items()}
+            **{name: word_runs(numbers, between=",") for name, numbers in group.items()}
         )
         for group in groups[:8]
     ]
     more = f"; {len(groups) - 8} groups more" if len(groups) > 8 else ""
     critical = sorted({pair for pair in ablation.critical.values() if pair >= 0})
     compared = f"; {len(ablation.sets) - 1} random sets of equal size" if len(ablation.sets) > 1 else ""
-    return f"{'; '.join(named)}{more}; critical pair {_ranges(critical)}{compared}"
+    return f"{'; '.join(named)}{more}; critical pair {word_runs(critical, between=',')}{compared}"
 
 
 def _describe_search(search: "Search", longer: str) -> str:
@@ -82,8 +84,9 @@ def _describe_search(search: "Search", longer: str) -> str:
         found = f"all chosen pairs together repair {search.searched:.1%} on the sequences of the search"
         return f"search: no set repairs {at}: {found}"
     confirmed = f", {_percent(search.confirmed)} % on the others" if search.confirmed else ""
+    pairs = word_runs(search.pairs, between=",")
     return (
-        f"search: pairs {_ranges(search.pairs)} repair {at}, and none of them can be left out: "
+        f"search: pairs {pairs} repair {at}, and none of them can be left out: "
         f"{search.searched:.1%} on the sequences of the search{confirmed} ({search.runs} sets tried)"
     )
 
@@ -105,14 +108,3 @@ def _percent(share: "Estimate | None") -> str:
         return "-"
     value, low, high = (100 * number for number in (share.value, share.low, share.high))
     return f"{value:.1f} ({low:.1f} to {high:.1f})" if math.isfinite(low) else f"{value:.1f}"
-
-
-def _ranges(numbers: "tuple[int, ...] | list[int]") -> str:
-    """Write sorted numbers with runs drawn together: 0-3, 7."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number])
-    return ",".join("-".join(str(end) for end in run) for run in runs)

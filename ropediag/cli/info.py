@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ropediag.analysis.runs import word_runs
+
 if TYPE_CHECKING:
     from ropediag.store import Summary
 
@@ -101,25 +103,16 @@ def _describe_missing(summary: "Summary") -> str:
     for sequence in sorted({sequence for sequence, _ in summary.missing_layers}):
         layers = tuple(layer for other, layer in summary.missing_layers if other == sequence)
         by_layers.setdefault(layers, []).append(sequence)
-    parts = [f"layers {_ranges(layers)} of sequence {_ranges(seqs)}" for layers, seqs in by_layers.items()]
-    losses = f"loss of sequence {_ranges(summary.missing_losses)}" if summary.missing_losses else ""
+    parts = [
+        f"layers {word_runs(layers)} of sequence {word_runs(seqs)}" for layers, seqs in by_layers.items()
+    ]
+    losses = f"loss of sequence {word_runs(summary.missing_losses)}" if summary.missing_losses else ""
     return "; ".join(part for part in [*parts, losses] if part)
 
 
 def _describe_versions(attributes: dict[str, Any]) -> str:
     names = ("ropediag", "torch", "transformers")
     return _join(*(f"{n} {attributes[n + '_version']}" for n in names if n + "_version" in attributes))
-
-
-def _ranges(numbers: "tuple[int, ...] | list[int]") -> str:
-    """Write sorted numbers with runs drawn together: 0-3, 7."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number])
-    return ", ".join("-".join(str(end) for end in run) for run in runs)
 
 
 def _describe_text(attributes: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from ropediag.app.view import Desk
 from ropediag.app.wiring import resolve_selection, word_failure, word_notice
 from ropediag.errors import ConfigError
 from ropediag.store import CaptureWriter
-from tests.app.browsing import wait_drawn
+from tests.app.browsing import read_fields, wait_drawn
 from tests.app.conftest import CAPTURES
 from tests.store.synthetic import make_attributes, make_header, make_layer
 
@@ -105,3 +105,30 @@ def test_a_tab_is_named_after_its_page_and_capture(page) -> None:
     page.wait_for_function("document.title === 'Pairs \u00b7 example-8192.h5 \u00b7 ropediag'")
     page.locator("a.brand").click()
     page.wait_for_function("document.title === 'Overview \u00b7 example-8192.h5 \u00b7 ropediag'")
+
+
+def test_a_newer_capture_does_not_take_the_place_of_the_one_on_the_screen(
+    chromium, serve, tmp_path: Path
+) -> None:
+    shutil.copy(CAPTURES / "example-8192.h5", tmp_path / "old.h5")
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(serve(tmp_path))
+    wait_drawn(page, "drift-map")
+    shutil.copy(CAPTURES / "example-tuned-b500-8192.h5", tmp_path / "new.h5")  # made later
+    page.locator("#select-capture").click()
+    page.get_by_role("option", name="new.h5").wait_for(timeout=15_000)
+    assert page.input_value("#select-capture") == "old.h5"
+    page.reload()
+    page.wait_for_function("document.querySelector('#select-capture')?.value === 'new.h5'")
+    context.close()
+
+
+def test_a_notice_goes_when_what_is_selected_is_there(page) -> None:
+    page.goto("/pairs?capture=example-8192.h5&layer=999&query_head=1&pair=14")
+    page.get_by_text("has no layer 999. Shown is layer 1").wait_for()
+    wait_drawn(page, "pair-profile")
+    page.locator("#select-layer").click()
+    page.get_by_role("option", name="2", exact=True).click()
+    page.get_by_text("has no layer 999").wait_for(state="detached")
+    assert read_fields(page)["layer"] == "2"
