@@ -7,25 +7,9 @@ import dash_ag_grid as dag
 import dash_mantine_components as dmc
 from dash import dcc, html
 
-from ropediag.plots import SHOW_CONFIG
-
 from .page import Choice, Panel, Part, name_choice
 
 TABLE = 860  # pixels: least width of a small table
-GRAPH_CONFIG = {
-    **SHOW_CONFIG,
-    "responsive": True,
-    "modeBarButtonsToRemove": ["toImage", "select2d", "lasso2d", "autoScale2d"],
-}
-NOTHING = {  # until the figure comes; what the graph would draw by itself has white axes
-    "data": [],
-    "layout": {
-        "xaxis": {"visible": False},
-        "yaxis": {"visible": False},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-    },
-}
 
 
 def show_panel(panel: Panel) -> html.Section:
@@ -34,64 +18,36 @@ def show_panel(panel: Panel) -> html.Section:
     card = dmc.Paper(
         [
             dcc.Store(id={"type": "need", "panel": name}),
-            dcc.Download(id={"type": "download", "panel": name}),
             dmc.Group(
-                [dmc.Title(panel.title, order=2, size="h4"), _show_exports(name)],
+                [dmc.Title(panel.title, order=2, size="h4"), _show_exports()],
                 justify="space-between",
                 wrap="wrap",
                 gap="xs",
             ),
-            dmc.Collapse(_show_code(name), id={"type": "code-box", "panel": name}, opened=False),
-            html.Div(id={"type": "message", "panel": name}, role="status", className="message"),
-            dcc.Loading(
-                [
-                    dcc.Store(id={"type": "figure", "panel": name}),
-                    dcc.Graph(
-                        id={"type": "graph", "panel": name},
-                        figure=NOTHING,
-                        config=GRAPH_CONFIG,
-                        responsive=True,
-                        style={"height": panel.height},
-                    ),
-                ],
-                delay_show=400,
-                overlay_style={"visibility": "visible", "opacity": 0.6},
+            html.Div(
+                [html.Pre(className="code-lines"), _show_button("Copy", "copy")],
+                className="code",
+                hidden=True,
             ),
-            dmc.Text(id={"type": "explain", "panel": name}, size="sm", c="dimmed"),
+            html.Div(role="status", className="message"),
+            html.Div(className="figure", style={"height": panel.height}),
+            html.P(className="explain"),
         ],
         withBorder=True,
         p="md",
         className="panel",
     )
-    return html.Section(card, **{"aria-label": panel.title})
+    return html.Section(card, id=f"panel-{name}", **{"aria-label": panel.title})
 
 
-def _show_exports(name: str) -> dmc.Group:
+def _show_exports() -> dmc.Group:
     """Buttons: the picture as PNG and SVG, the numbers as CSV, the code."""
-    buttons = [
-        dmc.Button(
-            label,
-            id={"type": "export", "panel": name, "format": label.lower()},
-            size="compact-xs",
-            variant="default",
-        )
-        for label in ("PNG", "SVG", "CSV")
-    ]
-    code = dmc.Button("Python", id={"type": "show-code", "panel": name}, size="compact-xs", variant="default")
-    return dmc.Group([*buttons, code], gap=6)
+    return dmc.Group([_show_button(label, label.lower()) for label in ("PNG", "SVG", "CSV", "Python")], gap=6)
 
 
-def _show_code(name: str) -> html.Div:
-    """The lines that make the same figure in a notebook, to copy."""
-    target = {"type": "code", "panel": name}
-    copy = dmc.Button(
-        "Copy",
-        id={"type": "copy-code", "panel": name},
-        size="compact-xs",
-        variant="default",
-        className="copy-code",
-    )
-    return html.Div([dmc.Code("", id=target, block=True), copy], className="code")
+def _show_button(label: str, does: str) -> dmc.Button:
+    """A button of a panel; what it does is in ``assets/figures.js``."""
+    return dmc.Button(label, size="compact-xs", variant="default", **{"data-does": does})
 
 
 def show_part(part: Part) -> html.Div:
@@ -99,7 +55,7 @@ def show_part(part: Part) -> html.Div:
     return html.Div(
         [
             dcc.Store(id={"type": "need", "panel": part.name}),
-            dcc.Loading(html.Div(id={"type": "part", "panel": part.name}), delay_show=400),
+            html.Div(id={"type": "part", "panel": part.name}),
         ]
     )
 
@@ -110,7 +66,6 @@ def show_choice(choice: Choice) -> Any:
     return html.Div(
         [
             dcc.Store(id={"type": "need", "panel": name}),
-            dcc.Store(id={"type": "default", "field": choice.field}),
             dmc.Select(
                 id={"type": "choice", "field": choice.field},
                 label=choice.label,

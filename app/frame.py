@@ -10,7 +10,7 @@ from ropediag.errors import RopediagError
 from ropediag.plots.style import DARK
 from ropediag.store import Capture
 
-from .page import Page, list_homes, list_uses
+from .page import Page, make_plan
 from .view import View
 
 PLACE_CONTROLS = {"capture": "Capture", "layer": "Layer", "query_head": "Head", "pair": "Pair"}
@@ -29,14 +29,10 @@ def lay_out_frame(pages: list[Page]) -> dmc.MantineProvider:
         [
             dcc.Location(id="url", refresh=False),
             dcc.Store(id="selection"),
-            dcc.Store(id="followed"),
             dcc.Store(id="asked"),
             dcc.Store(id="first"),
-            dcc.Store(id="dark", data=DARK),
-            dcc.Store(id="uses", data=list_uses(pages)),
-            dcc.Store(id="homes", data=list_homes(pages)),
+            dcc.Store(id="plan", data={**make_plan(pages), "dark": DARK}),
             dcc.Store(id="opened", data=[]),
-            dcc.Store(id="leads", data={one.name: one.leads_to for page in pages for one in page.panels}),
             dcc.Interval(id="tick", interval=REFRESH),
             html.A("Skip to the page", href="#main", className="skip"),
             dmc.AppShell(

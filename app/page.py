@@ -124,9 +124,20 @@ def list_uses(pages: list[Page]) -> dict[str, list[str]]:
     return {name: list(uses) for name, uses in named.items()}
 
 
-def list_homes(pages: list[Page]) -> dict[str, str]:
-    """Give the path of the page of each of these stores."""
-    return {name: page.path for page in pages for name in list_uses([page])}
+def make_plan(pages: list[Page]) -> dict[str, dict[str, Any]]:
+    """What the browser must know of each panel, part, choice and own store: fields, page and kind.
+
+    ``leads`` says to which page a click on a panel leads; own stores have no kind.
+    """
+    kinds = {one.name: "panel" for page in pages for one in page.panels}
+    kinds |= {one.name: "part" for page in pages for one in page.parts}
+    kinds |= {name_choice(one.field): "choice" for page in pages for one in page.choices}
+    return {
+        "uses": list_uses(pages),
+        "homes": {name: page.path for page in pages for name in list_uses([page])},
+        "kinds": kinds,
+        "leads": {one.name: one.leads_to for page in pages for one in page.panels},
+    }
 
 
 def name_choice(field: str) -> str:

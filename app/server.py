@@ -12,6 +12,7 @@ from waitress.server import BaseWSGIServer, create_server
 
 from ropediag.errors import ConfigError, RopediagError
 
+from .answers import PLOTLY, serve_answers
 from .frame import lay_out_frame, show_nowhere, show_page
 from .page import Page, find_pages
 from .view import Desk, View
@@ -26,9 +27,9 @@ POLICY = (
 )
 INDEX = """<!DOCTYPE html>
 <html lang="en">
-<head>{%metas%}<title>{%title%}</title>{%favicon%}{%css%}</head>
+<head>{%metas%}<title>{%title%}</title>{%favicon%}<script defer src="PLOTLY"></script>{%css%}</head>
 <body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
-</html>"""
+</html>""".replace("PLOTLY", PLOTLY)
 
 dmc.pre_render_color_scheme()  # a hook of all apps in this process, so once
 
@@ -55,6 +56,7 @@ def make_app(folder: Path, capture: str | None = None, prepare: bool = False) ->
     desk, pages = Desk(folder), find_pages()
     app.layout = lay_out_frame(pages)
     wire(app, desk, pages)
+    serve_answers(app.server, desk, pages)
     by_path = {page.path: page for page in pages}
 
     @app.callback(

@@ -1,34 +1,26 @@
 """The wiring: from the selection to every panel, part and choice, and from clicks back to the URL.
 
-    URL --resolve--> selection --need--> fields of one panel --draw--> figure --dress--> graph
-     ^                                                                                    |
-     +------------------------------- pick, choose (in the browser) ---------------------+
+    URL --locate, resolve--> selection --need--> fields of each panel, part and choice --> its answer
+     ^                                                                                       |
+     +---------------------- clicks, zooms, keys, controls (in the browser) -----------------+
 
-``resolve``, ``draw`` and what fills parts and choices run on the server, the rest in the browser
-(``assets/ropediag.js``), which also resolves what lies in the capture that it shows (``locate``).
+``resolve`` and the answers (``answers.py``) come from the server; the rest runs in the browser (``assets``),
+which also resolves what lies in the capture that it shows (``locate``).
 """
 
-import io
-import logging
-import zipfile
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
-import plotly.graph_objects as go
-from dash import Dash, Input, Output, State, dcc, no_update
+from dash import Dash, Input, Output, State, no_update
 
-from ropediag.analysis.tables import list_tables
 from ropediag.errors import RopediagError
 
 from .browser import wire_browser
 from .cards import show_message
 from .frame import PLACE_CONTROLS, list_place_options
-from .page import Choice, Page, Panel, Part, name_choice
-from .view import PLACE, Desk, View
-
-TITLE = 44  # pixels above a figure that its title takes
+from .page import Page
+from .view import PLACE, Desk
 
 
 def wire(app: Dash, desk: Desk, pages: list[Page]) -> None:
@@ -36,12 +28,6 @@ def wire(app: Dash, desk: Desk, pages: list[Page]) -> None:
     _wire_selection(app, desk)
     wire_browser(app)
     for page in pages:
-        for panel in page.panels:
-            _wire_panel(app, desk, panel)
-        for part in page.parts:
-            _wire_part(app, desk, part)
-        for choice in page.choices:
-            _wire_choice(app, desk, choice)
         if page.register:
             page.register(app, desk)
 
@@ -117,108 +103,3 @@ def word_notice(query: dict[str, str], selection: dict[str, str]) -> Any:
     said = " and ".join(f"{axis.replace('query_', '')} {query[axis]}" for axis in absent)
     shown = ", ".join(f"{axis.replace('query_', '')} {selection[axis]}" for axis in PLACE)
     return show_message(f"{capture} has no {said}. Shown is {shown}.")
-
-
-def _wire_panel(app: Dash, desk: Desk, panel: Panel) -> None:
-    def own(kind: str) -> dict[str, str]:
-        return {"type": kind, "panel": panel.name}
-
-    @app.callback(
-        Output(own("figure"), "data"),
-        Output(own("message"), "children"),
-        Output(own("explain"), "children"),
-        Output(own("code"), "children"),
-        Input(own("need"), "data"),
-    )
-    def draw(need: dict[str, str] | None) -> tuple[Any, ...]:
-        if need is None:
-            return (no_update,) * 4
-        view = desk.view(need)
-        try:
-            measured = panel.measure(view)
-            return fit(panel.draw(measured, view)), None, panel.explain(measured), panel.code(view)
-        except Exception as error:
-            return None, word_failure(error), None, ""
-
-    @app.callback(
-        Output(own("download"), "data"),
-        Input({**own("export"), "format": "csv"}, "n_clicks"),
-        State(own("need"), "data"),
-        prevent_initial_call=True,
-    )
-    def export(_: int, need: dict[str, str] | None) -> Any:
-        try:
-            return no_update if need is None else export_tables(panel, desk.view(need))
-        except RopediagError:  # the panel says why it has no numbers
-            return no_update
-
-
-def fit(figure: go.Figure) -> go.Figure:
-    """Let a figure take the size of its card, which has the title, not the room for another title."""
-    titled = bool(figure.layout.title.text)
-    top = figure.layout.margin.t
-    figure.update_layout(width=None, height=None, autosize=True, title=None)
-    return figure.update_layout(margin_t=max(20, top - TITLE)) if titled and top else figure
-
-
-def export_tables(panel: Panel, view: View) -> dict[str, Any]:
-    """Give the numbers of a panel as one CSV, or as a ZIP of several where they have different axes."""
-    tables = list_tables(panel.measure(view))
-    if len(tables) == 1:
-        return dcc.send_string(next(iter(tables.values())).to_csv(index=False), f"{panel.name}.csv")
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for axes, table in tables.items():
-            archive.writestr(f"{'-'.join([panel.name, *axes])}.csv", table.to_csv(index=False))
-    return dcc.send_bytes(packed.getvalue(), f"{panel.name}.zip")
-
-
-def _wire_part(app: Dash, desk: Desk, part: Part) -> None:
-    @app.callback(
-        Output({"type": "part", "panel": part.name}, "children"),
-        Input({"type": "need", "panel": part.name}, "data"),
-    )
-    def render(need: dict[str, str] | None) -> Any:
-        return no_update if need is None else _or_message(lambda: part.render(desk.view(need)))
-
-
-def _wire_choice(app: Dash, desk: Desk, choice: Choice) -> None:
-    name = {"type": "choice", "field": choice.field}
-
-    @app.callback(
-        Output(name, "data"),
-        Output({"type": "default", "field": choice.field}, "data"),
-        Output(name, "value"),
-        Input({"type": "need", "panel": name_choice(choice.field)}, "data"),
-    )
-    def fill(need: dict[str, str] | None) -> tuple[Any, Any, Any]:
-        if need is None:
-            return (no_update,) * 3
-        view = desk.view(need)
-        try:
-            data = [{"value": key, "label": label} for key, label in choice.options(view).items()]
-            return data, choice.default(view), choice.value(view)
-        except Exception as error:
-            word_failure(error)
-            return [], None, None
-
-
-def _or_message(make: Callable[[], Any]) -> Any:
-    try:
-        return make()
-    except Exception as error:
-        return word_failure(error)
-
-
-def word_failure(error: Exception) -> Any:
-    """Say what a reader can mend; anything else is a fault of ropediag, and the terminal has its details.
-
-    A failed callback would leave what was there before, under the name of what was asked for now.
-    """
-    if isinstance(error, RopediagError):
-        return show_message(str(error))
-    logging.getLogger(__name__).error("a part of the page failed", exc_info=error)
-    return show_message(
-        f"This failed with {type(error).__name__}, a fault of ropediag. The terminal has the details.",
-        "red",
-    )

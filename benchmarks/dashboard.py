@@ -2,8 +2,8 @@
 
 ``ropediag dash`` runs as a process of its own over a folder with the capture of ``large_capture`` under ten
 names. A headless Chromium opens the first page on a fresh server, again on the warm one, and then clicks cells,
-changes heads by keyboard, changes pages and diagnostics. A click is answered when the page was last changed by
-it and painted: all requests are back, and nothing has moved for a while.
+changes heads by keyboard, changes pages and diagnostics. A click is answered when what is on the screen was last
+changed by it and painted: all requests are back, and nothing has moved for a while.
 
     python benchmarks/dashboard.py --clicks 80 --out benchmarks/results/dashboard.md
 
@@ -47,18 +47,24 @@ WATCH = """(() => {
         try { return await fetch(...given); } finally { state.open -= 1; touch(); }
     };
     const aside = ".hoverlayer, .modebar, .dragcover, [role=tooltip]";
+    const seen = new Map(); // panel -> whether a part of it is on the screen
+    const watch = new IntersectionObserver((all) => all.forEach((one) => seen.set(one.target, one.isIntersecting)));
+    const is_seen = (node) => {
+        const panel = node.closest("section");
+        if (panel && !seen.has(panel)) { seen.set(panel, true); watch.observe(panel); }
+        return !panel || seen.get(panel);
+    };
     new MutationObserver((records) => {
         const own = records.some(({ target }) => {
             const node = target.nodeType === 1 ? target : target.parentElement;
-            return node && node.closest("#main") && !node.closest(aside);
+            return node && node.closest("#main") && !node.closest(aside) && is_seen(node);
         });
         if (!own) return;
         touch();
         requestAnimationFrame(() => setTimeout(() => { state.changed = performance.now(); }));
     }).observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
 })();"""
-DRAWN = """names => names.every((name) => [...document.querySelectorAll(".dash-graph")].some((one) =>
-    one.id.includes(`"${name}"`) && (one.querySelector(".js-plotly-plot")?._fullData || []).length))
+DRAWN = """names => names.every((name) => (document.querySelector(`#panel-${name} .figure`)?._fullData || []).length)
     && document.querySelector(".verdict")"""
 
 
@@ -100,7 +106,9 @@ def open_tab(browser: Browser, address: str, sent: list[tuple[bool, bytes]]) -> 
 
 def _read_body(request: Any) -> tuple[bool, bytes]:
     try:
-        return "_dash-update-component" in request.url, request.response().body()
+        return any(
+            part in request.url for part in ("_dash-update-component", "/figure/")
+        ), request.response().body()
     except Exception:  # a page that was left takes its answers with it
         return False, b""
 
@@ -127,9 +135,9 @@ def click_cell(tab: Page, panel: str, random: np.random.Generator) -> None:
     """Click a cell of a map, any one."""
     x, y = tab.evaluate(
         """([name, x, y]) => {
-            const graph = [...document.querySelectorAll(".dash-graph")].find((one) => one.id.includes(`"${name}"`));
-            graph.scrollIntoView({ block: "center" });
-            const drawn = graph.querySelector(".js-plotly-plot"), box = drawn.getBoundingClientRect();
+            const drawn = document.querySelector(`#panel-${name} .figure`);
+            drawn.scrollIntoView({ block: "center" });
+            const box = drawn.getBoundingClientRect();
             const { _offset: left, _length: width } = drawn._fullLayout.xaxis;
             const { _offset: top, _length: height } = drawn._fullLayout.yaxis;
             return [box.left + left + x * width, box.top + top + y * height];

@@ -1,11 +1,11 @@
 // The attention map: zooming writes the rectangle into the URL, hovering names both tokens in their text.
 (() => {
+    const MAP = "score-map";
     const PLURAL = { query: "queries", key: "keys" };
+    const own = window.ropediag;
     const skip = () => window.dash_clientside.no_update;
     const change = (search, changes) => {
-        const url = new URLSearchParams(search || "");
-        for (const [name, value] of Object.entries(changes)) value === null ? url.delete(name) : url.set(name, value);
-        const now = url.toString() ? "?" + url.toString() : "";
+        const now = own.query({ ...own.fields(search), ...changes });
         return now === (search || "") ? skip() : now;
     };
     const write = (region) => `${region[0]}-${region[1]},${region[2]}-${region[3]}`;
@@ -18,24 +18,43 @@
         [layout.yaxis, layout.xaxis].flatMap((axis) => cover(...axis.range, layout.meta.length));
     const step_of = (side, value) => Math.round((value - (side.step - 1) / 2 - side.first[0]) / side.step);
 
+    const zoom = (moved) => {
+        const search = window.location.search, figure = own.figure(MAP);
+        const go = (region) => {
+            const now = change(search, { region });
+            if (typeof now === "string") own.go(window.location.pathname, now);
+        };
+        if (moved["xaxis.autorange"] || moved["yaxis.autorange"]) return go(null);
+        const length = figure.layout.meta.length, now = shown(figure);
+        const ends = (axis) => [moved[`${axis}.range[0]`], moved[`${axis}.range[1]`]];
+        const [queries, keys] = [ends("yaxis"), ends("xaxis")];
+        if (queries[0] === undefined && keys[0] === undefined) return;
+        go(write([
+            ...(queries[0] === undefined ? now.slice(0, 2) : cover(...queries, length)),
+            ...(keys[0] === undefined ? now.slice(2) : cover(...keys, length)),
+        ]));
+    };
+
+    // Both tokens of the cell under the pointer, each in its text, and its value.
+    const name_tokens = ({ points }) => {
+        const { meta } = own.figure(MAP).layout, point = points[0];
+        const write = (id, text) => (document.getElementById(`attention-${id}`).textContent = text);
+        for (const [name, value] of [["query", point.y], ["key", point.x]]) {
+            const side = meta[name], step = step_of(side, value), first = side.first[step];
+            const [from, to] = [first, Math.min(first + side.step, meta.length) - 1].map((at) => at.toLocaleString("en"));
+            write(`${name}-place`, from === to ? `${name} ${from}` : `${PLURAL[name]} ${from} to ${to}`);
+            const text = (side.text || [])[step] || ["", "", ""];
+            ["before", "token", "after"].forEach((part, at) => write(`${name}-${part}`, text[at]));
+        }
+        write("value", `logit ${Number(point.z).toPrecision(4)}`);
+    };
+    own.listeners = { ...own.listeners, [MAP]: { plotly_relayout: zoom, plotly_hover: name_tokens } };
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag_attention = {
-        zoom(moved, figure, search) {
-            if (!moved || !figure) return skip();
-            if (moved["xaxis.autorange"] || moved["yaxis.autorange"]) return change(search, { region: null });
-            const length = figure.layout.meta.length, now = shown(figure);
-            const ends = (axis) => [moved[`${axis}.range[0]`], moved[`${axis}.range[1]`]];
-            const [queries, keys] = [ends("yaxis"), ends("xaxis")];
-            if (queries[0] === undefined && keys[0] === undefined) return skip();
-            const region = [
-                ...(queries[0] === undefined ? now.slice(0, 2) : cover(...queries, length)),
-                ...(keys[0] === undefined ? now.slice(2) : cover(...keys, length)),
-            ];
-            return change(search, { region: write(region) });
-        },
-
         // Twice as far in both directions, around the same middle.
-        out(clicks, figure, search) {
+        out(clicks, search) {
+            const figure = own.figure(MAP);
             if (!clicks || !figure) return skip();
             const length = figure.layout.meta.length, now = shown(figure);
             const wider = (first, stop) => {
@@ -48,7 +67,7 @@
             return change(search, { region: whole ? null : write(region) });
         },
 
-        whole(clicks, figure, search) {
+        whole(clicks, search) {
             return clicks ? change(search, { region: null }) : skip();
         },
 
@@ -61,22 +80,6 @@
 
         pairs(value, search) {
             return value && value.trim() ? change(search, { what: value.replaceAll(" ", "") }) : skip();
-        },
-
-        // Both tokens of the cell under the pointer, each in its text, and its value.
-        tokens(hover, figure) {
-            const nothing = Array(9).fill(skip());
-            if (!hover || !hover.points || !figure || !figure.layout.meta) return nothing;
-            const point = hover.points[0];
-            const named = [["query", point.y], ["key", point.x]].flatMap(([name, value]) => {
-                const side = figure.layout.meta[name], step = step_of(side, value);
-                const first = side.first[step];
-                const stop = Math.min(first + side.step, figure.layout.meta.length);
-                const [from, to] = [first, stop - 1].map((at) => at.toLocaleString("en"));
-                const place = from === to ? `${name} ${from}` : `${PLURAL[name]} ${from} to ${to}`;
-                return [place, ...((side.text || [])[step] || ["", "", ""])];
-            });
-            return [...named, `logit ${Number(point.z).toPrecision(4)}`];
         },
     };
 })();

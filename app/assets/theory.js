@@ -1,7 +1,7 @@
 // The calculator of the theory page: its boxes show the settings of the URL, and a change in them changes it.
 (() => {
     const skip = () => window.dash_clientside.no_update;
-    const read = (search) => Object.fromEntries(new URLSearchParams(search || ""));
+    const { fields: read, query } = window.ropediag;
     const triggered = () => (window.dash_clientside.callback_context.triggered[0] || {}).prop_id || "";
     const plain = (value) => String(value ?? "").replace(/[,\s_*]/g, "");
     const grouped = (value) => value.replace(/^\d{4,}$/, (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ","));
@@ -21,7 +21,7 @@
             Object.entries(one).filter(([, value]) => value !== "").map(([key, value]) => `${key}-${value}`).join("_")
         ).join("*");
     const now = (search, presets) => parse(read(search).settings || presets[0] || "");
-    const go = (search, settings) => "?" + new URLSearchParams({ ...read(search), settings: write(settings) });
+    const go = (search, settings) => query({ ...read(search), settings: write(settings) });
 
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.theory = {

@@ -17,7 +17,7 @@ from ropediag.analysis.token_text import TokenText, add_text, read_text
 from ropediag.errors import ConfigError
 from ropediag.plots.score_map import plot_score_map
 
-from ..jobs import Jobs
+from ..jobs import JOBS
 from ..page import Choice, Panel
 from ..view import View
 from ._code import open_in_python
@@ -25,7 +25,6 @@ from ._code import open_in_python
 SIDES = ("query", "key")
 CELLS = 256  # rows, and columns: 256 kB of numbers
 USES = ("capture", "layer", "query_head", "what", "statistic", "sequence", "region")
-JOBS = Jobs()
 
 
 def _list_sets(view: View) -> dict[str, str]:
@@ -72,7 +71,7 @@ def _read_region(view: View, length: int) -> Region | None:
     return fit_region([int(part) for part in found.groups()], length) if found else None
 
 
-def name_job(view: View) -> tuple[str, ...]:
+def _name_job(view: View) -> tuple[str, ...]:
     named = [WHAT.value(view), STATISTIC.value(view), SEQUENCE.value(view), view.get("region")]
     return (str(view.entry.path), *map(str, (*view.entry.stamp, *find_place(view))), *named)
 
@@ -81,18 +80,13 @@ def _measure(view: View) -> xr.Dataset:
     head = _load_head(view)
     region, what, statistic = _read_region(view, head.length), WHAT.value(view), STATISTIC.value(view)
     if is_quick(head, what, statistic, region, CELLS):
-        key = ("score map", *name_job(view))
+        key = ("score map", *_name_job(view))
         measured = view.keep(key, lambda: map_scores(head, region, CELLS, what=what, statistic=statistic))
     else:
-        job = JOBS.start(
-            name_job(view),
+        measured = JOBS.result(
+            _name_job(view),
             lambda go_on: map_scores(head, region, CELLS, what=what, statistic=statistic, progress=go_on),
         )
-        if job.state == "failed":
-            raise ConfigError(job.reason)
-        if job.state != "done":
-            raise ConfigError("Every pair of query and key is visited for this map, so it takes a while.")
-        measured = job.result
     text: TokenText | None = view.keep(
         ("text", SEQUENCE.value(view)), lambda: read_text(view.capture, int(SEQUENCE.value(view)))
     )

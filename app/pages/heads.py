@@ -13,9 +13,9 @@ from ropediag.analysis.tables import list_tables
 from ropediag.errors import RopediagError
 
 from ..cards import show_fact, show_grid, show_part
+from ..failure import word_failure
 from ..page import Page, Part
 from ..view import Desk, View
-from ..wiring import word_failure
 from ._grid import GROUPED, NUMBER, WRAPPED, fit_height, format_numbers
 
 NAME = "heads"  # of the table, its store and its CSV

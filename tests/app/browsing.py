@@ -3,8 +3,7 @@
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-GRAPH = """name => [...document.querySelectorAll('.dash-graph')]
-    .find(one => one.id.includes(`"${name}"`))?.querySelector('.js-plotly-plot')"""
+GRAPH = "name => document.querySelector(`#panel-${name} .js-plotly-plot`)"
 
 
 def wait_drawn(page: Any, *panels: str) -> None:
@@ -32,7 +31,7 @@ def read_trace(page: Any, panel: str, trace: int = 0) -> dict[str, Any]:
 
 def click_cell(page: Any, panel: str, column: float, row: float) -> None:
     """Click a place of a figure, in units of its axes."""
-    page.locator(f'[id*=\\"{panel}\\"].dash-graph').scroll_into_view_if_needed()
+    page.locator(f"#panel-{panel} .figure").scroll_into_view_if_needed()
     x, y = page.evaluate(
         f"""([name, x, y]) => {{
             const drawn = ({GRAPH})(name), box = drawn.getBoundingClientRect(), layout = drawn._fullLayout;

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from ropediag.analysis import score_map
+from ropediag.app.answers import export_tables
 from ropediag.app.pages import _attention_map as attention_map
 from ropediag.app.pages._attention_map import MAP
 from ropediag.app.view import Desk
-from ropediag.app.wiring import export_tables, resolve_selection
+from ropediag.app.wiring import resolve_selection
 from ropediag.plots.style import DARK
 from tests.analysis.kept import merge, write_kept, write_out
 from tests.app.browsing import read_fields, read_trace, wait_drawn
@@ -49,7 +50,7 @@ def test_the_panel_gives_its_code_and_its_numbers(tmp_path):
     drawn = MAP.draw(measured, view)
     assert eval(last, scope).to_json() == drawn.to_json()
     assert "layer 2, head 1" in MAP.explain(measured).lower()
-    assert export_tables(MAP, view)["content"].startswith("query,key,logit")
+    assert export_tables(MAP, view)[1].startswith(b"query,key,logit")
     assert {one for _, one in drawn.data[0].colorscale} <= set(DARK)
 
 
@@ -182,11 +183,11 @@ def test_a_long_map_can_be_stopped_and_started_again(page, kept, monkeypatch):
 
     monkeypatch.setattr(attention_map, "map_scores", dawdle)
     page.goto(f"{address}&what=all&statistic=maximum")
-    page.get_by_text("25% of all pairs of tokens visited").wait_for()
-    page.click("#attention-stop")
+    page.get_by_text("25% done").wait_for()
+    page.get_by_role("button", name="Stop").click()
     page.get_by_text("Stopped.").wait_for()
     monkeypatch.setattr(attention_map, "map_scores", slow)
-    page.click("#attention-start")
+    page.get_by_role("button", name="Start again").click()
     wait_drawn(page, "score-map")
 
 

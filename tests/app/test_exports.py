@@ -13,7 +13,7 @@ from tests.app.conftest import CAPTURES
 
 
 def download(page, panel: str, label: str) -> bytes:
-    section = page.locator(f'section:has([id*="{panel}"])')
+    section = page.locator(f"#panel-{panel}")
     with page.expect_download() as caught:
         section.get_by_role("button", name=label, exact=True).click()
     return Path(caught.value.path()).read_bytes()

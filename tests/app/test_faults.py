@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ropediag.app.failure import word_failure
 from ropediag.app.page import find_pages, list_uses
 from ropediag.app.view import Desk
-from ropediag.app.wiring import resolve_selection, word_failure, word_notice
+from ropediag.app.wiring import resolve_selection, word_notice
 from ropediag.errors import ConfigError
 from ropediag.store import CaptureWriter
 from tests.app.browsing import read_fields, wait_drawn

@@ -43,7 +43,7 @@ def test_a_stopped_job_ends_and_can_be_started_again():
     found, started = Jobs(), threading.Event()
     job = found.start("one", count_up(started))
     assert started.wait(5)
-    found.stop("one")
+    found.stop(job.number)
     wait_for(job, "stopped")
     again = found.start("one", lambda go_on: "result")
     wait_for(again, "done")
@@ -57,7 +57,7 @@ def test_a_job_that_nobody_asks_for_stops(monkeypatch):
     job = found.start("one", count_up(started))
     for _ in range(10):
         time.sleep(0.06)
-        assert found.find("one").state == "running", "asking keeps it going"
+        assert found.start("one", count_up(started)) is job, "asking keeps it going"
     wait_for(job, "stopped")
 
 

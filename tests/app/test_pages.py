@@ -75,9 +75,9 @@ def test_the_map_shows_the_numbers_of_the_analysis(page) -> None:
 def test_a_zoom_along_the_lag_is_in_the_link_and_stays(page) -> None:
     page.goto("/pairs?capture=example-8192.h5&layer=1&query_head=1&pair=14&lags=100-1000")
     wait_drawn(page, "pair-profile")
-    shown = "document.querySelector('[id*=pair-profile].dash-graph .js-plotly-plot')._fullLayout.xaxis.range"
+    shown = "document.querySelector('#panel-pair-profile .figure')._fullLayout.xaxis.range"
     page.wait_for_function(f"Math.abs({shown}[0] - 2) < 0.01 && Math.abs({shown}[1] - 3) < 0.01")
-    graph = page.locator("[id*=pair-profile].dash-graph .nsewdrag").first
+    graph = page.locator("#panel-pair-profile .nsewdrag").first
     graph.scroll_into_view_if_needed()
     box = graph.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 100)
