@@ -38,6 +38,8 @@ PRESETS = {
 }
 PLACEHOLDERS = {"pretrain": "as base", "base": "as pretraining", "tune": "as training", "turns": "1"}
 DEFAULT = next(iter(PRESETS.values()))
+NAME = "calculator"  # of its own store
+NEED = {"type": "need", "panel": NAME}
 
 
 def show_calculator() -> dmc.Paper:
@@ -60,6 +62,7 @@ def show_calculator() -> dmc.Paper:
     title = dmc.Title("Settings", order=2, size="h4")
     return dmc.Paper(
         [
+            dcc.Store(id=NEED),
             dcc.Store(id={"type": "theory-default", "row": 0}, data=DEFAULT),
             dmc.Group([title, controls], justify="space-between", mb="xs"),
             *map(_show_setting, range(MOST)),
@@ -109,8 +112,8 @@ def _show_field(key: str, label: str, row: int) -> Any:
     return dmc.TextInput(debounce=True, placeholder=PLACEHOLDERS.get(key, ""), w=104, **shared)
 
 
-def wire_calculator(app: Dash, desk: Desk, part: str) -> None:
-    """Wire the boxes to the URL, in the browser; errors come to their boxes when this part is drawn."""
+def wire_calculator(app: Dash, desk: Desk) -> None:
+    """Wire the boxes to the URL, in the browser; errors come to their boxes from the server."""
     box = {"type": "setting", "row": ALL, "field": ALL}
     # ALL, though there is one: when the page is left, Dash asks once more, with nothing there
     url = State("url", "search"), State({"type": "theory-default", "row": ALL}, "data")
@@ -119,7 +122,7 @@ def wire_calculator(app: Dash, desk: Desk, part: str) -> None:
         Output(box, "value"),
         Output({"type": "setting-row", "row": ALL}, "style"),
         Output("theory-add", "disabled"),
-        Input({"type": "need", "panel": part}, "data"),
+        Input(NEED, "data"),
         *url,
         State(box, "id"),
         State(box, "value"),
@@ -148,7 +151,7 @@ def wire_calculator(app: Dash, desk: Desk, part: str) -> None:
 
     @app.callback(
         Output(box, "error"),
-        Input({"type": "need", "panel": part}, "data"),
+        Input(NEED, "data"),
         State(box, "id"),
         State(box, "error"),
     )

@@ -14,7 +14,7 @@ from ropediag.prediction import Prediction
 from ..cards import show_message, show_panel, show_part
 from ..page import Page, Panel, Part
 from ..view import Desk, View
-from ._calculator import DEFAULT, show_calculator, wire_calculator
+from ._calculator import DEFAULT, NAME, NEED, show_calculator, wire_calculator
 from ._settings import (
     FIELDS,
     Setting,
@@ -154,11 +154,11 @@ def _lay_out() -> html.Div:
 
 
 def _register(app: Dash, desk: Desk) -> None:
-    wire_calculator(app, desk, ANSWERS.name)
+    wire_calculator(app, desk)
 
     @app.callback(
         Output(FIGURES, "style"),
-        Input({"type": "need", "panel": ANSWERS.name}, "data"),
+        Input(NEED, "data"),
     )
     def hide(need: dict[str, str] | None) -> Any:
         """Hide the figures where no setting can be computed, which is said once, above them."""
@@ -175,6 +175,7 @@ PAGE = Page(
     layout=_lay_out,
     panels=(PERIODS, LAW, COVERAGE),
     parts=(ANSWERS, RETRIEVAL),
+    needs={NAME: USES},
     register=_register,
     needs_capture=False,
 )

@@ -154,7 +154,7 @@ def test_the_code_of_a_figure_runs(page, theory) -> None:
     page.goto(f"{theory}?settings={TUNED}*base-10000_train-128_rotary-64_rule-yarn_factor-2")
     wait_drawn(page, *PANELS)
     for panel in PANELS:
-        code = page.locator(f"pre[id*={panel}]").text_content()
+        code = page.locator(f"#panel-{panel} .code-lines").text_content()
         *lines, last = code.splitlines()
         known: dict = {}
         exec("\n".join([*lines, f"figure = {last}"]), known)
