@@ -76,7 +76,7 @@ def answer_panel(panel: Panel, view: View) -> dict[str, Any]:
     """Give a panel's figure with its explanation and its code, or the message that stands in its place."""
     try:
         measured = panel.measure(view)
-        figure = fit(panel.draw(measured, view)).to_plotly_json()
+        figure = fit(panel.draw(measured, view))
         return {"figure": figure, "explain": panel.explain(measured), "code": panel.code(view)}
     except Working as working:
         return {"message": str(working), "share": working.job.share, "job": working.job.number}
@@ -114,12 +114,15 @@ def send_tables(panel: Panel, view: View) -> Response:
     return Response(body, mimetype=kind, headers={"Content-Disposition": f'attachment; filename="{file}"'})
 
 
-def fit(figure: go.Figure) -> go.Figure:
-    """Let a figure take the size of its card, which has the title, not the room for another title."""
-    titled = bool(figure.layout.title.text)
-    top = figure.layout.margin.t
-    figure.update_layout(width=None, height=None, autosize=True, title=None)
-    return figure.update_layout(margin_t=max(20, top - TITLE)) if titled and top else figure
+def fit(figure: go.Figure) -> dict[str, Any]:
+    """Let a figure take the size of its card, which has the title, not the room for another; gives JSON."""
+    found = figure.to_plotly_json()
+    layout = found["layout"]
+    title, margin = layout.pop("title", {}), layout.get("margin", {})
+    layout |= {"width": None, "height": None, "autosize": True}
+    if title.get("text") and margin.get("t"):
+        layout["margin"] = {**margin, "t": max(20, margin["t"] - TITLE)}
+    return found
 
 
 def export_tables(panel: Panel, view: View) -> tuple[str, bytes]:

@@ -135,23 +135,26 @@
             return same(url, now) && !leads[index] ? [skip(), skip()] : [leave, query(now)];
         },
 
-        // A control was used: its value goes into the URL. What the URL asks for and no control offers counts as not
-        // there: the control shows its default then, and that is no use of it.
+        // A control was used: its value goes into the URL. Only the one that has the focus was: all others echo what
+        // they were told, and that a little later, when something else may be selected. What the URL asks for and no
+        // control offers counts as not there: the control shows its default then, and that is no use of it.
         choose(capture, layer, query_head, pair, values, ids, path, selection, search) {
-            if (!selection) return skip();
-            const url = fields(search), changes = {};
-            for (const [name, value] of Object.entries({ capture, layer, query_head, pair }))
-                if (value !== null && value !== undefined && value !== selection[name]) changes[name] = value;
-            ids.forEach(({ field }, step) => {
-                const { answer } = own.items[`choice-${field}`] || {}, value = values[step];
-                if (!answer || told.homes[`choice-${field}`] !== (path || "/")) return;
-                const now = answer.data.some((one) => one.value === url[field]) ? url[field] : answer.default;
-                if (value !== null && value !== undefined && value !== now) changes[field] = value;
-            });
-            if (!Object.keys(changes).length) return skip();
-            const now = query({ ...url, ...changes });
-            expect(path, now);
-            return now;
+            const focus = document.activeElement.id, url = fields(search);
+            const place = { capture, layer, query_head, pair };
+            const step = ids.findIndex((id) => focus.startsWith("{") && JSON.parse(focus).field === id.field);
+            let [name, value, now] = [focus.replace("select-", "")];
+            if (name in place) [value, now] = [place[name], (selection || {})[name]];
+            else if (step >= 0) {
+                name = ids[step].field;
+                const { answer } = own.items[`choice-${name}`] || {};
+                if (!answer || told.homes[`choice-${name}`] !== (path || "/")) return skip();
+                const offered = answer.data.some((one) => one.value === url[name]);
+                [value, now] = [values[step], offered ? url[name] : answer.default];
+            }
+            if (!selection || value === null || value === undefined || value === now) return skip();
+            const search_now = query({ ...url, [name]: value });
+            expect(path, search_now);
+            return search_now;
         },
 
         // The page that is open, in the navigation.
