@@ -94,6 +94,11 @@
         if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey && "hjkl".includes(event.key)) step(event.key);
     });
 
+    const has_focus = (id) => {
+        const focus = document.activeElement.id;
+        return focus === id || (focus.startsWith("{") && JSON.parse(focus).field === id.field);
+    };
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.ropediag = {
         // The URL changed: what it selects in the capture that is shown, the browser knows itself; the rest it asks.
@@ -136,25 +141,28 @@
         },
 
         // A control was used: its value goes into the URL. Only the one that has the focus was: all others echo what
-        // they were told, and that a little later, when something else may be selected. What the URL asks for and no
-        // control offers counts as not there: the control shows its default then, and that is no use of it.
+        // they were told, and that a little later, when something else may be selected; those are told again. What the
+        // URL asks for and no control offers counts as not there: the control shows its default then.
         choose(capture, layer, query_head, pair, values, ids, path, selection, search) {
-            const focus = document.activeElement.id, url = fields(search);
-            const place = { capture, layer, query_head, pair };
-            const step = ids.findIndex((id) => focus.startsWith("{") && JSON.parse(focus).field === id.field);
-            let [name, value, now] = [focus.replace("select-", "")];
-            if (name in place) [value, now] = [place[name], (selection || {})[name]];
-            else if (step >= 0) {
-                name = ids[step].field;
-                const { answer } = own.items[`choice-${name}`] || {};
-                if (!answer || told.homes[`choice-${name}`] !== (path || "/")) return skip();
+            if (!selection) return skip();
+            const url = fields(search), controls = [];
+            for (const [name, value] of Object.entries({ capture, layer, query_head, pair }))
+                controls.push({ name, value, id: `select-${name}`, now: selection[name] });
+            ids.forEach((id, step) => {
+                const name = id.field, { answer } = own.items[`choice-${name}`] || {};
+                if (!answer || told.homes[`choice-${name}`] !== (path || "/")) return;
                 const offered = answer.data.some((one) => one.value === url[name]);
-                [value, now] = [values[step], offered ? url[name] : answer.default];
-            }
-            if (!selection || value === null || value === undefined || value === now) return skip();
-            const search_now = query({ ...url, [name]: value });
-            expect(path, search_now);
-            return search_now;
+                controls.push({ name, value: values[step], id, now: offered ? url[name] : answer.default });
+            });
+            const given = (value) => value !== null && value !== undefined;
+            const strays = controls.filter(({ value, now }) => given(value) && value !== now);
+            const used = strays.find(({ id }) => has_focus(id));
+            for (const { id, now } of strays)
+                if (given(now) && !has_focus(id)) window.dash_clientside.set_props(id, { value: now });
+            if (!used) return skip();
+            const chosen = query({ ...url, [used.name]: used.value });
+            expect(path, chosen);
+            return chosen;
         },
 
         // The page that is open, in the navigation.

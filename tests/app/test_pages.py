@@ -37,6 +37,24 @@ def test_the_back_button_takes_a_click_back(page) -> None:
     page.wait_for_function("document.querySelector('#select-pair').value.startsWith('3 ')")
 
 
+def test_a_control_that_nobody_used_does_not_select(page) -> None:
+    """A control tells what it was told a little later, when something else may be selected by then."""
+    page.goto("/pairs?capture=example-8192.h5&layer=0&query_head=0&pair=3")
+    wait_drawn(page, "pair-map")
+    shown = page.evaluate("""() => new Promise((done) => {
+        const shown = new Set(), end = Date.now() + 1500;
+        const look = () => {
+            shown.add(document.querySelector("#select-pair").value.split(" ")[0]);
+            Date.now() < end ? setTimeout(look, 1) : done([...shown]);
+        };
+        dash_clientside.set_props("select-pair", { value: "20" });
+        look();
+    })""")
+    assert shown == ["3", "20"]
+    assert page.input_value("#select-pair").split()[0] == "3"
+    assert page.url.endswith("pair=3")
+
+
 def test_the_selection_goes_with_the_reader_and_survives_a_reload(page) -> None:
     page.goto("/?capture=example-8192.h5&layer=2&query_head=1&pair=17")
     wait_drawn(page, "drift-map")
