@@ -107,7 +107,7 @@ def open_tab(browser: Browser, address: str, sent: list[tuple[bool, bytes]]) -> 
 def _read_body(request: Any) -> tuple[bool, bytes]:
     try:
         return any(
-            part in request.url for part in ("_dash-update-component", "/figure/")
+            part in request.url for part in ("_dash-update-component", "/panel/", "/part/", "/choice/")
         ), request.response().body()
     except Exception:  # a page that was left takes its answers with it
         return False, b""
