@@ -47,8 +47,8 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
     heads = [head for head in plan.heads if head < len(query)]
     keys = [head for head in plan.kv_heads if head < len(key)]
     pieces = [
-        partial(_measure_logits, call, kv_head, part, sequence, plan)
-        for kv_head, part in _share_out(heads, len(query) // len(key))
+        partial(_measure_logits, call, shared, part, sequence, plan)
+        for shared, part in _share_out(heads, len(query) // len(key), query.device)
     ]
     row = plan.row_of(call.layer)
     sides = [
@@ -67,23 +67,29 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
     return arrays
 
 
-def _share_out(heads: list[int], group: int) -> list[tuple[int, list[int]]]:
-    """Cut the query heads into pieces that share a key head; enough of them for all of torch's threads."""
+def _share_out(heads: list[int], group: int, device: torch.device) -> list[tuple[list[int], list[int]]]:
+    """Cut the query heads into pieces with their key heads.
+
+    On a CPU a piece has one key head, and there are enough for all of torch's threads. On another device,
+    which is the faster the more it is given at once, all heads are one piece if they share keys evenly.
+    """
     by_key = {head // group: [other for other in heads if other // group == head // group] for head in heads}
-    parts = -(-torch.get_num_threads() // len(by_key))
+    if device.type != "cpu" and len({len(shared) for shared in by_key.values()}) == 1:
+        return [(list(by_key), heads)]
+    parts = -(-torch.get_num_threads() // len(by_key)) if device.type == "cpu" else 1
     return [
-        (kv_head, [int(head) for head in part])
+        ([kv_head], [int(head) for head in part])
         for kv_head, shared in by_key.items()
         for part in np.array_split(shared, min(parts, len(shared)))
     ]
 
 
 def _measure_logits(
-    call: AttentionCall, kv_head: int, heads: list[int], sequence: int, plan: CapturePlan
+    call: AttentionCall, kv_heads: list[int], heads: list[int], sequence: int, plan: CapturePlan
 ) -> Arrays:
-    """Measure the logits of captured query heads that share one key head."""
+    """Measure the logits of captured query heads; as many in a row share one of the key heads."""
     scaled = _by_channel(call.query[0, heads], call.scaling)
-    key = _by_channel(call.key[0, kv_head])
+    key = _by_channel(call.key[0, kv_heads])
     row = plan.row_of(call.layer)
     spec = plan.rotation.spec
     channels = spec.channels[row, : spec.pair_count(row)]

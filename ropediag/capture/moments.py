@@ -48,35 +48,35 @@ class LagSums:
 
 def sum_by_lag(
     query: Float[Tensor, "query_head position head_dim"],
-    key: Float[Tensor, "position head_dim"],
+    key: Float[Tensor, "kv_head position head_dim"],
     channels: Int[np.ndarray, "pair 2"],
     edges: list[int],
     lags: int,
 ) -> LagSums:
-    """Sum every pair's contributions and their squares, for query heads that share one key head.
+    """Sum every pair's contributions and their squares.
 
     Parameters
     ----------
-    query : rotated queries times the logit scaling
+    query : rotated queries times the logit scaling; as many heads in a row share a key head
     key : rotated keys
     channels : the two channels of each pair
     edges : lower edges of the lag bins
     lags : lags 0 .. lags - 1 exist; fewer than positions in a layer with a window
     """
-    heads, length, _ = query.shape
-    pairs, bins = len(channels), len(edges)
+    kv_heads, length, _ = key.shape
+    pairs, bins, heads = len(channels), len(edges), len(query) // kv_heads
     count = torch.tensor(count_by_lag(length).sum(0)[:lags], device=query.device)
-    total = np.zeros((REPLICATES, heads, pairs, bins))
-    square, low, high = (np.full((heads, pairs, bins), fill) for fill in (0.0, np.nan, np.nan))
-    query, key = query.mT.contiguous(), key.T.contiguous()  # each channel in one piece of memory
+    total = np.zeros((REPLICATES, heads, kv_heads * pairs, bins))
+    square, low, high = (np.full((heads, kv_heads * pairs, bins), fill) for fill in (0.0, np.nan, np.nan))
+    chosen = torch.tensor(channels, device=query.device)
+    query, key = _group_heads(query, kv_heads)[..., chosen, :].flatten(1, 2), key.mT[:, chosen].flatten(0, 1)
     filled = [(start, stop) for start, stop in _spans(edges, lags) if start < stop]
     step = _rows_at_once(query, heads)
-    for start in range(0, pairs, step):
-        rows = slice(start, min(start + step, pairs))
-        chosen = torch.tensor(channels[rows], device=query.device)
-        q, k = query[:, chosen].double(), key[chosen].double()
-        sums = query.new_zeros(REPLICATES, heads, len(chosen), bins, dtype=torch.float64)
-        means = query.new_empty(heads, len(chosen), lags, dtype=torch.float64)
+    for start in range(0, len(key), step):
+        rows = slice(start, min(start + step, len(key)))
+        q, k = query[:, rows].double(), key[rows].double()
+        sums = query.new_zeros(REPLICATES, heads, len(k), bins, dtype=torch.float64)
+        means = query.new_empty(heads, len(k), lags, dtype=torch.float64)
         for first, values in correlate(q, k, lags, MEAN_BLOCKS, REPLICATES):
             _add_bins(sums[: len(values)], values, first, edges)
             means[..., first : first + values.shape[-1]] = values.sum(0)
@@ -88,28 +88,27 @@ def sum_by_lag(
         for first, values in correlate(_products(q, 2.0), _products(k, 1.0), lags, SQUARE_BLOCKS, 1):
             _add_bins(sums, values, first, edges)
         square[:, rows] = sums[0].cpu().numpy()
-    return LagSums(total.transpose(1, 0, 2, 3), square, low, high)
+    return LagSums(*(_join_heads(values, kv_heads) for values in (total, square, low, high)))
 
 
 def sum_rest_by_lag(
     query: Float[Tensor, "query_head position head_dim"],
-    key: Float[Tensor, "position head_dim"],
+    key: Float[Tensor, "kv_head position head_dim"],
     channels: Int[np.ndarray, " channel"],
     edges: list[int],
     lags: int,
 ) -> Float[np.ndarray, "query_head bin"]:
     """Sum the joint contribution of the channels that are not rotated, by lag bin."""
-    sums = torch.zeros(1, len(query), 1, len(edges), dtype=torch.float64, device=query.device)
-    if not len(channels):
-        return sums[0, :, 0].cpu().numpy()
-    query, key = query.mT.contiguous(), key.T.contiguous()
-    step = 2 * _rows_at_once(query, len(query))
+    kv_heads, heads = len(key), len(query) // len(key)
+    sums = torch.zeros(1, heads, kv_heads, len(edges), dtype=torch.float64, device=query.device)
+    query, key = _group_heads(query, kv_heads), key.mT
+    step = max(1, 2 * _rows_at_once(query, heads) // kv_heads)
     for start in range(0, len(channels), step):
         chosen = torch.tensor(channels[start : start + step], device=query.device)
-        q, k = query[:, None, chosen].double(), key[None, chosen].double()
+        q, k = query[..., chosen, :].double(), key[:, chosen].double()
         for first, values in correlate(q, k, lags, SQUARE_BLOCKS, 1):
             _add_bins(sums, values, first, edges)
-    return sums[0, :, 0].cpu().numpy()
+    return _join_heads(sums[0].cpu().numpy(), kv_heads)[:, 0]
 
 
 def correlate(
@@ -178,6 +177,20 @@ def count_by_lag(
     counts = counts[:, :length]
     counts.flags.writeable = False
     return counts
+
+
+def _group_heads(
+    query: Float[Tensor, "query_head position head_dim"], kv_heads: int
+) -> Float[Tensor, "group kv_head head_dim position"]:
+    return query.unflatten(0, (kv_heads, -1)).transpose(0, 1).mT
+
+
+def _join_heads(
+    values: Float[np.ndarray, "*any group kv_row bin"], kv_heads: int
+) -> Float[np.ndarray, "query_head *any row bin"]:
+    *others, heads, rows, bins = values.shape
+    apart = values.reshape(*others, heads, kv_heads, rows // kv_heads, bins)
+    return np.moveaxis(apart, (-3, -4), (0, 1)).reshape(kv_heads * heads, *others, rows // kv_heads, bins)
 
 
 def _block_size(length: int, blocks: int) -> int:

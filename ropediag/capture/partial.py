@@ -14,12 +14,12 @@ from torch import Tensor
 BLOCK = 32  # queries that share one running sum
 BLOCKS_AT_ONCE = 128
 
-Sums = tuple[Float[Tensor, "query_head position"], Float[Tensor, "query_head position"]]
+Sums = tuple[Float[Tensor, "*head position"], Float[Tensor, "*head position"]]
 
 
 def key_moments(
     query: Float[Tensor, "query_head position head_dim"],
-    key: Float[Tensor, "position head_dim"],
+    key: Float[Tensor, "kv_head position head_dim"],
     channels: Int[Tensor, " channel"],
     window: int | None = None,
 ) -> Sums:
@@ -27,7 +27,7 @@ def key_moments(
 
     Parameters
     ----------
-    query : rotated queries times the logit scaling, of heads that share one key head
+    query : rotated queries times the logit scaling; as many heads in a row share a key head
     key : rotated keys
     channels : channels of the head that the group of pairs lives on; none gives zeros
     window : lags 0 .. window - 1 are visible; None for all
@@ -36,42 +36,42 @@ def key_moments(
     -------
     mean, variance : (query_head, position) float64, logit and logit squared
     """
-    length = len(key)
+    kv_heads, length, _ = key.shape
     visible = length if window is None else min(window, length)
-    query, key = query[..., channels], key[:, channels]
+    query, key = query[..., channels].unflatten(0, (kv_heads, -1)), key[..., channels]
     first, second = _sum_until_query(query, key)
     if visible < length:
-        delayed = torch.nn.functional.pad(key[: length - visible], (0, 0, visible, 0))
+        delayed = torch.nn.functional.pad(key[:, : length - visible], (0, 0, visible, 0))
         gone_first, gone_second = _sum_until_query(query, delayed)
         first, second = first - gone_first, second - gone_second
     count = torch.arange(1, length + 1, device=key.device).clamp(max=visible)
     mean = first / count
-    return mean, (second / count - mean.square()).clamp(min=0)
+    variance = (second / count - mean.square()).clamp(min=0)
+    return mean.flatten(0, 1), variance.flatten(0, 1)
 
 
 def _sum_until_query(
-    query: Float[Tensor, "query_head position channel"], key: Float[Tensor, "position channel"]
+    query: Float[Tensor, "kv_head group position channel"], key: Float[Tensor, "kv_head position channel"]
 ) -> Sums:
     """Sums of q . k and of its square over all keys up to each query's own position."""
-    size = key.shape[-1]
-    total = torch.zeros(size, dtype=torch.float64, device=key.device)
-    square = torch.zeros(size, size, dtype=torch.float64, device=key.device)
+    kv_heads, length, size = key.shape
+    total = torch.zeros(kv_heads, size, dtype=torch.float64, device=key.device)
+    square = torch.zeros(kv_heads, size, size, dtype=torch.float64, device=key.device)
     causal = torch.ones(BLOCK, BLOCK, dtype=torch.bool, device=key.device).tril()
     firsts, seconds = [], []
-    for start in range(0, len(key), BLOCK * BLOCKS_AT_ONCE):
-        part = slice(start, start + BLOCK * BLOCKS_AT_ONCE)
-        q, k = _blocks(query[:, part]), _blocks(key[part])
+    for start in range(0, length, BLOCK * BLOCKS_AT_ONCE):
+        part = slice(start, min(start + BLOCK * BLOCKS_AT_ONCE, length))
+        q, k = _blocks(query[:, :, part]), _blocks(key[:, None, part])
         totals, squares = k.sum(-2), k.mT @ k
-        totals_before = totals.cumsum(0) - totals + total
-        squares_before = squares.cumsum(0) - squares + square
+        totals_before = totals.cumsum(2) - totals + total[:, None, None]
+        squares_before = squares.cumsum(2) - squares + square[:, None, None]
         near = (q @ k.mT) * causal
-        first = (q * totals_before[:, None]).sum(-1) + near.sum(-1)
+        first = (q * totals_before[..., None, :]).sum(-1) + near.sum(-1)
         second = ((q @ squares_before) * q).sum(-1) + near.square().sum(-1)
-        count = len(key[part])
-        firsts.append(first.flatten(1)[:, :count])
-        seconds.append(second.flatten(1)[:, :count])
-        total, square = total + totals.sum(0), square + squares.sum(0)
-    return torch.cat(firsts, 1), torch.cat(seconds, 1)
+        firsts.append(first.flatten(2)[..., : part.stop - start])
+        seconds.append(second.flatten(2)[..., : part.stop - start])
+        total, square = total + totals.sum((1, 2)), square + squares.sum((1, 2))
+    return torch.cat(firsts, -1), torch.cat(seconds, -1)
 
 
 def _blocks(x: Float[Tensor, "*head position channel"]) -> Float[Tensor, "*head block inside channel"]:

@@ -4,6 +4,7 @@ What has no fast exact sum over all query-key pairs is measured on some queries:
 key it sees is visited, except for quantiles, which take evenly spaced keys of each lag bin.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from ropediag.capture.moments import SCRATCH
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 KEYS_PER_BIN = 16  # keys of one query and lag bin that enter the quantiles
@@ -46,18 +49,19 @@ def choose_rows(length: int, count: int, generator: np.random.Generator) -> Int[
 
 def measure_rows(
     query: Float[Tensor, "query_head position head_dim"],
-    key: Float[Tensor, "position head_dim"],
+    key: Float[Tensor, "kv_head position head_dim"],
     positions: Int[np.ndarray, " row"],
     softmax: Softmax,
     edges: list[int],
 ) -> dict[str, Float[np.ndarray, "query_head row ..."]]:
-    """Softmax statistics of the sampled queries of heads that share one key head.
+    """Softmax statistics of the sampled queries.
 
     Parameters
     ----------
-    query : rotated queries times the logit scaling
+    query : rotated queries times the logit scaling; as many heads in a row share a key head
     key : rotated keys
     positions : the sampled queries
+    softmax : the layer's
     edges : lower edges of the lag bins
 
     Returns
@@ -65,10 +69,10 @@ def measure_rows(
     dict of (query_head, row) arrays, ``mass`` (query_head, row, lag)
     """
     results: dict[str, list[Tensor]] = {}
-    key = key.float()
+    grouped, key = query.unflatten(0, (len(key), -1)), key.float()
     for t in positions.tolist():
         oldest = max(0, t + 1 - (softmax.window or t + 1))
-        logits = query[:, t].float() @ key[oldest : t + 1].T
+        logits = (grouped[:, :, t].float() @ key[:, oldest : t + 1].mT).flatten(0, 1)
         for name, values in _summarize_row(logits, oldest, softmax, edges).items():
             results.setdefault(name, []).append(values)
     return {name: torch.stack(values, dim=1).float().cpu().numpy() for name, values in results.items()}
@@ -100,7 +104,7 @@ def _summarize_row(
 
 def measure_contributions(
     query: Float[Tensor, "query_head position head_dim"],
-    key: Float[Tensor, "position head_dim"],
+    key: Float[Tensor, "kv_head position head_dim"],
     channels: Int[np.ndarray, "pair 2"],
     positions: Int[np.ndarray, " row"],
     edges: list[int],
@@ -113,25 +117,48 @@ def measure_contributions(
     dict : ``minimum`` and ``maximum`` (query_head, pair, bin), ``quantile`` (query_head, pair, bin,
     level); NaN where no sampled query reaches the bin
     """
-    heads, pairs, bins = len(query), len(channels), len(edges)
-    low, high = (np.full((heads, pairs, bins), np.nan, dtype=np.float32) for _ in range(2))
-    quantile = np.full((heads, pairs, bins, len(LEVELS)), np.nan, dtype=np.float32)
-    paired = torch.tensor(channels, device=key.device)
-    keys = key.float().T[paired.T]
-    for head in range(heads):
-        vectors = query[head].float()[torch.as_tensor(positions, device=key.device)][:, paired]
-        minima, maxima, samples = _contributions_by_bin(vectors, keys, positions, edges, lags)
+    kv_heads, pairs, bins = len(key), len(channels), len(edges)
+    shape = (kv_heads, len(query) // kv_heads, pairs, bins)
+    low, high = (torch.full(shape, torch.nan, device=key.device) for _ in range(2))
+    quantile = torch.full((*shape, len(LEVELS)), torch.nan, device=key.device)
+    paired = torch.tensor(channels.T, device=key.device)
+    rows = torch.as_tensor(positions, device=key.device)
+    vectors = query.unflatten(0, shape[:2])[:, :, rows].float()[..., paired]
+    for shared, heads in _heads_at_once(*shape[:2], 4 * pairs * key.shape[1], key.device.type):
+        keys = key[shared].float().mT[:, paired]
+        minima, maxima, samples = _contributions_by_bin(vectors[shared, heads], keys, positions, edges, lags)
         for bin_, values in samples.items():
-            low[head, :, bin_] = torch.stack(minima[bin_]).amin(0).cpu().numpy()
-            high[head, :, bin_] = torch.stack(maxima[bin_]).amax(0).cpu().numpy()
-            sampled = torch.cat(values, dim=-1).cpu().numpy()
-            quantile[head, :, bin_] = np.quantile(sampled, LEVELS, axis=-1).T
-    return {"minimum": low, "maximum": high, "quantile": quantile}
+            low[shared, heads, :, bin_] = torch.stack(minima[bin_]).amin(0)
+            high[shared, heads, :, bin_] = torch.stack(maxima[bin_]).amax(0)
+            quantile[shared, heads, :, bin_] = _take_quantiles(torch.cat(values, dim=-1))
+    found = {"minimum": low, "maximum": high, "quantile": quantile}
+    return {name: values.flatten(0, 1).cpu().numpy() for name, values in found.items()}
+
+
+def _heads_at_once(kv_heads: int, group: int, size: int, kind: str) -> Iterator[tuple[slice, slice]]:
+    """Cut heads into parts whose arrays, ``size`` bytes a query head, fit into the scratch memory."""
+    many = max(1, SCRATCH[kind] // max(1, 12 * size))
+    shared, heads = max(1, many // group), min(many, group)
+    for first in range(0, kv_heads, shared):
+        for start in range(0, group, heads):
+            yield slice(first, first + shared), slice(start, start + heads)
+
+
+def _take_quantiles(values: Float[Tensor, "... sample"]) -> Float[Tensor, "... level"]:
+    """Quantiles at LEVELS, linear between samples as numpy's."""
+    if values.device.type == "cpu":
+        ordered = torch.from_numpy(np.sort(values.numpy(), axis=-1))  # a multiple faster than torch's
+    else:
+        ordered = values.sort(-1).values
+    at = torch.tensor(LEVELS, dtype=torch.float64, device=values.device) * (values.shape[-1] - 1)
+    below = at.long()
+    above = (below + 1).clamp(max=values.shape[-1] - 1)
+    return torch.lerp(ordered[..., below], ordered[..., above], (at - below).to(values.dtype))
 
 
 def _contributions_by_bin(
-    vectors: Float[Tensor, "row pair 2"],
-    keys: Float[Tensor, "2 pair position"],
+    vectors: Float[Tensor, "kv_head group row 2 pair"],
+    keys: Float[Tensor, "kv_head 2 pair position"],
     positions: Int[np.ndarray, " row"],
     edges: list[int],
     lags: int,
@@ -140,18 +167,19 @@ def _contributions_by_bin(
     minima: dict[int, list[Tensor]] = {}
     maxima: dict[int, list[Tensor]] = {}
     samples: dict[int, list[Tensor]] = {}
-    buffer = torch.empty_like(keys[0])
+    first, second = keys[:, None].unbind(2)
+    buffer = keys.new_empty(*vectors.shape[:2], *keys.shape[2:])
     for row, t in enumerate(positions.tolist()):
         oldest = max(0, t - lags + 1)
-        seen = keys[..., oldest : t + 1]
-        values = buffer[:, : t + 1 - oldest]
-        torch.mul(vectors[row, :, :1], seen[0], out=values).addcmul_(vectors[row, :, 1:], seen[1])
+        values = buffer[..., : t + 1 - oldest]
+        a, b = vectors[:, :, row, :, :, None].unbind(2)
+        torch.mul(a, first[..., oldest : t + 1], out=values).addcmul_(b, second[..., oldest : t + 1])
         for bin_, (start, stop) in enumerate(zip(edges, [*edges[1:], lags], strict=True)):
             if start > t - oldest:
                 break
-            part = values[:, max(0, t - stop + 1 - oldest) : t - start + 1 - oldest]
+            part = values[..., max(0, t - stop + 1 - oldest) : t - start + 1 - oldest]
             minima.setdefault(bin_, []).append(part.amin(-1))
             maxima.setdefault(bin_, []).append(part.amax(-1))
             step = max(1, part.shape[-1] // KEYS_PER_BIN)
-            samples.setdefault(bin_, []).append(part[:, ::step].clone())
+            samples.setdefault(bin_, []).append(part[..., ::step].clone())
     return minima, maxima, samples

@@ -30,7 +30,7 @@ def brute_force(query, key, channels, edges, lags):
 def summarize(query, key, channels, edges, lags):
     """The same four from the fast sums."""
     length = query.shape[1]
-    sums = sum_by_lag(torch.tensor(query), torch.tensor(key), channels, edges, lags)
+    sums = sum_by_lag(torch.tensor(query), torch.tensor(key)[None], channels, edges, lags)
     counts = count_by_lag(length)[:, :lags]
     stops = [*edges[1:], length]
     count = np.array([counts[:, a : min(b, lags)].sum() for a, b in zip(edges, stops, strict=True)])
@@ -121,7 +121,7 @@ def test_rest_channels_are_summed_by_lag():
     random = np.random.default_rng(0)
     query, key = random.standard_normal((3, 333, 9)), random.standard_normal((333, 9))
     channels, edges = np.array([1, 4, 8]), lag_edges(333)
-    fast = sum_rest_by_lag(torch.tensor(query), torch.tensor(key), channels, edges, 333)
+    fast = sum_rest_by_lag(torch.tensor(query), torch.tensor(key)[None], channels, edges, 333)
     logits = np.einsum("htc,sc->hts", query[..., channels], key[:, channels])
     by_lag = np.stack([np.trace(logits, -lag, axis1=1, axis2=2) for lag in range(333)], -1)
     slow = np.add.reduceat(by_lag, edges, axis=-1)

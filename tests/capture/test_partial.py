@@ -13,7 +13,7 @@ def test_key_moments_match_the_written_out_logits(length, window):
     random = np.random.default_rng(length)
     query, key = random.standard_normal((2, length, 6)), random.standard_normal((length, 6)) + 3
     channels = [0, 2, 5]
-    mean, variance = key_moments(torch.tensor(query), torch.tensor(key), torch.tensor(channels), window)
+    mean, variance = key_moments(torch.tensor(query), torch.tensor(key)[None], torch.tensor(channels), window)
     logits = np.einsum("htc,sc->hts", query[..., channels], key[:, channels])
     for t in range(length):
         seen = logits[:, t, max(0, t + 1 - (window or length)) : t + 1]
@@ -22,7 +22,7 @@ def test_key_moments_match_the_written_out_logits(length, window):
 
 
 def test_no_channels_contribute_nothing():
-    mean, variance = key_moments(torch.ones(1, 9, 4), torch.ones(9, 4), torch.tensor([], dtype=torch.long))
+    mean, variance = key_moments(torch.ones(1, 9, 4), torch.ones(1, 9, 4), torch.tensor([], dtype=torch.long))
     assert not mean.any()
     assert not variance.any()
 

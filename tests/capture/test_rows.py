@@ -19,7 +19,7 @@ def test_softmax_statistics_match_the_written_out_softmax(window, softcap, sink)
     key = torch.tensor(random.standard_normal((length, 4)), dtype=torch.float32)
     rows = np.array([0, 3, 31, 89])
     sinks = None if sink is None else torch.full((2,), sink)
-    found = measure_rows(query, key, rows, Softmax(window, softcap, sinks), edges)
+    found = measure_rows(query, key[None], rows, Softmax(window, softcap, sinks), edges)
     for head in range(2):
         for index, t in enumerate(rows):
             oldest = max(0, t + 1 - (window or length))
@@ -50,7 +50,7 @@ def test_extremes_of_contributions_visit_every_key(lags):
     length, edges, channels = 120, lag_edges(120, 2), pair_channels("half", 6)
     query, key = random.standard_normal((2, length, 6)), random.standard_normal((length, 6))
     rows = np.array([0, 5, 40, 119])
-    found = measure_contributions(torch.tensor(query), torch.tensor(key), channels, rows, edges, lags)
+    found = measure_contributions(torch.tensor(query), torch.tensor(key)[None], channels, rows, edges, lags)
     contributions = np.einsum("htpc,spc->hpts", query[..., channels], key[:, channels])
     for bin_, (start, stop) in enumerate(zip(edges, [*edges[1:], length], strict=True)):
         values = [
