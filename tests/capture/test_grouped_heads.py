@@ -21,12 +21,12 @@ def take_all(query, key, sinks, window):
     """Everything that is measured of some heads, by name."""
     lags = window or LENGTH
     sums = sum_by_lag(query, key, CHANNELS, EDGES, lags)
-    mean, variance = key_moments(query, key, torch.tensor([0, 3, 4]), window)
+    mean, variance = key_moments(query, key, torch.tensor([0, 3, 4], device=key.device), window)
     return {
         **vars(sums),
         "rest": sum_rest_by_lag(query, key, np.array([6, 7]), EDGES, lags),
-        "mean": mean.numpy(),
-        "variance": variance.numpy(),
+        "mean": mean.cpu().numpy(),
+        "variance": variance.cpu().numpy(),
         **measure_rows(query, key, ROWS, Softmax(window, 5.0, sinks), EDGES),
         **measure_contributions(query, key, CHANNELS, ROWS, lag_edges(LENGTH, 2), lags),
     }
