@@ -165,7 +165,8 @@ def capture_bytes(
     feed_forward = feed_forward_bytes(model, head_dim)
     attention = held_values(model, head_dim) + 2 * (query_heads + kv_heads) * head_dim
     workers = min(torch.get_num_threads(), query_heads) if device == "cpu" else 1
-    copies = 4 * head_dim * (-(-query_heads // max(kv_heads, workers)) + 2)
+    heads = -(-query_heads // max(kv_heads, workers)) + 2 if device == "cpu" else query_heads + kv_heads
+    copies = 4 * head_dim * heads
     measuring = length * (attention * parameter.element_size() + workers * copies) + workers * SCRATCH[device]
     windowed = 0 if window is None else min(2 * length, max(window, TOKENS_AT_ONCE)) * feed_forward
     return int(max(length * feed_forward, measuring, windowed) + square_bytes(model) * length**2) + LIBRARIES

@@ -68,13 +68,14 @@ def sum_by_lag(
     count = torch.tensor(count_by_lag(length).sum(0)[:lags], device=query.device)
     total = np.zeros((REPLICATES, heads, kv_heads * pairs, bins))
     square, low, high = (np.full((heads, kv_heads * pairs, bins), fill) for fill in (0.0, np.nan, np.nan))
-    chosen = torch.tensor(channels, device=query.device)
-    query, key = _group_heads(query, kv_heads)[..., chosen, :].flatten(1, 2), key.mT[:, chosen].flatten(0, 1)
+    query, key = _group_heads(query, kv_heads), key.mT
+    shared = torch.arange(kv_heads, device=query.device).repeat_interleave(pairs)[:, None]
+    chosen = torch.tensor(channels, device=query.device).repeat(kv_heads, 1)
     filled = [(start, stop) for start, stop in _spans(edges, lags) if start < stop]
     step = _rows_at_once(query, heads)
-    for start in range(0, len(key), step):
-        rows = slice(start, min(start + step, len(key)))
-        q, k = query[:, rows].double(), key[rows].double()
+    for start in range(0, kv_heads * pairs, step):
+        rows = slice(start, min(start + step, kv_heads * pairs))
+        q, k = (x[..., shared[rows], chosen[rows], :].double() for x in (query, key))
         sums = query.new_zeros(REPLICATES, heads, len(k), bins, dtype=torch.float64)
         means = query.new_empty(heads, len(k), lags, dtype=torch.float64)
         for first, values in correlate(q, k, lags, MEAN_BLOCKS, REPLICATES):

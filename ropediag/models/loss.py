@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ropediag.errors import CaptureError
 
-LOGITS_AT_ONCE = 2**21  # values of one slice of logits: 8 MiB in float32, in which the loss is computed
+LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}  # values of one slice of logits: 8 and 256 MiB in float32
 TOKENS_AT_ONCE = 16384  # of the windows that one pass of the windowed loss takes
 
 
@@ -47,7 +47,8 @@ def nll_by_position(
     """
     sequences, length = input_ids.shape
     nll = np.full((sequences, length), np.nan, dtype=np.float32)
-    step = max(1, LOGITS_AT_ONCE // (sequences * model.config.get_text_config().vocab_size))
+    values = LOGITS_AT_ONCE[input_ids.device.type]
+    step = max(1, values // (sequences * model.config.get_text_config().vocab_size))
     with _head_only(model, output) as head:
         for start in range(0, length - 1, step):
             stop = min(start + step, length - 1)

@@ -37,7 +37,9 @@ def test_a_capture_is_the_same(tmp_path, family):
     assert found["cpu"].keys() == found["cuda"].keys()
     for name, values in found["cpu"].items():
         spread = np.nanmax(np.abs(values), initial=0.0)
-        np.testing.assert_allclose(found["cuda"][name], values, rtol=2e-3, atol=2e-4 * spread, err_msg=name)
+        np.testing.assert_allclose(
+            found["cuda"][name], values, rtol=2e-3, atol=2e-4 * spread + 1e-6, err_msg=name
+        )
 
 
 def read_numbers(file: h5py.File) -> dict[str, np.ndarray]:
