@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from ropediag.app.pages._calculator import PRESETS
 from tests.app.browsing import read_fields, read_trace, wait_drawn
@@ -98,6 +99,7 @@ def test_settings_are_added_copied_and_removed(page, theory) -> None:
     rows = page.locator(".setting:visible")
     page.get_by_role("button", name="Add a setting").click()
     page.wait_for_url(re.compile(r"\*"))
+    expect(page.get_by_label("Training length of setting B")).to_have_value("128")  # a copy of the last one
     set_box(page, "Training length of setting B", "256")
     page.wait_for_url(re.compile("train-256"))
     page.get_by_role("button", name="Copy setting A").click()
