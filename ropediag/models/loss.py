@@ -47,7 +47,7 @@ def nll_by_position(
     """
     sequences, length = input_ids.shape
     nll = np.full((sequences, length), np.nan, dtype=np.float32)
-    values = LOGITS_AT_ONCE[input_ids.device.type]
+    values = LOGITS_AT_ONCE.get(input_ids.device.type, LOGITS_AT_ONCE["cpu"])
     step = max(1, values // (sequences * model.config.get_text_config().vocab_size))
     with _head_only(model, output) as head:
         for start in range(0, length - 1, step):
