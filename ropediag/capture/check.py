@@ -1,31 +1,108 @@
-"""The capture's own checks of a model, before anything is measured: does the tap see the truth?"""
+"""The capture's own checks of a model: does the tap see the truth, and all of it?
 
-from collections import Counter
+Before anything is measured a short prefix runs with and without the tap. In every pass after it, prefix or
+full length, each call's mask is read and some rows of its attention are computed anew from the tapped
+vectors: a bias, a selection of keys or a window that ropediag does not know of cannot pass unseen.
+"""
+
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ropediag.errors import CaptureError, ModelError
 from ropediag.models.inputs import run_plain
 from ropediag.models.tap import AttentionCall, attention_layers, tap_attention
+from ropediag.models.visible import visible_keys
 
 PREFIX = 64
+ROWS = 16  # queries whose masks are read
+COMPUTED = 4  # of them, queries whose attention is computed anew
+TOLERANCE = 0.01  # of the output's root mean square, beside the rounding of the logits
 
 
-def attend_finite(call: AttentionCall) -> Any:
-    """Do what the model would have done, and refuse what is not finite.
+def attend_checked(call: AttentionCall) -> Any:
+    """Do what the model would have done, and refuse what is not finite or not what ropediag takes it for.
 
     Raises
     ------
     CaptureError
         If the attention output holds NaN or infinity, naming the layer.
+    ModelError
+        If queries see other keys than a causal mask and the layer's window leave, or the output is not the
+        softmax over scaled, capped products of query and key with the layer's sinks.
     """
     result = call.attend()
     if not torch.isfinite(result[0]).all():
         raise CaptureError(f"layer {call.layer}: its attention output is the first that is NaN or infinite.")
+    try:
+        _check_call(call, result[0])
+    except ModelError as error:
+        name = call.module.config.model_type if hasattr(call.module, "config") else type(call.module).__name__
+        raise ModelError(f"{name}, layer {call.layer}, cannot be captured: {error}.") from error
     return result
+
+
+def _check_call(call: AttentionCall, output: Tensor) -> None:
+    """Hold some rows of one call against what the capture assumes of all."""
+    length, keys = call.query.shape[2], call.key.shape[2]
+    if keys != length:
+        raise ModelError(f"it has {keys} keys for {length} queries, so its lags are not distances in the text")
+    if call.options.get("is_causal") is False or not getattr(call.module, "is_causal", True):
+        raise ModelError("attention is not causal, so it sees negative lags")
+    window = call.window or length
+    chosen = {0, length - 1, length // 2, *range(length // ROWS, length, -(-length // (ROWS - 5)))}
+    chosen |= {min(window - 1, length - 1), min(window, length - 1)}
+    queries = torch.tensor(sorted(chosen), device=call.query.device)
+    lag = queries[:, None] - torch.arange(length, device=queries.device)
+    expected = (lag >= 0) & (lag < window)
+    seen = visible_keys(call.mask, queries, length)
+    if seen is not None and not bool((seen == expected).all()):
+        row = int((seen != expected).any(-1).any(0).nonzero()[0])
+        head = int((seen != expected)[:, row].any(-1).nonzero()[0])
+        raise ModelError(
+            f"the query at position {int(queries[row])} sees {int(seen[head, row].sum()):,} keys, where "
+            f"causal attention{'' if window >= length else f' in a window of {window:,}'} sees "
+            f"{int(expected[row].sum()):,}; ropediag knows no other rule than these two"
+        )
+    last = queries[-COMPUTED:]
+    own = output[0, last].transpose(0, 1).double()
+    mine, largest = attend_rows(call, last, expected[-COMPUTED:])
+    if own.shape != mine.shape:
+        raise ModelError(f"its output has the shape {tuple(output.shape)}, not (batch, position, head, channel)")
+    missed = float((own - mine).square().mean().sqrt() / own.square().mean().sqrt().clamp(min=1e-30))
+    allowed = TOLERANCE + torch.finfo(output.dtype).eps * largest
+    if missed > allowed:
+        raise ModelError(
+            f"its output is not what its queries, keys and values give: {missed:.0%} of it is something else, "
+            "such as a bias on the logits or a selection of keys"
+        )
+
+
+def attend_rows(
+    call: AttentionCall, queries: Int[Tensor, " row"], visible: Tensor
+) -> tuple[Float[Tensor, "query_head row value_dim"], float]:
+    """Compute the attention output of some queries of the first sequence as the capture understands it.
+
+    Returns
+    -------
+    output, the largest visible logit before the soft cap
+    """
+    heads = call.query.shape[1]
+    query = call.query[0][:, queries].float()
+    key = call.key[0].float().repeat_interleave(heads // call.key.shape[1], dim=0)
+    value = call.value[0].float().repeat_interleave(heads // call.value.shape[1], dim=0)
+    logits = (query @ key.mT).double() * call.scaling
+    largest = float(logits.abs().masked_fill(~visible, 0).max())
+    if call.softcap is not None:
+        logits = call.softcap * torch.tanh(logits / call.softcap)
+    logits = logits.masked_fill(~visible, -torch.inf)
+    if call.sinks is not None:
+        sinks = call.sinks.detach().double().reshape(-1, 1, 1).expand(heads, len(queries), 1)
+        logits = torch.cat([logits, sinks], dim=-1)
+    weights = logits.softmax(-1)[..., : value.shape[1]]
+    return (weights.float() @ value).double(), largest
 
 
 def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
@@ -39,30 +116,25 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
         If the tap changes the logits, misses a layer or sees one twice, or a layer's output is NaN.
     """
     name = model.config.model_type
-    types = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) & {"chunked_attention"}
-    if types:
-        raise ModelError(
-            f"{name} has layers of type {types.pop()}, whose visible keys ropediag does not know yet."
-        )
+    _check_chunks(model, input_ids.shape[1])
     prefix = input_ids[:1, :PREFIX]
-    calls: Counter[int] = Counter()
+    calls: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
     def count(call: AttentionCall):
-        if not getattr(call.module, "is_causal", True):
-            raise ModelError(
-                f"{name}, layer {call.layer}: attention is not causal, so it sees negative lags."
-            )
-        calls[call.layer] += 1
-        return attend_finite(call)
+        pairs = calls.setdefault(call.layer, [])
+        if not any(call.query is query and call.key is key for query, key in pairs):
+            pairs.append((call.query, call.key))  # several calls on the same vectors count once (DiffLlama)
+        return attend_checked(call)
 
     plain = run_plain(model, prefix)
     with torch.no_grad(), tap_attention(model, count):
         tapped = model(input_ids=prefix, use_cache=False).logits
-    expected = Counter(attention_layers(model))
-    for layer in sorted(expected | calls):
-        if calls[layer] != 1 or expected[layer] != 1:
+    modules = attention_layers(model)
+    for layer in sorted({*modules, *calls}):
+        made = len(calls.get(layer, ()))
+        if made != 1 or modules.count(layer) != 1:
             raise CaptureError(
-                f"{name}, layer {layer}: {expected[layer]} attention modules made {calls[layer]} calls in "
+                f"{name}, layer {layer}: {modules.count(layer)} attention modules made {made} calls in "
                 "one pass, where one each is what ropediag can attribute. This model cannot be captured."
             )
     if not torch.isfinite(plain).all():
@@ -73,4 +145,16 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
         largest = (plain - tapped).abs().max().item()
         raise CaptureError(
             f"the tap changes the logits of {name} (by up to {largest:.2g}), so it cannot be captured."
+        )
+
+
+def _check_chunks(model: Any, length: int) -> None:
+    """Refuse a text longer than the chunk of a layer that sees no key of an earlier chunk (Llama 4)."""
+    chunked = "chunked_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ())
+    chunk = model.config.get_text_config().attention_chunk_size if chunked else None
+    if chunk is not None and length > chunk:
+        raise ModelError(
+            f"{model.config.model_type} has layers that attend within chunks of {chunk:,} tokens: which lags a "
+            f"query has there depends on its position, so {length:,} tokens cannot be summed up by lag. "
+            f"Capture at most {chunk:,} tokens."
         )

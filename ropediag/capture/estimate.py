@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ropediag.capture.check import attend_finite
+from ropediag.capture.check import attend_checked
 from ropediag.capture.layer import measure_layer
 from ropediag.capture.maxima import maximum_by_block
 from ropediag.capture.moments import SCRATCH
@@ -110,7 +110,7 @@ def _time_layer(model: Any, input_ids: Int[Tensor, "sequence position"], plan: C
 
     def measure(call: AttentionCall):
         nonlocal seconds
-        result = attend_finite(call)
+        result = attend_checked(call)
         if call.layer == plan.layers[-1]:
             seconds = _time(measure_layer, call, 0, plan)
         return result

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from ropediag.capture.check import attend_finite, check_tap
+from ropediag.capture.check import attend_checked, check_tap
 from ropediag.capture.estimate import Estimate, estimate_capture
 from ropediag.capture.layer import measure_layer
 from ropediag.capture.places import check_places, check_room
@@ -200,7 +200,7 @@ def _capture_sequence(
     """One pass with the tap, then the loss from its hidden states, then the windowed loss."""
 
     def measure(call: AttentionCall):
-        result = attend_finite(call)
+        result = attend_checked(call)
         if call.layer in plan.layers:
             if not writer.has_layer(sequence, call.layer):
                 writer.write_layer(sequence, call.layer, measure_layer(call, sequence, plan))

@@ -129,14 +129,22 @@ def _tap_rotated(model: Any, positions: np.ndarray) -> dict[int, tuple[Tensor, T
 
 
 def frequency_tables(model: nn.Module) -> list[tuple[np.ndarray, float]]:
-    """List the distinct (inv_freq, attention factor) tables that the model's modules hold."""
+    """List the distinct (inv_freq, attention factor) tables that the model's modules hold.
+
+    Where a module holds the sines and cosines of all positions instead, those of position 1 give them.
+    """
     tables: dict[bytes, tuple[np.ndarray, float]] = {}
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             if name.endswith("inv_freq") and "original" not in name and buffer.ndim == 1:
-                factor = getattr(module, name.replace("inv_freq", "attention_scaling"), 1.0)
+                factor = float(getattr(module, name.replace("inv_freq", "attention_scaling"), 1.0))
                 table = buffer.double().cpu().numpy()
-                tables[table.tobytes() + np.float64(factor).tobytes()] = (table, float(factor))
+            elif name == "embed_positions" and buffer.ndim == 2 and len(buffer) > 1:  # GPT-J, CodeGen
+                sin, cos = buffer[1].double().cpu().chunk(2)
+                factor, table = 1.0, torch.atan2(sin, cos).numpy()
+            else:
+                continue
+            tables[table.tobytes() + np.float64(factor).tobytes()] = (table, factor)
     return list(tables.values())
 
 
@@ -159,15 +167,20 @@ def _identify(
 
 
 def _candidates(frequencies: list[tuple[np.ndarray, float]], head_dim: int) -> list[_Candidate]:
-    """All layouts at both ends of the head, for each table of frequencies that fits into it."""
+    """All layouts at both ends of the head, both ways round, for each table of frequencies that fits into it.
+
+    A pair whose two channels change places turns the other way (nanochat).
+    """
     found = []
     for inv_freq, factor in frequencies:
         rotary_dim = 2 * len(inv_freq)
+        if rotary_dim > head_dim:
+            continue
         for offset in sorted({0, head_dim - rotary_dim}):
             for layout in ("half", "interleaved"):
-                if offset >= 0:
-                    channels = pair_channels(layout, rotary_dim, head_dim=head_dim, offset=offset)
-                    found.append(_Candidate(layout, inv_freq, channels, factor))
+                channels = pair_channels(layout, rotary_dim, head_dim=head_dim, offset=offset)
+                found.append(_Candidate(layout, inv_freq, channels, factor))
+                found.append(_Candidate(f"{layout}, reversed", inv_freq, channels[:, ::-1].copy(), factor))
     return found
 
 

@@ -3,12 +3,15 @@
 Every decoder in transformers that uses the attention registry looks its function up by name at each
 call. For the time of a ``with`` block the tap replaces that entry in place, under its own name (some
 models test the name), hands each call of the tapped model to a handler, and otherwise does what the
-original would have done with every argument it got. Capture and interventions both stand on this.
+original would have done with every argument it got. A few older models attend in a method ``_attn`` of
+the module instead (GPT-J, CodeGen): there the tap stands in for the method, and all else is the same.
+Capture and interventions both stand on this.
 """
 
 import inspect
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -17,6 +20,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ropediag.errors import ModelError
+from ropediag.models.visible import shown_window
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,9 @@ class AttentionCall:
 
     @property
     def window(self) -> int | None:
-        """Lags the layer can see: 0 .. window - 1, or all of them if None."""
-        return self.options.get("sliding_window")
+        """Lags the layer can see: 0 .. window - 1, or all of them if None; the mask tells if no option does."""
+        window = self.options.get("sliding_window")
+        return shown_window(self.mask) if window is None else int(window)
 
     @property
     def softcap(self) -> float | None:
@@ -75,6 +80,7 @@ class AttentionCall:
 
 
 Handler = Callable[[AttentionCall], Any]
+METHOD = ["self", "query", "key", "value", "attention_mask"]  # parameters of the method of older models
 
 
 @contextmanager
@@ -93,7 +99,6 @@ def tap_attention(model: Any, handler: Handler) -> Iterator[None]:
         If none of the model's modules looks attention up in the registry.
     """
     layers = _number_attention_modules(model)
-    name = model.config._attn_implementation
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def tapped(module, query, key, value, attention_mask=None, *args, **options):
@@ -105,12 +110,19 @@ def tap_attention(model: Any, handler: Handler) -> Iterator[None]:
         return tapped
 
     with ExitStack() as stack:
-        if name == "eager":
-            for home in _unique(_home(module) for module in layers):
+        for module in layers:
+            if not _uses_registry(module):
+                stack.enter_context(_replaced_method(module, wrap))
+        for home, name in {(_home(module), _attention_name(module, model)) for module in layers}:
+            if name == "eager" and hasattr(home, "eager_attention_forward"):
                 stack.enter_context(_replaced_function(home, "eager_attention_forward", wrap))
-        else:
-            for registry in _unique(_home(module).ALL_ATTENTION_FUNCTIONS for module in layers):
-                stack.enter_context(_replaced_entry(registry, name, wrap))
+        registries = {
+            (id(_home(module).ALL_ATTENTION_FUNCTIONS), _attention_name(module, model)): _home(module)
+            for module in layers
+            if _uses_registry(module) and _attention_name(module, model) != "eager"
+        }
+        for (_, name), home in registries.items():
+            stack.enter_context(_replaced_entry(home.ALL_ATTENTION_FUNCTIONS, name, wrap))
         yield
 
 
@@ -120,30 +132,57 @@ def attention_layers(model: Any) -> list[int]:
 
 
 def _number_attention_modules(model: Any) -> dict[nn.Module, int]:
-    """Map each module that attends to the index of its layer."""
-    found = [module for module in model.modules() if hasattr(module, "layer_idx") and _is_attention(module)]
+    """Map each module of the text decoder that attends to the index of its layer."""
+    found: dict[nn.Module, int] = {}
+    for part in (model.get_decoder(), model):  # of a multimodal model the text decoder alone
+        if part is not None and not found:
+            found = {
+                module: _layer_index(module, path)
+                for path, module in part.named_modules()
+                if isinstance(getattr(module, "layer_idx", None), int) and _is_attention(module)
+            }
     if not found:
         raise ModelError(
             f"{model.config.model_type} cannot be captured: its attention does not go through "
             "transformers' attention registry, where ropediag listens. Use a model type "
             "that does (llama, qwen3, gpt_neox, ...)."
         )
-    return {module: int(module.layer_idx) for module in found}
+    return found
+
+
+def _layer_index(module: nn.Module, path: str) -> int:
+    """Index of the layer; from the path where a module that several layers share states none (Zamba 2)."""
+    index = int(module.layer_idx)
+    numbers = re.findall(r"\.(\d+)\.", path)
+    return int(numbers[0]) if index < 0 and numbers else index
 
 
 def _is_attention(module: nn.Module) -> bool:
+    return _uses_registry(module) or _uses_method(module)
+
+
+def _uses_registry(module: nn.Module) -> bool:
     """Whether the module's own forward looks the attention function up in the registry."""
     names = inspect.unwrap(type(module).forward).__code__.co_names
     return "ALL_ATTENTION_FUNCTIONS" in names and hasattr(_home(module), "ALL_ATTENTION_FUNCTIONS")
 
 
+def _uses_method(module: nn.Module) -> bool:
+    """Whether the module's own forward attends in a method of the one form that is known."""
+    names = inspect.unwrap(type(module).forward).__code__.co_names
+    method = getattr(type(module), "_attn", None)
+    return "_attn" in names and method is not None and list(inspect.signature(method).parameters) == METHOD
+
+
+def _attention_name(module: nn.Module, model: Any) -> str:
+    """Name of the module's attention implementation: parts of a model may differ in it."""
+    config = getattr(module, "config", None)
+    return getattr(config, "_attn_implementation", None) or model.config._attn_implementation
+
+
 def _home(module: nn.Module) -> ModuleType:
     """Find the modeling file whose globals the module's forward reads."""
     return sys.modules[inspect.unwrap(type(module).forward).__module__]
-
-
-def _unique(items: Iterable[Any]) -> list[Any]:
-    return list({id(item): item for item in items}.values())
 
 
 @contextmanager
@@ -169,3 +208,25 @@ def _replaced_function(home: Any, name: str, wrap: Callable) -> Iterator[None]:
         yield
     finally:
         setattr(home, name, before)
+
+
+@contextmanager
+def _replaced_method(module: nn.Module, wrap: Callable) -> Iterator[None]:
+    """Tap the module's ``_attn``, whose output has heads before positions, unlike the registry's."""
+    own = module._attn
+
+    def original(_module, query, key, value, attention_mask=None):
+        output, weights = own(query, key, value, attention_mask)
+        return output.transpose(1, 2), weights
+
+    tapped = wrap(original)
+
+    def method(query, key, value, attention_mask=None):
+        output, weights = tapped(module, query, key, value, attention_mask)
+        return output.transpose(1, 2), weights
+
+    module._attn = method
+    try:
+        yield
+    finally:
+        del module._attn

@@ -1,0 +1,60 @@
+"""Which keys a query sees, read from the mask that the model made for its attention function.
+
+A mask is nothing (the function masks causally by itself), a (batch, head, query, key) tensor of booleans or
+of numbers that are added to the logits, a (batch, key) tensor that marks padding, or flex attention's
+function of positions. Whatever it is, a few of its rows tell a plain causal mask and a sliding window from
+everything else.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from ropediag.errors import ModelError
+
+HIDDEN = -1e4  # a number this low on a logit hides the key; the lowest of float16 is -65,504
+
+
+def visible_keys(
+    mask: Any, queries: Int[Tensor, " row"], keys: int
+) -> Bool[Tensor, "head row key"] | None:
+    """Tell which keys the queries at these positions see in the first sequence, of each head or of all.
+
+    Returns
+    -------
+    None where there is no mask
+
+    Raises
+    ------
+    ModelError
+        If the mask is of another kind, or puts a number on a logit that does not hide the key.
+    """
+    if mask is None:
+        return None
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        return (mask[:1, :keys] != 0)[:, None].expand(1, len(queries), keys)
+    if isinstance(mask, Tensor) and mask.ndim == 4:
+        rows = mask[0][:, queries, :keys]
+        if rows.dtype == torch.bool:
+            return rows
+        if ((rows != 0) & (rows > HIDDEN)).any():
+            raise ModelError("its mask adds a bias of its own to the logits, which no rotary pair explains")
+        return rows == 0
+    if callable(getattr(mask, "mask_mod", None)):
+        zero = torch.zeros((), dtype=torch.long, device=queries.device)
+        there = torch.arange(keys, device=queries.device)
+        return mask.mask_mod(zero, zero, queries[:, None], there[None, :])[None]
+    raise ModelError(f"its mask is a {type(mask).__name__}, which ropediag cannot read")
+
+
+def shown_window(mask: Any) -> int | None:
+    """Length of the window that a mask tensor shows to the last query, None where that sees every key."""
+    if not isinstance(mask, Tensor) or mask.ndim != 4:
+        return None
+    length = mask.shape[-2]
+    seen = visible_keys(mask, torch.tensor([length - 1], device=mask.device), length)
+    count = int(seen[0, 0].sum()) if seen is not None else length
+    together = seen is None or bool(seen[:, :, length - count :].all())
+    return count if together and count < length else None
