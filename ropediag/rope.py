@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 
 from ropediag.errors import ConfigError
 
+LAYOUTS = ("half", "interleaved", "half, reversed", "interleaved, reversed")
+
 
 def inv_freq(rotary_dim: int, base: float) -> Float[np.ndarray, " pair"]:
     """Compute plain RoPE's frequencies, ``base ** (-2 n / rotary_dim)`` for pair n (arXiv:2104.09864).
@@ -42,7 +44,8 @@ def pair_channels(
 
     Parameters
     ----------
-    layout : "half" (n and n + rotary_dim/2: Llama, NeoX) or "interleaved" (2n and 2n + 1: GPT-J, GLM)
+    layout : "half" (n and n + rotary_dim/2: Llama, NeoX) or "interleaved" (2n and 2n + 1: GPT-J, GLM);
+        "..., reversed" has the two channels of a pair change places, so that it turns the other way
     rotary_dim : int, dimensions, even
     head_dim : int, dimensions; ``offset + rotary_dim`` if not given
     offset : int, channels before the rotated slice, for models that rotate the last ones (DeepSeek)
@@ -63,12 +66,14 @@ def pair_channels(
             f"the rotated channels must lie inside the head: got rotary_dim {rotary_dim} from channel "
             f"{offset} on in a head of {head_dim}. Pass a smaller rotary_dim or offset."
         )
+    if layout not in LAYOUTS:
+        raise ConfigError(f"layout must be one of {LAYOUTS}: got {layout!r}.")
     pairs = np.arange(rotary_dim // 2)
-    if layout == "half":
-        return offset + np.stack([pairs, pairs + rotary_dim // 2], axis=1)
-    if layout == "interleaved":
-        return offset + np.stack([2 * pairs, 2 * pairs + 1], axis=1)
-    raise ConfigError(f"layout must be 'half' or 'interleaved': got {layout!r}. Pass one of the two.")
+    if layout.startswith("half"):
+        channels = offset + np.stack([pairs, pairs + rotary_dim // 2], axis=1)
+    else:
+        channels = offset + np.stack([2 * pairs, 2 * pairs + 1], axis=1)
+    return channels[:, ::-1].copy() if layout.endswith("reversed") else channels
 
 
 def rotate(

@@ -31,7 +31,11 @@ INTERLEAVED = frozenset(
         "roformer",
     }
 )
-NOPE_ON_FULL_ATTENTION = frozenset({"cohere2", "cohere2_moe", "exaone4", "exaone_moe"})
+REVERSED = frozenset({"nanochat"})  # turns the other way: the channels of each pair change places
+NOPE_ON_FULL_ATTENTION = frozenset(
+    {"afmoe", "cohere2", "cohere2_moe", "exaone4", "exaone_moe", "flint", "kolibri1"}
+)
+ATTENDS_TWICE = frozenset({"longcat_flash"})  # a layer of the config is two layers of attention
 HALF_ROTARY = frozenset({"chatglm"})  # rotates half of each head without a key that says so
 WITHOUT_ATTENTION = ("linear", "conv", "mamba", "recurrent", "mlp", "moe")  # starts of layer types
 ROPE_KEYS = (
@@ -83,8 +87,11 @@ def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def read_layout(config: Mapping[str, Any]) -> str:
-    """Tell the layout of the queries and keys that attention sees, "half" or "interleaved", by model type."""
-    return "interleaved" if text_part(config).get("model_type") in INTERLEAVED else "half"
+    """Tell the layout of queries and keys as attention sees them, one of ``rope.LAYOUTS``, by model type."""
+    model_type = text_part(config).get("model_type")
+    if model_type in REVERSED:
+        return "half, reversed"
+    return "interleaved" if model_type in INTERLEAVED else "half"
 
 
 def read_layers(config: Mapping[str, Any]) -> tuple[LayerRope, ...]:
@@ -96,15 +103,16 @@ def read_layers(config: Mapping[str, Any]) -> tuple[LayerRope, ...]:
         If the config has no RoPE in any layer, or lacks the number of layers or the size of a head.
     """
     config = text_part(config)
+    if config.get("model_type") == "dbrx":  # keeps what its attention needs in a part of its own
+        config = {**(config.get("attn_config") or {}), **config}
     if not _has_rope(config):
         raise ConfigError(
             f"no RoPE in this config: model_type is {config.get('model_type')!r} and none of rope_theta, "
             "rope_parameters, rotary_dim is set. Add rope_theta to it if the model does rotate."
         )
-    layers = tuple(
-        _read_layer(config, layer)
-        for layer in range(int(_require(config, "num_hidden_layers", "n_layer", "num_layers", "n_layers")))
-    )
+    count = int(_require(config, "num_hidden_layers", "n_layer", "num_layers", "n_layers"))
+    count *= 2 if config.get("model_type") in ATTENDS_TWICE else 1
+    layers = tuple(_read_layer(config, layer) for layer in range(count))
     if not any(layer.rotary_dim for layer in layers):
         raise ConfigError("no layer of this config has RoPE. Pass the config of a model that rotates.")
     return layers
@@ -199,8 +207,8 @@ def _head_size(config: Mapping[str, Any]) -> tuple[int, int]:
     for name in ("head_dim", "attention_head_dim", "kv_channels"):
         if config.get(name):
             return int(config[name]), 0
-    hidden = int(_require(config, "hidden_size", "n_embd"))
-    return hidden // int(_require(config, "num_attention_heads", "n_head")), 0
+    hidden = int(_require(config, "hidden_size", "n_embd", "d_model"))
+    return hidden // int(_require(config, "num_attention_heads", "n_head", "n_heads")), 0
 
 
 def _rotary_dim(config: Mapping[str, Any], parameters: Mapping[str, Any], head_dim: int) -> int:

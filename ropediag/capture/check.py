@@ -5,15 +5,17 @@ full length, each call's mask is read and some rows of its attention are compute
 vectors: a bias, a selection of keys or a window that ropediag does not know of cannot pass unseen.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ropediag.errors import CaptureError, ModelError
 from ropediag.models.inputs import run_plain
-from ropediag.models.tap import AttentionCall, attention_layers, tap_attention
+from ropediag.models.tap import AttentionCall, attention_modules, tap_attention
 from ropediag.models.visible import visible_keys
 
 PREFIX = 64
@@ -39,7 +41,8 @@ def attend_checked(call: AttentionCall) -> Any:
     try:
         _check_call(call, result[0])
     except ModelError as error:
-        name = call.module.config.model_type if hasattr(call.module, "config") else type(call.module).__name__
+        config: Any = getattr(call.module, "config", None)
+        name = config.model_type if config else type(call.module).__name__
         raise ModelError(f"{name}, layer {call.layer}, cannot be captured: {error}.") from error
     return result
 
@@ -48,7 +51,9 @@ def _check_call(call: AttentionCall, output: Tensor) -> None:
     """Hold some rows of one call against what the capture assumes of all."""
     length, keys = call.query.shape[2], call.key.shape[2]
     if keys != length:
-        raise ModelError(f"it has {keys} keys for {length} queries, so its lags are not distances in the text")
+        raise ModelError(
+            f"it has {keys} keys for {length} queries, so its lags are not distances in the text"
+        )
     if call.options.get("is_causal") is False or not getattr(call.module, "is_causal", True):
         raise ModelError("attention is not causal, so it sees negative lags")
     window = call.window or length
@@ -70,13 +75,15 @@ def _check_call(call: AttentionCall, output: Tensor) -> None:
     own = output[0, last].transpose(0, 1).double()
     mine, largest = attend_rows(call, last, expected[-COMPUTED:])
     if own.shape != mine.shape:
-        raise ModelError(f"its output has the shape {tuple(output.shape)}, not (batch, position, head, channel)")
+        raise ModelError(
+            f"its output has the shape {tuple(output.shape)}, not (batch, position, head, channel)"
+        )
     missed = float((own - mine).square().mean().sqrt() / own.square().mean().sqrt().clamp(min=1e-30))
     allowed = TOLERANCE + torch.finfo(output.dtype).eps * largest
     if missed > allowed:
         raise ModelError(
-            f"its output is not what its queries, keys and values give: {missed:.0%} of it is something else, "
-            "such as a bias on the logits or a selection of keys"
+            f"its output is not what its queries, keys and values give: {missed:.0%} of it is something "
+            "else, such as a bias on the logits or a selection of keys"
         )
 
 
@@ -126,15 +133,16 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
             pairs.append((call.query, call.key))  # several calls on the same vectors count once (DiffLlama)
         return attend_checked(call)
 
-    plain = run_plain(model, prefix)
+    with _listen(attention_modules(model)) as run:
+        plain = run_plain(model, prefix)
     with torch.no_grad(), tap_attention(model, count):
         tapped = model(input_ids=prefix, use_cache=False).logits
-    modules = attention_layers(model)
-    for layer in sorted({*modules, *calls}):
+    ran = list(run.values())
+    for layer in sorted({*ran, *calls}):
         made = len(calls.get(layer, ()))
-        if made != 1 or modules.count(layer) != 1:
+        if made != 1 or ran.count(layer) != 1:
             raise CaptureError(
-                f"{name}, layer {layer}: {modules.count(layer)} attention modules made {made} calls in "
+                f"{name}, layer {layer}: {ran.count(layer)} attention modules made {made} calls in "
                 "one pass, where one each is what ropediag can attribute. This model cannot be captured."
             )
     if not torch.isfinite(plain).all():
@@ -148,13 +156,29 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
         )
 
 
+@contextmanager
+def _listen(modules: dict[nn.Module, int]) -> Iterator[dict[nn.Module, int]]:
+    """Collect those of the modules that run within the block; attention to images has none in a text."""
+    run: dict[nn.Module, int] = {}
+
+    def hear(module: nn.Module, _arguments: Any) -> None:
+        run[module] = modules[module]
+
+    hooks = [module.register_forward_pre_hook(hear) for module in modules]
+    try:
+        yield run
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _check_chunks(model: Any, length: int) -> None:
     """Refuse a text longer than the chunk of a layer that sees no key of an earlier chunk (Llama 4)."""
     chunked = "chunked_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ())
     chunk = model.config.get_text_config().attention_chunk_size if chunked else None
     if chunk is not None and length > chunk:
         raise ModelError(
-            f"{model.config.model_type} has layers that attend within chunks of {chunk:,} tokens: which lags a "
-            f"query has there depends on its position, so {length:,} tokens cannot be summed up by lag. "
+            f"{model.config.model_type} has layers that attend within chunks of {chunk:,} tokens: which lags "
+            f"a query has there depends on its position, so {length:,} tokens cannot be summed up by lag. "
             f"Capture at most {chunk:,} tokens."
         )

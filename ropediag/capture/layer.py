@@ -44,6 +44,7 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
             raise CaptureError(
                 f"layer {call.layer}: the {name} are not finite (NaN or infinity comes in here first)."
             )
+    _check_window(call, plan)
     heads = [head for head in plan.heads if head < len(query)]
     keys = [head for head in plan.kv_heads if head < len(key)]
     pieces = [
@@ -65,6 +66,16 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
         [counts[:, a:b].sum(1) for a, b in zip(plan.lag_edges, stops, strict=True)], axis=-1
     )
     return arrays
+
+
+def _check_window(call: AttentionCall, plan: CapturePlan) -> None:
+    """Refuse a window that only the mask of a long text shows: the plan, made of two tokens, has none."""
+    seen, planned = (window or plan.length for window in (call.window, plan.rules[call.layer].window))
+    if min(seen, plan.length) != min(planned, plan.length):
+        raise CaptureError(
+            f"layer {call.layer}: its queries see {seen:,} tokens here and {planned:,} in a short text, by a "
+            "window that the model does not pass to its attention function. It cannot be captured."
+        )
 
 
 def _share_out(heads: list[int], group: int, device: torch.device) -> list[tuple[list[int], list[int]]]:

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from ropediag.capture.rows import LEVELS, choose_rows
 from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
-from ropediag.errors import CaptureError, ConfigError
+from ropediag.errors import CaptureError, ConfigError, ModelError
 from ropediag.limits import critical_pair
 from ropediag.models.logits import LogitRule, read_logit_rules
 from ropediag.models.rotation import Rotation, measure_rotation
@@ -91,6 +91,7 @@ def make_plan(model: Any, config: CaptureConfig, training: Training) -> CaptureP
         for head in heads
         if head < queries
     }
+    rules = read_logit_rules(model)
     generator = np.random.default_rng(config.seed)
     rows = [
         choose_rows(config.length, min(config.rows, config.length), generator)
@@ -104,8 +105,8 @@ def make_plan(model: Any, config: CaptureConfig, training: Training) -> CaptureP
         heads=heads,
         kv_heads=tuple(sorted(kv_heads)),
         rotation=rotation,
-        rules=read_logit_rules(model),
-        critical_pairs=critical_pairs(model, rotation, training),
+        rules=rules,
+        critical_pairs=critical_pairs(model, rotation, training, rules),
         lag_edges=lag_edges(config.length),
         coarse_edges=lag_edges(config.length, 2),
         position_edges=position_edges(config.length, POSITION_BINS),
@@ -182,18 +183,31 @@ def _choose_samples(length: int) -> Int[np.ndarray, " sample"]:
     return np.unique(np.concatenate([[0], np.geomspace(1, length - 1, SAMPLES - 1).round()]).astype(np.int64))
 
 
-def critical_pairs(model: Any, rotation: Rotation, training: Training) -> Int[np.ndarray, " layer"]:
-    """Count, for each layer, the pairs that made a full turn in pretraining."""
+def critical_pairs(
+    model: Any, rotation: Rotation, training: Training, rules: dict[int, LogitRule]
+) -> Int[np.ndarray, " layer"]:
+    """Count, for each layer, the pairs that made a full turn in pretraining, within its window if it has one.
+
+    Raises
+    ------
+    ModelError
+        If the config states another number of pairs than the model turns.
+    """
     layers = read_layers(model.config.to_dict())
     found = np.full(len(rotation.layers), -1)
     for row, layer in enumerate(rotation.layers):
         pairs = rotation.spec.pair_count(row)
         if not pairs:
             continue
-        stated = layers[layer]
         if training.pretrain_base != training.base:
             before = inv_freq(2 * pairs, training.pretrain_base)
         else:
-            before, _ = layer_inv_freq(stated, scaled=False)
-        found[row] = critical_pair(before, min(training.train_len, stated.window or training.train_len))
+            before, _ = layer_inv_freq(layers[layer], scaled=False)
+        if len(before) != pairs:
+            raise ModelError(
+                f"{model.config.model_type}, layer {layer}: the config states {len(before)} rotary pairs, "
+                f"and the model turns {pairs}. Which of them made a full turn in pretraining cannot be told."
+            )
+        window = rules[int(layer)].window or training.train_len
+        found[row] = critical_pair(before, min(training.train_len, window))
     return found

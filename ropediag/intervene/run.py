@@ -30,6 +30,7 @@ from ropediag.intervene.selection import choose_pairs, draw_random
 from ropediag.intervene.subject import Subject
 from ropediag.models.inputs import read_tokens
 from ropediag.models.load import LoadedModel, check_finite, load_model
+from ropediag.models.logits import read_logit_rules
 from ropediag.models.record import describe_model
 from ropediag.models.rotation import Rotation, measure_rotation
 from ropediag.store import check_name
@@ -125,7 +126,7 @@ def _ablate(
             f"length of {config.length}. Read further, 4 or 8 times as far."
         )
     rotation = measure_rotation(loaded.model, np.array([config.length - 1]))
-    critical = critical_pairs(loaded.model, rotation, training)
+    critical = critical_pairs(loaded.model, rotation, training, read_logit_rules(loaded.model))
     subject = Subject(loaded, input_ids, rotation, training, config)
     sets = _choose_sets(config, rotation, critical, flagged)
     attributes = describe_model(loaded, training)

@@ -16,12 +16,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ropediag.errors import ModelError
-from ropediag.models.tap import AttentionCall, attention_layers, tap_attention
-from ropediag.rope import RopeSpec, pair_channels
+from ropediag.models.tap import AttentionCall, attention_modules, tap_attention
+from ropediag.rope import LAYOUTS, RopeSpec, pair_channels
 
 TOLERANCE = (
     0.05  # relative residual of the right pairing: 1e-6 in float32, 6e-3 in bfloat16; of a wrong one: ~1
 )
+RESTARTS = frozenset({"recurrent_gemma"})  # position 0 clears the state of its recurrent layers
 _PROBES = (1, 2, 3, 5, 9, 17, 40, 100, 333, 1000)  # positions on which pairings are told apart
 
 
@@ -72,8 +73,9 @@ def measure_rotation(model: Any, samples: Int[np.ndarray, " sample"]) -> Rotatio
     """
     largest = int(samples.max())
     positions = np.concatenate([[p for p in _PROBES if p <= largest] or [largest], samples])
-    still = _tap_rotated(model, np.zeros_like(positions))
-    turned = _tap_rotated(model, positions)
+    origin = int(model.config.model_type in RESTARTS)
+    still = _tap_rotated(model, np.full_like(positions, origin))
+    turned = _tap_rotated(model, positions + origin)
     frequencies = frequency_tables(model)  # after the pass: dynamic rules have settled by now
     if not frequencies:
         raise ModelError(
@@ -122,8 +124,8 @@ def _tap_rotated(model: Any, positions: np.ndarray) -> dict[int, tuple[Tensor, T
         )
     if not vectors:
         raise ModelError(
-            f"{model.config.model_type} cannot be captured: {len(attention_layers(model))} attention modules "
-            "were tapped, and the forward pass called none of them."
+            f"{model.config.model_type} cannot be captured: {len(attention_modules(model))} attention "
+            "modules were tapped, and the forward pass called none of them."
         )
     return vectors
 
@@ -167,20 +169,16 @@ def _identify(
 
 
 def _candidates(frequencies: list[tuple[np.ndarray, float]], head_dim: int) -> list[_Candidate]:
-    """All layouts at both ends of the head, both ways round, for each table of frequencies that fits into it.
-
-    A pair whose two channels change places turns the other way (nanochat).
-    """
+    """All layouts at both ends of the head, for each table of frequencies that fits into it."""
     found = []
     for inv_freq, factor in frequencies:
         rotary_dim = 2 * len(inv_freq)
         if rotary_dim > head_dim:
             continue
         for offset in sorted({0, head_dim - rotary_dim}):
-            for layout in ("half", "interleaved"):
+            for layout in LAYOUTS:
                 channels = pair_channels(layout, rotary_dim, head_dim=head_dim, offset=offset)
                 found.append(_Candidate(layout, inv_freq, channels, factor))
-                found.append(_Candidate(f"{layout}, reversed", inv_freq, channels[:, ::-1].copy(), factor))
     return found
 
 

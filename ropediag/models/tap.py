@@ -55,7 +55,7 @@ class AttentionCall:
 
     @property
     def window(self) -> int | None:
-        """Lags the layer can see: 0 .. window - 1, or all of them if None; the mask tells if no option does."""
+        """Lags the layer can see: 0 .. window - 1, all of them if None; the mask tells if no option does."""
         window = self.options.get("sliding_window")
         return shown_window(self.mask) if window is None else int(window)
 
@@ -98,7 +98,7 @@ def tap_attention(model: Any, handler: Handler) -> Iterator[None]:
     ModelError
         If none of the model's modules looks attention up in the registry.
     """
-    layers = _number_attention_modules(model)
+    layers = attention_modules(model)
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         def tapped(module, query, key, value, attention_mask=None, *args, **options):
@@ -126,13 +126,14 @@ def tap_attention(model: Any, handler: Handler) -> Iterator[None]:
         yield
 
 
-def attention_layers(model: Any) -> list[int]:
-    """List the layer of every module whose attention can be tapped."""
-    return list(_number_attention_modules(model).values())
+def attention_modules(model: Any) -> dict[nn.Module, int]:
+    """Map each module of the text decoder whose attention can be tapped to the index of its layer.
 
-
-def _number_attention_modules(model: Any) -> dict[nn.Module, int]:
-    """Map each module of the text decoder that attends to the index of its layer."""
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
     found: dict[nn.Module, int] = {}
     for part in (model.get_decoder(), model):  # of a multimodal model the text decoder alone
         if part is not None and not found:
@@ -152,7 +153,8 @@ def _number_attention_modules(model: Any) -> dict[nn.Module, int]:
 
 def _layer_index(module: nn.Module, path: str) -> int:
     """Index of the layer; from the path where a module that several layers share states none (Zamba 2)."""
-    index = int(module.layer_idx)
+    stated: Any = module.layer_idx
+    index = int(stated)
     numbers = re.findall(r"\.(\d+)\.", path)
     return int(numbers[0]) if index < 0 and numbers else index
 
@@ -213,7 +215,7 @@ def _replaced_function(home: Any, name: str, wrap: Callable) -> Iterator[None]:
 @contextmanager
 def _replaced_method(module: nn.Module, wrap: Callable) -> Iterator[None]:
     """Tap the module's ``_attn``, whose output has heads before positions, unlike the registry's."""
-    own = module._attn
+    own: Any = module._attn
 
     def original(_module, query, key, value, attention_mask=None):
         output, weights = own(query, key, value, attention_mask)
@@ -225,8 +227,8 @@ def _replaced_method(module: nn.Module, wrap: Callable) -> Iterator[None]:
         output, weights = tapped(module, query, key, value, attention_mask)
         return output.transpose(1, 2), weights
 
-    module._attn = method
+    vars(module)["_attn"] = method
     try:
         yield
     finally:
-        del module._attn
+        del vars(module)["_attn"]

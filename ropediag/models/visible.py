@@ -17,9 +17,7 @@ from ropediag.errors import ModelError
 HIDDEN = -1e4  # a number this low on a logit hides the key; the lowest of float16 is -65,504
 
 
-def visible_keys(
-    mask: Any, queries: Int[Tensor, " row"], keys: int
-) -> Bool[Tensor, "head row key"] | None:
+def visible_keys(mask: Any, queries: Int[Tensor, " row"], keys: int) -> Bool[Tensor, "head row key"] | None:
     """Tell which keys the queries at these positions see in the first sequence, of each head or of all.
 
     Returns

@@ -129,10 +129,10 @@ def test_an_unknown_rotation_is_refused_with_the_layer(monkeypatch):
 
     honest = modeling_llama.apply_rotary_pos_emb
 
-    def backwards(q, k, cos, sin, unsqueeze_dim=1):
-        return honest(q, k, cos, -sin, unsqueeze_dim)
+    def twice(q, k, cos, sin, unsqueeze_dim=1):
+        return honest(*honest(q, k, cos, sin, unsqueeze_dim), cos, sin, unsqueeze_dim)
 
-    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", backwards)
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", twice)
     with pytest.raises(ModelError, match="llama, layer 0: the rotation is none that ropediag knows"):
         measure_rotation(tiny_model("llama"), SAMPLES)
 

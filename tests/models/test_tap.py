@@ -7,7 +7,7 @@ import torch
 from transformers import modeling_utils
 
 from ropediag.errors import ModelError
-from ropediag.models.tap import attention_layers, tap_attention
+from ropediag.models.tap import attention_modules, tap_attention
 from tests.families import FAMILIES, tiny_model, tokens
 
 
@@ -88,7 +88,7 @@ def test_attending_to_oneself_frees_the_outcome_from_the_positions():
     assert torch.equal(*outcomes)
 
 
-def test_gptj_is_refused_by_name():
-    model = tiny_model("gptj", rotary_dim=4)
-    with pytest.raises(ModelError, match="gptj cannot be captured: its attention does not go through"):
-        attention_layers(model)
+def test_falcon_is_refused_by_name():
+    model = tiny_model("falcon")
+    with pytest.raises(ModelError, match="falcon cannot be captured: its attention does not go through"):
+        attention_modules(model)

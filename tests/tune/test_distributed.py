@@ -21,7 +21,7 @@ from pathlib import Path
 from ropediag.tune.tune import tune_model
 from ropediag.tune.tune_config import TuneConfig
 torch.set_num_threads(1)
-ended = lambda: os.write(1, f"group at the end: {torch.distributed.is_initialized()}\\n".encode())  # a line whole
+ended = lambda: os.write(1, f"group at the end: {torch.distributed.is_initialized()}\\n".encode())
 atexit.register(ended)
 given = json.loads(sys.argv[1])
 tune_model(TuneConfig(**given | {"out": Path(given["out"]), "text": (Path(given["text"]),)}), say=print)
