@@ -147,9 +147,9 @@ def _prepare(loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, report
     """Check model and tokens, plan, and say what the capture will need."""
     model = loaded.model
     check_ids(ids, model)
-    training = read_training(loaded, config.train_len, config.pretrain_base)
     input_ids = torch.tensor(ids, device=next(model.parameters()).device)
     check_tap(model, input_ids)
+    training = read_training(loaded, config.train_len, config.pretrain_base)
     plan = make_plan(model, config, training)
     window = training.train_len if config.excess else None
     estimate = estimate_capture(model, input_ids, plan, window)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ropediag.models.tap import AttentionCall, tap_attention
+from ropediag.models.tap import AttentionCall, find_decoder, tap_attention
 
 
 @dataclass(frozen=True)
@@ -34,5 +34,5 @@ def read_logit_rules(model: Any) -> dict[int, LogitRule]:
 
     ids = torch.zeros(1, 2, dtype=torch.long, device=next(model.parameters()).device)
     with torch.no_grad(), tap_attention(model, note):
-        model.base_model(input_ids=ids, use_cache=False)
+        find_decoder(model)(input_ids=ids, use_cache=False)
     return rules

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ropediag.errors import CaptureError
+from ropediag.models.tap import find_decoder
 
 LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}  # values of one slice of logits: 8 and 256 MiB in float32
 TOKENS_AT_ONCE = 16384  # of the windows that one pass of the windowed loss takes
@@ -22,7 +23,7 @@ TOKENS_AT_ONCE = 16384  # of the windows that one pass of the windowed loss take
 def decode(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Any:
     """Run the decoder without its head, without a cache; the model's own output object."""
     with torch.no_grad():
-        return model.base_model(input_ids=input_ids, use_cache=False)
+        return find_decoder(model)(input_ids=input_ids, use_cache=False)
 
 
 def nll_by_position(
@@ -127,7 +128,7 @@ def _head_only(model: Any, output: Any) -> Iterator[Any]:
 
     The decoder under the head is replaced by one that returns the hidden states already computed.
     """
-    decoder = model.base_model
+    decoder = find_decoder(model)
     hidden = output.last_hidden_state
     forward = decoder.forward
 

@@ -57,6 +57,7 @@ def feed_forward_bytes(model: Any, head_dim: int | None = None) -> int:
     part = model.config.get_text_config()
     hidden = part.hidden_size
     wide = getattr(part, "intermediate_size", None) or 4 * hidden
+    wide = max(wide) if isinstance(wide, list) else wide  # one a layer in Gemma 3n
     return (held_values(model, head_dim) + hidden + 3 * wide) * next(model.parameters()).element_size()
 
 

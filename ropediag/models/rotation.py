@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ropediag.errors import ModelError
-from ropediag.models.tap import AttentionCall, attention_modules, tap_attention
+from ropediag.models.tap import AttentionCall, attention_modules, find_decoder, tap_attention
 from ropediag.rope import LAYOUTS, RopeSpec, pair_channels
 
 TOLERANCE = (
@@ -95,7 +95,8 @@ def measure_rotation(model: Any, samples: Int[np.ndarray, " sample"]) -> Rotatio
             raise ModelError(
                 f"{model.config.model_type}, layer {layer}: the rotation is none that ropediag knows. The "
                 f"nearest, {best.layout if best else 'no rotation'}, misses the tapped queries and keys by "
-                f"{residual:.0%}."
+                f"{residual:.0%}. A norm with gains after the rotation (Hunyuan) does that, or a "
+                "rule of its own."
             )
         rows.append((layer, best, residual, _applied_angles(still[layer], turned[layer], best)))
     if all(best is None for _, best, _, _ in rows):
@@ -117,7 +118,7 @@ def _tap_rotated(model: Any, positions: np.ndarray) -> dict[int, tuple[Tensor, T
     ids = torch.randint(model.config.get_text_config().vocab_size, (1, len(positions)), generator=generator)
     device = next(model.parameters()).device
     with torch.no_grad(), tap_attention(model, keep):
-        model.base_model(
+        find_decoder(model)(
             input_ids=ids.to(device),
             position_ids=torch.as_tensor(positions, device=device)[None],
             use_cache=False,

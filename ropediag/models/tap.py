@@ -126,6 +126,11 @@ def tap_attention(model: Any, handler: Handler) -> Iterator[None]:
         yield
 
 
+def find_decoder(model: Any) -> Any:
+    """The model without its language-model head; two types (Llama 4, Mllama) misname it to transformers."""
+    return model.model if model.base_model is model else model.base_model
+
+
 def attention_modules(model: Any) -> dict[nn.Module, int]:
     """Map each module of the text decoder whose attention can be tapped to the index of its layer.
 
