@@ -3,9 +3,8 @@
 Every decoder in transformers that uses the attention registry looks its function up by name at each
 call. For the time of a ``with`` block the tap replaces that entry in place, under its own name (some
 models test the name), hands each call of the tapped model to a handler, and otherwise does what the
-original would have done with every argument it got. A few older models attend in a method ``_attn`` of
-the module instead (GPT-J, CodeGen): there the tap stands in for the method, and all else is the same.
-Capture and interventions both stand on this.
+original would have done with every argument it got. What attends in another way (GPT-J, Falcon) is tapped by
+a file in ``families``, and all else is the same. Capture and interventions both stand on this.
 """
 
 import inspect
@@ -20,6 +19,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ropediag.errors import ModelError
+from ropediag.models.families import find_family
 from ropediag.models.visible import shown_window
 
 
@@ -80,7 +80,6 @@ class AttentionCall:
 
 
 Handler = Callable[[AttentionCall], Any]
-METHOD = ["self", "query", "key", "value", "attention_mask"]  # parameters of the method of older models
 
 
 @contextmanager
@@ -111,8 +110,9 @@ def tap_attention(model: Any, handler: Handler) -> Iterator[None]:
 
     with ExitStack() as stack:
         for module in layers:
-            if not _uses_registry(module):
-                stack.enter_context(_replaced_method(module, wrap))
+            family = None if _uses_registry(module) else find_family(module)
+            if family is not None:
+                stack.enter_context(family.listen(module, wrap))
         for home, name in {(_home(module), _attention_name(module, model)) for module in layers}:
             if name == "eager" and hasattr(home, "eager_attention_forward"):
                 stack.enter_context(_replaced_function(home, "eager_attention_forward", wrap))
@@ -151,7 +151,7 @@ def attention_modules(model: Any) -> dict[nn.Module, int]:
         raise ModelError(
             f"{model.config.model_type} cannot be captured: its attention does not go through "
             "transformers' attention registry, where ropediag listens. Use a model type "
-            "that does (llama, qwen3, gpt_neox, ...)."
+            "that does (llama, qwen3, gpt_neox, ...), or add a file to ropediag/models/families."
         )
     return found
 
@@ -165,20 +165,13 @@ def _layer_index(module: nn.Module, path: str) -> int:
 
 
 def _is_attention(module: nn.Module) -> bool:
-    return _uses_registry(module) or _uses_method(module)
+    return _uses_registry(module) or find_family(module) is not None
 
 
 def _uses_registry(module: nn.Module) -> bool:
     """Whether the module's own forward looks the attention function up in the registry."""
     names = inspect.unwrap(type(module).forward).__code__.co_names
     return "ALL_ATTENTION_FUNCTIONS" in names and hasattr(_home(module), "ALL_ATTENTION_FUNCTIONS")
-
-
-def _uses_method(module: nn.Module) -> bool:
-    """Whether the module's own forward attends in a method of the one form that is known."""
-    names = inspect.unwrap(type(module).forward).__code__.co_names
-    method = getattr(type(module), "_attn", None)
-    return "_attn" in names and method is not None and list(inspect.signature(method).parameters) == METHOD
 
 
 def _attention_name(module: nn.Module, model: Any) -> str:
@@ -215,25 +208,3 @@ def _replaced_function(home: Any, name: str, wrap: Callable) -> Iterator[None]:
         yield
     finally:
         setattr(home, name, before)
-
-
-@contextmanager
-def _replaced_method(module: nn.Module, wrap: Callable) -> Iterator[None]:
-    """Tap the module's ``_attn``, whose output has heads before positions, unlike the registry's."""
-    own: Any = module._attn
-
-    def original(_module, query, key, value, attention_mask=None):
-        output, weights = own(query, key, value, attention_mask)
-        return output.transpose(1, 2), weights
-
-    tapped = wrap(original)
-
-    def method(query, key, value, attention_mask=None):
-        output, weights = tapped(module, query, key, value, attention_mask)
-        return output.transpose(1, 2), weights
-
-    vars(module)["_attn"] = method
-    try:
-        yield
-    finally:
-        del vars(module)["_attn"]

@@ -161,7 +161,7 @@ def test_what_an_intervention_cannot_see_through_is_refused():
             model.generate(tokens(4), max_new_tokens=3, do_sample=False)
     with (
         pytest.raises(ModelError, match="attention registry"),
-        intervene(tiny_model("falcon"), change),
+        intervene(tiny_model("roformer"), change),
     ):
         pass
 

@@ -3,6 +3,8 @@
 The whole list, every causal language model of transformers, is ``benchmarks/model_matrix.py``.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -41,7 +43,6 @@ ODD = {
 REFUSED = {
     "deepseek_v4": "50 keys for 40 queries",
     "doge": "a bias of its own",
-    "falcon": "attention registry",
     "hrm_text": "8 calls in one pass",
     "hunyuan_v1_dense": "the rotation is none that ropediag knows",
     "roformer": "attention registry",
@@ -61,6 +62,16 @@ def test_a_capture_is_what_the_model_does(model_type):
     assert not verified.failures, verified.errors
     assert verified.config_agrees
     assert np.isfinite(list(verified.errors.values())).all()
+
+
+@pytest.mark.parametrize("heads", [{}, {"new_decoder_architecture": True, "num_kv_heads": 2}])
+def test_falcon_is_heard_where_it_calls_torch(heads):
+    verified = verify_model(tiny_model("falcon", **heads), random_tokens(40))
+    assert np.isnan(verified.errors.pop("weights"))  # it tells none in this mode
+    assert max(verified.errors.values()) < 1e-4 < 0.05 < verified.wrong_shift
+    assert verified.config_agrees
+    with pytest.raises(RopediagError, match="a bias of its own"):
+        verify_model(tiny_model("falcon", alibi=True), random_tokens(40))
 
 
 @pytest.mark.parametrize("model_type", NAMED)
@@ -123,3 +134,10 @@ def test_every_scaling_rule_is_measured_after_the_pass(rule):
     verified = verify_model(model, random_tokens(40))
     assert not verified.failures, verified.errors
     assert verified.config_agrees
+
+
+def test_the_worked_example_in_the_docs_is_the_file_it_shows():
+    root = Path(__file__).parents[2]
+    shown = (root / "docs" / "add-a-family.md").read_text().split("```python\n")[1].split("```")[0]
+    assert shown == (root / "ropediag" / "models" / "families" / "attn_method.py").read_text()
+    assert shown.count("\n") <= 40

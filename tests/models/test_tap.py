@@ -88,7 +88,23 @@ def test_attending_to_oneself_frees_the_outcome_from_the_positions():
     assert torch.equal(*outcomes)
 
 
-def test_falcon_is_refused_by_name():
-    model = tiny_model("falcon")
-    with pytest.raises(ModelError, match="falcon cannot be captured: its attention does not go through"):
+@pytest.mark.parametrize("family", ["gptj", "falcon"])
+def test_models_outside_the_registry_are_heard_and_left_as_they_were(family):
+    model, ids, heard = tiny_model(family, **{"gptj": {"rotary_dim": 4}}.get(family, {})), tokens(30), []
+    before = [dict(vars(module)) for module in model.modules()]
+    with torch.no_grad():
+        plain = model(ids, use_cache=False).logits
+        with tap_attention(model, lambda call: (heard.append(call.layer), call.attend())[1]):
+            tapped = model(ids, use_cache=False).logits
+        with tap_attention(model, lambda call: call.attend_to_self()):
+            alone = model(ids, use_cache=False).logits
+    assert torch.equal(plain, tapped)
+    assert heard == [0, 1]
+    assert not torch.equal(plain, alone)
+    assert [dict(vars(module)) for module in model.modules()] == before
+
+
+def test_roformer_is_refused_by_name():
+    model = tiny_model("roformer")
+    with pytest.raises(ModelError, match="roformer cannot be captured: its attention does not go through"):
         attention_modules(model)
