@@ -22,6 +22,7 @@ from ropediag.capture.plan import CapturePlan, header, make_plan
 from ropediag.capture.report import Reporter
 from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
+from ropediag.models.bridge import native_model
 from ropediag.models.inputs import check_ids, read_tokens, read_training
 from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
@@ -81,7 +82,7 @@ def capture_model(
 
     Parameters
     ----------
-    model : a transformers decoder with a language-model head; left as it was
+    model : a transformers decoder with a language-model head, or a TransformerBridge; left as it was
     input_ids : token ids, one row a sequence
     out : the file to write, ``*.h5``
     tokenizer : only for the text of the tokens
@@ -99,17 +100,18 @@ def capture_model(
         As ``capture_checkpoint``.
     """
     ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
-    name = name or getattr(model.config, "name_or_path", "") or model.config.model_type
-    config = CaptureConfig(model=name, length=ids.shape[1], sequences=len(ids), out=Path(out), **options)
-    check_places(Path(out), config)
-    check_finite(name, model)
-    training = model.training
-    model.eval()
-    try:
-        loaded = LoadedModel(model, tokenizer, Path(name).name, None)
-        return _capture(loaded, ids, config, Path(out), reporter or Reporter())
-    finally:
-        model.train(training)
+    with native_model(model) as native:
+        name = name or getattr(native.config, "name_or_path", "") or native.config.model_type
+        config = CaptureConfig(model=name, length=ids.shape[1], sequences=len(ids), out=Path(out), **options)
+        check_places(Path(out), config)
+        check_finite(name, native)
+        training = native.training
+        native.eval()
+        try:
+            loaded = LoadedModel(native, tokenizer, Path(name).name, None)
+            return _capture(loaded, ids, config, Path(out), reporter or Reporter())
+        finally:
+            native.train(training)
 
 
 def default_path(config: CaptureConfig) -> Path:

@@ -22,6 +22,7 @@ from ropediag.intervene.clipping import attend_clipped
 from ropediag.intervene.intervention import Intervention
 from ropediag.intervene.kinds import CARRY_OUT
 from ropediag.intervene.selection import Target, find_targets
+from ropediag.models.bridge import native_model
 from ropediag.models.inputs import run_plain
 from ropediag.models.rotation import Rotation, frequency_tables, measure_rotation
 from ropediag.models.tap import AttentionCall, tap_attention
@@ -41,8 +42,9 @@ def intervene(
 
     Parameters
     ----------
-    model : a transformers decoder whose attention goes through the registry; to be run without a cache and
-        without padding, positions rising by one. Not inside another such block
+    model : a transformers decoder that can be captured, to be run without a cache and without padding,
+        positions rising by one; not inside another such block. Or a TransformerBridge, whose hook points are
+        silent inside the block
     change : what to do
     length : tokens of the passes to come; needed where the model's frequencies depend on it
     rotation : of the model, measured before; measured anew if None
@@ -55,6 +57,14 @@ def intervene(
         If the model's attention or rotation is not understood, or clipping cannot be exact; inside the
         block, if a pass has a cache, other positions, or other frequencies than were measured.
     """
+    with native_model(model) as native, _carried_out(native, change, length, rotation):
+        yield
+
+
+@contextmanager
+def _carried_out(
+    model: Any, change: Intervention, length: int | None, rotation: Rotation | None
+) -> Iterator[None]:
     if model in _changed:
         raise ModelError("the model is already inside an intervention. Leave that block first.")
     if rotation is None:

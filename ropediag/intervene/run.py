@@ -28,6 +28,7 @@ from ropediag.intervene.result import Ablation
 from ropediag.intervene.search import search_smallest
 from ropediag.intervene.selection import choose_pairs, draw_random
 from ropediag.intervene.subject import Subject
+from ropediag.models.bridge import is_bridge, native_model
 from ropediag.models.inputs import read_tokens
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.logits import read_logit_rules
@@ -82,7 +83,7 @@ def ablate_model(
 
     Parameters
     ----------
-    model : a transformers decoder with a language-model head; left as it was
+    model : a transformers decoder with a language-model head, or a TransformerBridge; left as it was
     input_ids : token ids, one row a sequence
     tokenizer : for recall prompts
     name : what to call the model; its config's name or type if None
@@ -96,18 +97,20 @@ def ablate_model(
         As ``ablate_checkpoint``.
     """
     ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
-    name = name or Path(getattr(model.config, "name_or_path", "") or model.config.model_type).name
+    known = model.original_model.config if is_bridge(model) else model.config
+    name = name or Path(getattr(known, "name_or_path", "") or known.model_type).name
     config = AblateConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)
     if config.out is not None:
         check_name(config.out, config.force)
     flagged = read_flagged(config.capture) if config.capture is not None else None
-    check_finite(name, model)
-    mode = model.training
-    try:
-        loaded = LoadedModel(model.eval(), tokenizer, Path(name).name, None)
-        return _ablate(loaded, ids, config, flagged, say)
-    finally:
-        model.train(mode)
+    with native_model(model) as native:
+        check_finite(name, native)
+        mode = native.training
+        try:
+            loaded = LoadedModel(native.eval(), tokenizer, Path(name).name, None)
+            return _ablate(loaded, ids, config, flagged, say)
+        finally:
+            native.train(mode)
 
 
 def _ablate(

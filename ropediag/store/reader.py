@@ -213,6 +213,24 @@ class Capture:
         except ConfigError as error:
             raise FormatError(f"{self.path}: the geometry in rope/ cannot be used: {error}") from error
 
+    def to_activation_names(self) -> "dict[str, xr.DataArray]":
+        """Find what this capture holds of TransformerLens' activations, under their names.
+
+        Returns
+        -------
+        ``blocks.{layer}.attn.hook_rot_q`` and ``hook_rot_k``: rotated queries and keys, (sequence, position,
+        head, channel), at the sampled positions. Those before the rotation, ``hook_q`` and ``hook_k``, are
+        what the file holds; they are after any norm on queries and keys
+
+        Raises
+        ------
+        FormatError, CaptureError
+            As ``capture["samples/query"]``.
+        """
+        from ropediag.store.activations import name_activations
+
+        return name_activations(self)
+
     def close(self) -> None:
         """Close the file; arrays that were not read yet cannot be read any more."""
         self._file.close()
