@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ropediag.errors import CaptureError, ModelError
+from ropediag.models.blocks import LazyMask, attend_in_blocks, lazy_masks
 from ropediag.models.inputs import run_plain
 from ropediag.models.tap import AttentionCall, attention_modules, tap_attention
 from ropediag.models.visible import visible_keys
@@ -154,6 +155,27 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
         raise CaptureError(
             f"the tap changes the logits of {name} (by up to {largest:.2g}), so it cannot be captured."
         )
+
+
+def check_blocks(model: Any, input_ids: Int[Tensor, "sequence position"]) -> bool:
+    """Tell whether the model attends to blocks of queries as it does to all of them, on a short prefix."""
+    prefix = input_ids[:1, :PREFIX]
+
+    def attend(call: AttentionCall) -> Any:
+        if not isinstance(call.mask, LazyMask):
+            raise ModelError("its mask is not made by transformers' mask functions")
+        tensors = call.query, call.key, call.value
+        few = call.query.shape[1] * prefix.shape[1] * (1 + prefix.shape[1] // 3)
+        return attend_in_blocks(call.original, call.module, *tensors, call.mask, call.options, few)
+
+    plain = run_plain(model, prefix)
+    try:
+        with torch.no_grad(), lazy_masks(), tap_attention(model, attend):
+            blocked = model(input_ids=prefix, use_cache=False).logits
+    except (ModelError, AttributeError, TypeError, RuntimeError, IndexError):
+        return False  # it does something else with its mask
+    allowed = max(1e-4, 8 * torch.finfo(plain.dtype).eps) * float(plain.abs().max())
+    return bool((blocked - plain).abs().max() <= allowed)
 
 
 @contextmanager

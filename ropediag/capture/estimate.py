@@ -16,6 +16,7 @@ from ropediag.capture.layer import measure_layer
 from ropediag.capture.maxima import maximum_by_block
 from ropediag.capture.moments import SCRATCH
 from ropediag.capture.plan import NORM_BINS, POSITION_BINS, CapturePlan
+from ropediag.models.blocks import BYTES
 from ropediag.models.loss import TOKENS_AT_ONCE, decode, nll_by_position, nll_windowed
 from ropediag.models.memory import LIBRARIES, feed_forward_bytes, held_values, square_bytes
 from ropediag.models.tap import AttentionCall, tap_attention
@@ -146,11 +147,19 @@ def _shorten(plan: CapturePlan, length: int) -> CapturePlan:
 
 def _estimate_memory(model: Any, plan: CapturePlan, window: int | None) -> int:
     heads = max(plan.rotation.query_heads), max(plan.rotation.kv_heads)
-    return capture_bytes(model, plan.length, window, int(plan.rotation.spec.head_dim.max()), *heads)
+    return capture_bytes(
+        model, plan.length, window, int(plan.rotation.spec.head_dim.max()), *heads, plan.in_blocks
+    )
 
 
 def capture_bytes(
-    model: Any, length: int, window: int | None, head_dim: int, query_heads: int, kv_heads: int
+    model: Any,
+    length: int,
+    window: int | None,
+    head_dim: int,
+    query_heads: int,
+    kv_heads: int,
+    in_blocks: bool = False,
 ) -> int:
     """Peak over the model's weights: a layer's feed-forward part or its measurement, or the windowed loss.
 
@@ -159,6 +168,7 @@ def capture_bytes(
     model : in memory or empty
     length, window : tokens
     head_dim, query_heads, kv_heads : of the largest layer
+    in_blocks : whether eager attention runs on some queries at a time
     """
     parameter = next(model.parameters())
     device = parameter.device.type if parameter.device.type in SCRATCH else "cpu"
@@ -169,7 +179,8 @@ def capture_bytes(
     copies = 4 * head_dim * heads
     measuring = length * (attention * parameter.element_size() + workers * copies) + workers * SCRATCH[device]
     windowed = 0 if window is None else min(2 * length, max(window, TOKENS_AT_ONCE)) * feed_forward
-    return int(max(length * feed_forward, measuring, windowed) + square_bytes(model) * length**2) + LIBRARIES
+    attending = BYTES if in_blocks else square_bytes(model) * length**2
+    return int(max(length * feed_forward, measuring, windowed) + attending) + LIBRARIES
 
 
 def _estimate_disk(plan: CapturePlan, window: int | None) -> int:

@@ -44,6 +44,7 @@ class CapturePlan:
     rows : (sequence, row) sampled queries
     samples : (sample,) sampled positions
     keep_qk : (layer, query head) to keep in full
+    in_blocks : whether eager attention runs on some queries at a time
     """
 
     length: int
@@ -61,6 +62,7 @@ class CapturePlan:
     rows: Int[np.ndarray, "sequence row"]
     samples: Int[np.ndarray, " sample"]
     keep_qk: tuple[tuple[int, int], ...]
+    in_blocks: bool = False
 
     def row_of(self, layer: int) -> int:
         """Row of the rotation that describes this layer of the model."""

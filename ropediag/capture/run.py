@@ -6,7 +6,8 @@ killed goes on where it stopped.
 """
 
 import time
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from ropediag.capture.check import attend_checked, check_tap
+from ropediag.capture.check import attend_checked, check_blocks, check_tap
 from ropediag.capture.estimate import Estimate, estimate_capture
 from ropediag.capture.layer import measure_layer
 from ropediag.capture.places import check_places, check_room
@@ -22,6 +23,7 @@ from ropediag.capture.plan import CapturePlan, header, make_plan
 from ropediag.capture.report import Reporter
 from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
+from ropediag.models.blocks import lazy_masks, needs_blocks
 from ropediag.models.bridge import native_model
 from ropediag.models.inputs import check_ids, read_tokens, read_training
 from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
@@ -153,6 +155,8 @@ def _prepare(loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, report
     check_tap(model, input_ids)
     training = read_training(loaded, config.train_len, config.pretrain_base)
     plan = make_plan(model, config, training)
+    if needs_blocks(model, plan.length):
+        plan = replace(plan, in_blocks=check_blocks(model, input_ids))
     window = training.train_len if config.excess else None
     estimate = estimate_capture(model, input_ids, plan, window)
     reporter.starting(loaded.name, plan, training, estimate)
@@ -209,14 +213,20 @@ def _capture_sequence(
             reporter.layer_done(sequence, call.layer)
         return result
 
-    with tap_attention(model, measure):
+    with _attending(plan), tap_attention(model, measure):
         output = decode(model, ids[None])
     loss = {"loss/nll": nll_by_position(model, ids[None], output)[0]}
     del output
     if window is not None:
-        loss["loss/nll_windowed"] = nll_windowed(model, ids, window)
+        with _attending(plan), tap_attention(model, AttentionCall.attend):
+            loss["loss/nll_windowed"] = nll_windowed(model, ids, window)
     writer.write_loss(sequence, loss)
     reporter.loss_done(sequence)
+
+
+def _attending(plan: CapturePlan) -> AbstractContextManager[None]:
+    """Lazy masks where attention runs in blocks, which the tap then sees to."""
+    return lazy_masks() if plan.in_blocks else nullcontext()
 
 
 def _tokens(ids: np.ndarray, tokenizer: Any | None) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ropediag.errors import ModelError
+from ropediag.models.blocks import LazyMask, attend_in_blocks
 from ropediag.models.families import find_family
 from ropediag.models.visible import shown_window
 
@@ -70,7 +71,10 @@ class AttentionCall:
         return getattr(self.module, "sinks", None) if sinks is None else sinks
 
     def attend(self) -> Any:
-        """Do what the model would have done."""
+        """Do what the model would have done, in blocks of queries where its mask is a lazy one."""
+        if isinstance(self.mask, LazyMask):
+            tensors = self.query, self.key, self.value
+            return attend_in_blocks(self.original, self.module, *tensors, self.mask, self.options)
         return self.original(self.module, self.query, self.key, self.value, self.mask, **self.options)
 
     def attend_to_self(self) -> Any:

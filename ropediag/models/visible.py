@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ropediag.errors import ModelError
+from ropediag.models.blocks import LazyMask
 
 HIDDEN = -1e4  # a number this low on a logit hides the key; the lowest of float16 is -65,504
 
@@ -33,6 +34,12 @@ def visible_keys(mask: Any, queries: Int[Tensor, " row"], keys: int) -> Bool[Ten
         return None
     if isinstance(mask, Tensor) and mask.ndim == 2:
         return (mask[:1, :keys] != 0)[:, None].expand(1, len(queries), keys)
+    if isinstance(mask, LazyMask):
+        made = [mask.rows(query, query + 1) for query in queries.tolist()]
+        if any(row is None for row in made):
+            return None
+        mask = torch.cat([row for row in made if row is not None], dim=2)
+        queries = torch.arange(len(queries), device=queries.device)
     if isinstance(mask, Tensor) and mask.ndim == 4:
         rows = mask[0][:, queries, :keys]
         if rows.dtype == torch.bool:
@@ -49,10 +56,13 @@ def visible_keys(mask: Any, queries: Int[Tensor, " row"], keys: int) -> Bool[Ten
 
 def shown_window(mask: Any) -> int | None:
     """Length of the window that a mask tensor shows to the last query, None where that sees every key."""
-    if not isinstance(mask, Tensor) or mask.ndim != 4:
+    if isinstance(mask, LazyMask):
+        length, device = mask.queries, mask.arguments.get("device", "cpu")
+    elif isinstance(mask, Tensor) and mask.ndim == 4:
+        length, device = mask.shape[-2], mask.device
+    else:
         return None
-    length = mask.shape[-2]
-    seen = visible_keys(mask, torch.tensor([length - 1], device=mask.device), length)
+    seen = visible_keys(mask, torch.tensor([length - 1], device=device), length)
     count = int(seen[0, 0].sum()) if seen is not None else length
     together = seen is None or bool(seen[:, :, length - count :].all())
     return count if together and count < length else None
