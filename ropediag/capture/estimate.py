@@ -17,6 +17,7 @@ from ropediag.capture.maxima import maximum_by_block
 from ropediag.capture.moments import SCRATCH
 from ropediag.capture.plan import NORM_BINS, POSITION_BINS, CapturePlan
 from ropediag.models.blocks import BYTES
+from ropediag.models.devices import input_device
 from ropediag.models.loss import TOKENS_AT_ONCE, decode, nll_by_position, nll_windowed
 from ropediag.models.memory import LIBRARIES, feed_forward_bytes, held_values, square_bytes
 from ropediag.models.tap import AttentionCall, tap_attention
@@ -125,7 +126,7 @@ def _time_maxima(model: Any, plan: CapturePlan, length: int) -> float:
     """Wall time of taking the maxima of one kept head, in seconds: all it does is multiply and compare."""
     if not plan.keep_qk:
         return 0.0
-    size, device = int(plan.rotation.spec.head_dim.max()), next(model.parameters()).device
+    size, device = int(plan.rotation.spec.head_dim.max()), input_device(model)
     vectors = torch.ones(length, size, device=device)
     return _time(maximum_by_block, vectors, vectors, block_size(plan.length))
 

@@ -25,6 +25,7 @@ from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
 from ropediag.models.blocks import lazy_masks, needs_blocks
 from ropediag.models.bridge import native_model
+from ropediag.models.devices import input_device
 from ropediag.models.inputs import check_ids, read_tokens, read_training
 from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
@@ -151,7 +152,7 @@ def _prepare(loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, report
     """Check model and tokens, plan, and say what the capture will need."""
     model = loaded.model
     check_ids(ids, model)
-    input_ids = torch.tensor(ids, device=next(model.parameters()).device)
+    input_ids = torch.tensor(ids, device=input_device(model))
     check_tap(model, input_ids)
     training = read_training(loaded, config.train_len, config.pretrain_base)
     plan = make_plan(model, config, training)

@@ -20,7 +20,12 @@ def command(
     sequences: Annotated[int, Option(help="Token sequences.")] = 1,
     layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 (default: all).")] = None,
     heads: Annotated[str | None, Option(help="Query heads, such as 0-3 (default: all).")] = None,
-    device: Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto.")] = "auto",
+    device: Annotated[
+        str,
+        Option(
+            help="cpu, cuda, cuda:1, ..., auto, or map: layers over all devices, the rest on CPU and disk."
+        ),
+    ] = "auto",
     dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
     attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
     rows: Annotated[int, Option(help="Sampled queries of each sequence.")] = 32,

@@ -4,6 +4,7 @@ from typing import Any
 
 from ropediag.errors import ConfigError
 from ropediag.evaluate.config import EvaluateConfig
+from ropediag.models.devices import input_device
 from ropediag.models.loss import TOKENS_AT_ONCE
 from ropediag.models.memory import available_memory, pass_bytes, square_bytes
 
@@ -29,7 +30,7 @@ def check_memory(model: Any, config: EvaluateConfig) -> None:
     ------
     ConfigError
     """
-    device = next(model.parameters()).device
+    device = input_device(model)
     needed, free = evaluation_bytes(model, config), available_memory(device)
     if needed > free:
         eager = (

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ropediag.checkpoint import Training
 from ropediag.errors import ConfigError
+from ropediag.models.devices import input_device
 from ropediag.models.inputs import check_ids, read_training, run_plain
 from ropediag.models.load import LoadedModel
 from ropediag.models.loss import nll_windowed
@@ -32,7 +33,7 @@ class Reader:
         self, ids: Int[Tensor, "sequence position"], window: int
     ) -> Float[np.ndarray, "sequence position"]:
         """Loss with fewer than ``window`` tokens of context, nats."""
-        rows = torch.unbind(ids.to(next(self.loaded.model.parameters()).device))
+        rows = torch.unbind(ids.to(input_device(self.loaded.model)))
         return np.stack([nll_windowed(self.loaded.model, row, window) for row in rows])
 
 
@@ -51,7 +52,7 @@ def check_reader(
     """
     check_ids(ids, loaded.model)
     reader = Reader(loaded, read_training(loaded, train_len, pretrain_base))
-    input_ids = torch.tensor(ids, device=next(loaded.model.parameters()).device)
+    input_ids = torch.tensor(ids, device=input_device(loaded.model))
     run_plain(loaded.model, input_ids[:1, :PREFIX])
     return reader, input_ids
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from ropediag.evaluate.prompts import MakePrompt, Prompts, make_prompts
+from ropediag.models.devices import input_device
 from ropediag.models.inputs import check_ids
 from ropediag.models.loss import decode, rank_first
 
@@ -128,5 +129,5 @@ def score_prompts(
 
 
 def _guess(model: Any, ids: np.ndarray, start: int) -> np.ndarray:
-    input_ids = torch.from_numpy(ids).to(next(model.parameters()).device)
+    input_ids = torch.from_numpy(ids).to(input_device(model))
     return rank_first(model, decode(model, input_ids), start)[:, :-1]

@@ -23,6 +23,7 @@ from ropediag.intervene.intervention import Intervention
 from ropediag.intervene.kinds import CARRY_OUT
 from ropediag.intervene.selection import Target, find_targets
 from ropediag.models.bridge import native_model
+from ropediag.models.devices import input_device
 from ropediag.models.inputs import run_plain
 from ropediag.models.rotation import Rotation, frequency_tables, measure_rotation
 from ropediag.models.tap import AttentionCall, tap_attention
@@ -144,4 +145,4 @@ def _check_clipping(model: Any, targets: dict[int, Target]) -> None:
         return own
 
     with tap_attention(model, compare):
-        run_plain(model, ids.to(next(model.parameters()).device))
+        run_plain(model, ids.to(input_device(model)))

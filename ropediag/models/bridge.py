@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ropediag.errors import ModelError
+from ropediag.models.devices import input_device
 
 _TOKENS = 16  # of the text on which bridge and model must agree
 _TOLERANCE = 1e-3  # of the largest logit; a bridge adds in another order
@@ -40,7 +41,7 @@ def native_model(model: Any) -> Iterator[Any]:
         yield model
         return
     native = model.original_model
-    ids = torch.arange(_TOKENS, device=next(native.parameters()).device)[None]
+    ids = torch.arange(_TOKENS, device=input_device(native))[None]
     ids = ids % native.config.get_text_config().vocab_size
     with torch.no_grad():
         bridged = model(ids, return_type="logits")

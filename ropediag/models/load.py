@@ -18,6 +18,7 @@ from torch import nn
 
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError, ModelError
+from ropediag.models.devices import open_parameters
 from ropediag.rope_config import read_layers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -57,7 +58,8 @@ def load_model(
     ----------
     source : local checkpoint directory, hub id, or ``demo`` for the bundled model
     revision : branch, tag or commit on the hub
-    device : ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
+    device : ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:1``, ..., or ``map``: layers over all
+        devices, the rest on CPU and disk, as transformers' ``device_map="auto"`` places them
     dtype : ``auto`` (as in the checkpoint), ``float32``, ``bfloat16`` or ``float16``
     attention : transformers' ``attn_implementation``; None leaves the model its default
     allow_pickle : also read ``pytorch_model.bin``, which can run code of its author
@@ -70,7 +72,8 @@ def load_model(
     """
     directory = _local_directory(source, allow_pickle)
     target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    _move(torch.empty(0), target)  # a device that is not there is found before gigabytes are read
+    if device != "map":
+        _move(torch.empty(0), target)  # a device that is not there is found before gigabytes are read
     if directory:
         _check_rotation(directory)
     location = str(directory) if directory else source
@@ -81,11 +84,12 @@ def load_model(
         use_safetensors=not allow_pickle or None,
         ignore_mismatched_sizes=True,  # they are named, and refused, below
         **({"attn_implementation": attention} if attention else {}),
+        **({"device_map": "auto"} if device == "map" else {}),
         **(changes or {}),
         **shared,
     )
     _check_weights(source, model, report)
-    model = _move(model, target)
+    model = model if device == "map" else _move(model, target)
     return LoadedModel(model.eval(), _read_tokenizer(location, **shared), short_name(source), directory)
 
 
@@ -198,7 +202,7 @@ def check_finite(source: str, model: nn.Module) -> None:
     ------
     ModelError
     """
-    for name, parameter in model.named_parameters():
+    for name, parameter in open_parameters(model):
         if not torch.isfinite(parameter).all():
             raise ModelError(f"the weights of {source} are not finite: NaN or infinity first in {name}.")
 
@@ -246,7 +250,7 @@ def _quiet_transformers() -> Iterator[None]:
 def fingerprint_weights(model: nn.Module, samples: int = 1024) -> str:
     """Hash names, shapes, types and evenly spaced values of all parameters: the same model, the same hash."""
     digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
+    for name, parameter in open_parameters(model, sorted(name for name, _ in model.named_parameters())):
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
         flat = parameter.detach().flatten()
         step = max(1, flat.numel() // samples)

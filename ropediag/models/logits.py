@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from ropediag.models.devices import input_device
 from ropediag.models.tap import AttentionCall, find_decoder, tap_attention
 
 
@@ -32,7 +33,7 @@ def read_logit_rules(model: Any) -> dict[int, LogitRule]:
         rules[call.layer] = LogitRule(call.scaling, call.window, call.softcap)
         return call.attend_to_self()
 
-    ids = torch.zeros(1, 2, dtype=torch.long, device=next(model.parameters()).device)
+    ids = torch.zeros(1, 2, dtype=torch.long, device=input_device(model))
     with torch.no_grad(), tap_attention(model, note):
         find_decoder(model)(input_ids=ids, use_cache=False)
     return rules

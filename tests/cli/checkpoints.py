@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel, GPTJConfig, GPTJForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, RoFormerConfig, RoFormerForCausalLM
 
 from ropediag.tune.tokenizer import byte_tokenizer
 from tests.families import tiny_model
@@ -83,16 +83,12 @@ def _make_not_finite(good: Path) -> None:
 
 
 def _make_without_listening_post(folder: Path) -> None:
-    sizes = {
-        "vocab_size": VOCABULARY,
-        "n_embd": 16,
-        "n_layer": 1,
-        "n_head": 2,
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-    }
-    GPT2LMHeadModel(GPT2Config(**sizes)).save_pretrained(folder / "gpt2")
-    GPTJForCausalLM(GPTJConfig(rotary_dim=4, **sizes)).save_pretrained(folder / "gptj")
+    ends = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2}
+    GPT2LMHeadModel(GPT2Config(**sizes, **ends)).save_pretrained(folder / "gpt2")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = RoFormerConfig(**sizes, **ends, is_decoder=True, max_position_embeddings=4096, rope_theta=1e4)
+    RoFormerForCausalLM(config).save_pretrained(folder / "roformer")
 
 
 def _copy(source: Path, name: str) -> Path:

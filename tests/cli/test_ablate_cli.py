@@ -143,7 +143,7 @@ def test_a_capture_of_another_model_or_precision_flags_nothing(ablate, tmp_path,
 BAD_CHECKPOINTS = {
     "nowhere": "no model at nowhere",
     "gpt2": "no RoPE",
-    "gptj": "attention registry",
+    "roformer": "attention registry",
     "nan-weights": "not finite",
     "nan-logits": "logits are NaN",
 }

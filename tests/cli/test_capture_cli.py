@@ -78,7 +78,7 @@ BAD_CHECKPOINTS = {
     "truncated": ["cannot load truncated", "deserializing header"],
     "garbled": ["cannot load garbled", "deserializing header"],
     "gpt2": ["no RoPE", "'gpt2'"],
-    "gptj": ["gptj cannot be captured", "attention registry"],
+    "roformer": ["roformer cannot be captured", "attention registry"],
     "odd-head": ["odd-head, layer 0: rotary_dim must be a positive even number", "got 7"],
     "odd-rotary": ["odd-rotary, layer 0: rotary_dim must be a positive even number", "got 5"],
     "too-wide-rotary": ["gpt_neox fails in its own forward pass", "config.json"],

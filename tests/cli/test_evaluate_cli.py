@@ -112,8 +112,8 @@ def test_a_bad_option_is_refused_in_one_line(evaluate, shelf, tmp_path, case):
 
 
 def test_attention_that_cannot_be_tapped_is_refused_only_where_it_must_be(evaluate):
-    assert evaluate("gptj").status == 0
-    check_refused(evaluate("gptj", "--log-attention"), "attention registry")
+    assert evaluate("roformer").status == 0
+    check_refused(evaluate("roformer", "--log-attention"), "attention registry")
 
 
 def test_tasks_without_the_harness_are_refused(evaluate, monkeypatch):

@@ -68,6 +68,6 @@ def test_the_factor_is_the_published_one():
 def test_a_model_that_cannot_be_tapped_is_refused():
     with (
         pytest.raises(ModelError, match="attention registry"),
-        scale_attention(tiny_model("gptj", rotary_dim=4), 8),
+        scale_attention(tiny_model("roformer"), 8),
     ):
         pass
