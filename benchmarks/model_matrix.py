@@ -1,4 +1,4 @@
-"""Which models does ropediag measure right? Every causal language model of the installed transformers.
+"""Which models does ropediag measure right? Every decoder of the installed transformers.
 
     python benchmarks/model_matrix.py
 
@@ -205,8 +205,6 @@ the attention's output, computed anew, are the model's. These checks run in ever
 fails one is refused, by name and layer. Weights here are random and in float32; half precision is tested on ten
 families in `tests/models/test_matrix.py`.
 
-A multimodal model is captured on text; M-RoPE is plain RoPE there, as all its sections count the same positions.
-
 ## Verified
 
 | Type | Layers that rotate | Layout | Rotated channels | Also | Softmax | Scores | Shift | Angle | Config |
@@ -214,7 +212,21 @@ A multimodal model is captured on text; M-RoPE is plain RoPE there, as all its s
 """
 
 
-def write(outcomes: list[Outcome], rules: list[tuple[str, str, str]], path: Path) -> None:
+IMAGES = """
+## Models for images and text
+
+Captured on text, through their text decoder, and verified in the same way. M-RoPE is plain RoPE there: all its
+sections count the same positions. {verified} types are verified:
+
+{names}.
+
+Refused, with the reason: {refused}. Not built small from the configuration class alone, so not examined: {rest}.
+"""
+
+
+def write(
+    outcomes: list[Outcome], images: list[Outcome], rules: list[tuple[str, str, str]], path: Path
+) -> None:
     """Write the page."""
     import transformers
 
@@ -237,12 +249,33 @@ def write(outcomes: list[Outcome], rules: list[tuple[str, str, str]], path: Path
     page += "\n## Scaling rules\n\nFrequencies read after a pass to position 1,000, past the original length of 256.\n\n"
     page += "| Rule | On | Outcome |\n|---|---|---|\n"
     page += "".join(f"| {rule} | {model_type} | {said} |\n" for rule, model_type, said in rules)
+    page += describe_images(images)
     page += "\n## Without RoPE\n\n" + ", ".join(outcome.model_type for outcome in by_kind["no RoPE"]) + ".\n"
     path.write_text(page)
 
 
+def describe_images(outcomes: list[Outcome]) -> str:
+    """The section on models that read images beside text."""
+    by_kind = {kind: [outcome for outcome in outcomes if outcome.kind == kind]
+               for kind in ("verified", "refused", "not built")}  # fmt: skip
+    verified = by_kind["verified"]
+    names = [outcome.model_type + (" (config differs)" if outcome.cells[-1] == "differs" else "")
+             for outcome in verified]  # fmt: skip
+    return IMAGES.format(
+        verified=len(verified),
+        names=", ".join(names),
+        refused="; ".join(
+            f"{outcome.model_type} ({outcome.said.split('. ')[0]})" for outcome in by_kind["refused"]
+        ),
+        rest=", ".join(outcome.model_type for outcome in by_kind["not built"]),
+    )
+
+
 def main() -> None:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    )
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -253,13 +286,17 @@ def main() -> None:
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         rules = list(pool.map(examine_rule, SCALED))
         outcomes = list(pool.map(examine, sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)))
-    write(outcomes, rules, options.out)
-    for outcome in outcomes:
+        others = sorted({*MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES} - {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES})
+        images = list(pool.map(examine, others))
+    write(outcomes, images, rules, options.out)
+    for outcome in [*outcomes, *images]:
         if outcome.kind in ("wrong", "not built"):
             print(f"{outcome.model_type}: {outcome.kind}: {outcome.said}")
     for rule, model_type, said in rules:
         print(f"{rule} on {model_type}: {said}")
-    print(dict(Counter(outcome.kind for outcome in outcomes)), f"{time.perf_counter() - begun:.0f} s")
+    for title, found in (("causal language models", outcomes), ("images and text", images)):
+        print(f"{title}: {dict(Counter(outcome.kind for outcome in found))}")
+    print(f"{time.perf_counter() - begun:.0f} s")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ INTERLEAVED = frozenset(
         "ernie4_5_moe",
         "glm",
         "glm4",
+        "glm4v_text",
+        "glm_ocr_text",
         "gptj",
         "helium",
         "llama4_text",
@@ -134,6 +136,9 @@ def _read_layer(model: Mapping[str, Any], layer: int) -> LayerRope:
         config["head_dim"] = model["global_head_dim"]
     head_dim, offset = _head_size(config)
     parameters = _rope_parameters(config, layer_type)
+    bases = config.get("layer_rope_theta")
+    if bases and bases[layer]:
+        parameters["rope_theta"] = bases[layer]
     rule = parameters.get("rope_type") or parameters.get("type") or "default"
     return LayerRope(
         head_dim=head_dim,
@@ -176,6 +181,8 @@ def _rotates(config: Mapping[str, Any], layer: int, layer_type: str) -> bool:
         return False
     if config.get("attn_layer_indices") is not None:
         return layer in config["attn_layer_indices"]
+    if config.get("layer_rope_theta"):
+        return bool(config["layer_rope_theta"][layer])  # 0 for a layer without RoPE
     if config.get("no_rope_layers"):
         return bool(config["no_rope_layers"][layer])
     if config.get("no_rope_layer_interval"):

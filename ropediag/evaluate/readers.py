@@ -11,6 +11,7 @@ from ropediag.checkpoint import Training
 from ropediag.errors import ConfigError
 from ropediag.models.devices import input_device
 from ropediag.models.inputs import check_ids, read_training, run_plain
+from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel
 from ropediag.models.loss import nll_windowed
 
@@ -66,7 +67,7 @@ def check_parent(parent: LoadedModel, child: Reader, ids: np.ndarray) -> Reader:
     ------
     ConfigError, ModelError
     """
-    sizes = [each.model.config.get_text_config().vocab_size for each in (parent, child.loaded)]
+    sizes = [vocabulary_size(each.model) for each in (parent, child.loaded)]
     words = [each.tokenizer.get_vocab() for each in (parent, child.loaded) if each.tokenizer is not None]
     if sizes[0] != sizes[1] or (len(words) == 2 and words[0] != words[1]):
         raise ConfigError(

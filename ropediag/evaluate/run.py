@@ -29,6 +29,7 @@ from ropediag.evaluate.result import Evaluation
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
 from ropediag.evaluate.verdict import find_disagreements
 from ropediag.models.inputs import read_tokens
+from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position
 from ropediag.models.memory import explain_exhaustion
@@ -228,7 +229,7 @@ def _measure_recall(
 ) -> tuple[Recall, ...]:
     if not config.trials:
         return ()
-    vocabulary = loaded.model.config.get_text_config().vocab_size
+    vocabulary = vocabulary_size(loaded.model)
     lengths = recall_lengths(train_len, config.length)
     return tuple(
         measure_recall(loaded.model, task, make, lengths, config.trials, config.seed, say)

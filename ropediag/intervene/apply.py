@@ -25,6 +25,7 @@ from ropediag.intervene.selection import Target, find_targets
 from ropediag.models.bridge import native_model
 from ropediag.models.devices import input_device
 from ropediag.models.inputs import run_plain
+from ropediag.models.kind import vocabulary_size
 from ropediag.models.rotation import Rotation, frequency_tables, measure_rotation
 from ropediag.models.tap import AttentionCall, tap_attention
 
@@ -129,7 +130,7 @@ def _check_frequencies(model: Any, target: Target) -> None:
 def _check_clipping(model: Any, targets: dict[int, Target]) -> None:
     """Compare the streamed attention, nothing clipped, with the model's own, layer by layer."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(model.config.get_text_config().vocab_size, (1, _PREFIX), generator=generator)
+    ids = torch.randint(vocabulary_size(model), (1, _PREFIX), generator=generator)
 
     def compare(call: AttentionCall) -> Any:
         own = call.attend()

@@ -30,6 +30,7 @@ from ropediag.intervene.selection import choose_pairs, draw_random
 from ropediag.intervene.subject import Subject
 from ropediag.models.bridge import is_bridge, native_model
 from ropediag.models.inputs import read_tokens
+from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.logits import read_logit_rules
 from ropediag.models.record import describe_model
@@ -184,7 +185,7 @@ def _measure_recall(
     loaded, config = subject.loaded, subject.config
     if not config.trials:
         return (), ()
-    vocabulary = loaded.model.config.get_text_config().vocab_size
+    vocabulary = vocabulary_size(loaded.model)
     tasks = recall_tasks(loaded.tokenizer, vocabulary, ids.reshape(-1))
     lengths = recall_lengths(subject.training.train_len, config.length)
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from ropediag.errors import ModelError
 from ropediag.models.devices import input_device
+from ropediag.models.kind import vocabulary_size
 
 _TOKENS = 16  # of the text on which bridge and model must agree
 _TOLERANCE = 1e-3  # of the largest logit; a bridge adds in another order
@@ -42,7 +43,7 @@ def native_model(model: Any) -> Iterator[Any]:
         return
     native = model.original_model
     ids = torch.arange(_TOKENS, device=input_device(native))[None]
-    ids = ids % native.config.get_text_config().vocab_size
+    ids = ids % vocabulary_size(native)
     with torch.no_grad():
         bridged = model(ids, return_type="logits")
     swapped = _put_back(native)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ropediag.checkpoint import Training, read_checkpoint, resolve_training
 from ropediag.errors import ConfigError, ModelError
+from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, first_statement
 from ropediag.rope_config import read_layers
 from ropediag.text import load_tokens, read_token_sequences
@@ -45,7 +46,7 @@ def check_ids(ids: Int[np.ndarray, "sequence position"], model: Any) -> None:
     ------
     ConfigError
     """
-    vocabulary = model.config.get_text_config().vocab_size
+    vocabulary = vocabulary_size(model)
     if ids.min() < 0 or ids.max() >= vocabulary:
         raise ConfigError(
             f"token ids must lie in 0 .. {vocabulary - 1}, the model's vocabulary: got {ids.min()} .. "

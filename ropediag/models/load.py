@@ -19,6 +19,7 @@ from torch import nn
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.devices import open_parameters
+from ropediag.models.kind import auto_class
 from ropediag.rope_config import read_layers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -158,11 +159,13 @@ def _check_rotation(directory: Path) -> None:
 
 
 def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig
 
+    stated = {name: options[name] for name in ("revision", "trust_remote_code")}
     try:
         with _quiet_transformers():
-            return AutoModelForCausalLM.from_pretrained(location, output_loading_info=True, **options)
+            kind = auto_class(AutoConfig.from_pretrained(location, **stated))
+            return kind.from_pretrained(location, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
         raise ModelError(f"cannot load {location}: {first_statement(error)}") from error
     except Exception as error:  # safetensors and huggingface_hub raise types of their own

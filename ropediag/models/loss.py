@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ropediag.errors import CaptureError
+from ropediag.models.kind import vocabulary_size
 from ropediag.models.tap import find_decoder
 
 LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}  # values of one slice of logits: 8 and 256 MiB in float32
@@ -49,7 +50,7 @@ def nll_by_position(
     sequences, length = input_ids.shape
     nll = np.full((sequences, length), np.nan, dtype=np.float32)
     values = LOGITS_AT_ONCE.get(input_ids.device.type, LOGITS_AT_ONCE["cpu"])
-    step = max(1, values // (sequences * model.config.get_text_config().vocab_size))
+    step = max(1, values // (sequences * vocabulary_size(model)))
     with _head_only(model, output) as head:
         for start in range(0, length - 1, step):
             stop = min(start + step, length - 1)

@@ -8,6 +8,7 @@ import psutil
 import torch
 
 from ropediag.errors import RopediagError
+from ropediag.models.kind import auto_class
 
 LIBRARIES = 2**26  # bytes of slices of logits, and of what is loaded on first use (HDF5, FFT plans)
 
@@ -37,10 +38,8 @@ def explain_exhaustion(doing: str, advice: str) -> Iterator[None]:
 
 def empty_model(config: Any, dtype: str) -> Any:
     """Build a model without weights from its transformers configuration: shapes and types alone."""
-    from transformers import AutoModelForCausalLM
-
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+        return auto_class(config).from_config(config, dtype=getattr(torch, dtype))
 
 
 def weight_bytes(model: Any) -> int:

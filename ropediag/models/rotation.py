@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ropediag.errors import ModelError
 from ropediag.models.devices import input_device
+from ropediag.models.kind import vocabulary_size
 from ropediag.models.tap import AttentionCall, attention_modules, find_decoder, tap_attention
 from ropediag.rope import LAYOUTS, RopeSpec, pair_channels
 
@@ -116,7 +117,7 @@ def _tap_rotated(model: Any, positions: np.ndarray) -> dict[int, tuple[Tensor, T
         return call.attend_to_self()
 
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(model.config.get_text_config().vocab_size, (1, len(positions)), generator=generator)
+    ids = torch.randint(vocabulary_size(model), (1, len(positions)), generator=generator)
     device = input_device(model)
     with torch.no_grad(), tap_attention(model, keep):
         find_decoder(model)(

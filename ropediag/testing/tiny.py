@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from ropediag.errors import ModelError
+from ropediag.models.kind import auto_class
 
 LAYERS, WINDOW = 4, 24
 SMALL: dict[str, Any] = {
@@ -36,7 +37,18 @@ SMALL: dict[str, Any] = {
     "vocab_size_per_layer_input": 64, "hidden_size_per_layer_input": 8, "depth": 1, "num_heads": 4,
     "image_size": 32, "patch_size": 16, "encoder_layers": 1, "decoder_layers": 1, "d_model": 64,
 }  # fmt: skip
+# positions in time, height and width each turn a section of the pairs, and are the same for text
+SECTIONS = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}}
+SECTIONED = [
+    "glm4v_text",
+    "glm_ocr_text",
+    "paddleocr_vl_text",
+    "qwen2_5_omni_text",
+    "qwen2_5_vl_text",
+    "qwen2_vl_text",
+]
 OWN: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(SECTIONED, SECTIONS),
     "blt": {"encoder_hash_byte_group_vocab": 64, "vocab_size": 260},
     "blt_local_decoder": {"hidden_size_global": 64},
     "bamba": {"attn_layer_indices": [1, 3]},
@@ -59,12 +71,20 @@ OWN: dict[str, dict[str, Any]] = {
         "swa_q_lora_rank": 24, "swa_kv_lora_rank": 16, "swa_head_dim": 24, "swa_qk_nope_head_dim": 16,
         "swa_v_head_dim": 16, "shared_experts_intermediate_size": 16,
     },
+    "ernie4_5_vl_moe_text": {
+        "moe_intermediate_size": [16, 16],
+        "rope_parameters": SECTIONS["rope_parameters"] | {"mrope_section": [3, 3, 2]},
+    },
     "falcon_h1": {"mamba_d_ssm": 128},
     "dots1": {"n_shared_experts": 1, "n_routed_experts": 4, "num_experts_per_tok": 2},
     "gemma4_text": {"global_head_dim": 32},
     "gemma4_unified_text": {"global_head_dim": 32},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "position_embedding_type": "rope"},
     "gemma3n_text": {"num_kv_shared_layers": 2, "layer_types": ["sliding_attention", "full_attention"] * 2},
+    "glm4v_moe_text": {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5,
+                            "mrope_section": [1, 1, 2]},
+    },
     "gptj": {"rotary_dim": 8, "n_positions": 4096},
     "hunyuan_v1_dense": {"head_dim": 16},
     "hunyuan_v1_moe": {"head_dim": 16},
@@ -148,11 +168,10 @@ def tiny_model(model_type: str, *, seed: int = 0, **overrides: Any) -> Any:
     seed : of the weights
     overrides : entries of the configuration
     """
-    from transformers import AutoModelForCausalLM
-
+    config = tiny_config(model_type, **overrides)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(tiny_config(model_type, **overrides)).float().eval()
+        model = auto_class(config).from_config(config).float().eval()
     scatter_weights(model, seed + 1)
     return model
 
