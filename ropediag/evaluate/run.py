@@ -29,6 +29,7 @@ from ropediag.evaluate.result import Evaluation
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
 from ropediag.evaluate.verdict import find_disagreements
 from ropediag.models.inputs import read_tokens
+from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position
@@ -107,6 +108,7 @@ def evaluate_model(
     if config.out is not None:
         check_name(config.out, config.force)
     check_finite(name, model)
+    settle_kernels()
     elder = LoadedModel(parent, tokenizer, _name(parent), None) if parent is not None else None
     modes = [(each, each.training) for each in (model, parent) if each is not None]
     try:

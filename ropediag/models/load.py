@@ -19,6 +19,7 @@ from torch import nn
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.devices import open_parameters
+from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
 from ropediag.rope_config import read_layers
 
@@ -71,6 +72,7 @@ def load_model(
     ModelError
         If there is no such model, or its weights are missing, unfit, pickled or not finite.
     """
+    settle_kernels()
     directory = _local_directory(source, allow_pickle)
     target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if device != "map":

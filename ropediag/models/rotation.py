@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ropediag.errors import ModelError
 from ropediag.models.devices import input_device
+from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.tap import AttentionCall, attention_modules, find_decoder, tap_attention
 from ropediag.rope import LAYOUTS, RopeSpec, pair_channels
@@ -73,6 +74,7 @@ def measure_rotation(model: Any, samples: Int[np.ndarray, " sample"]) -> Rotatio
     ModelError
         If the model has no rotary embedding, or a layer's rotation is none that ropediag knows.
     """
+    settle_kernels()
     largest = int(samples.max())
     positions = np.concatenate([[p for p in _PROBES if p <= largest] or [largest], samples])
     origin = int(model.config.model_type in RESTARTS)

@@ -11,7 +11,9 @@ import torch
 
 from ropediag.capture import capture_model
 from ropediag.errors import RopediagError
+from ropediag.models.load import load_model
 from ropediag.models.rotation import measure_rotation
+from ropediag.store import open_capture
 from ropediag.testing.tiny import random_tokens, tiny_model
 from ropediag.testing.verify import verify_model
 
@@ -40,9 +42,17 @@ ODD = {
     "recurrent_gemma": "recurrent layers that position 0 clears",
     "zamba2": "attention modules shared by layers",
 }
+IMAGES = {
+    "glm4v": "sections of the positions, neighbouring channels",
+    "llava": "a text model of another type",
+    "muse_glimmer": "bases by layer, 0 for none",
+    "qwen2_vl": "sections of the positions",
+    "qwen3_vl": "interleaved sections of the positions",
+}
 REFUSED = {
     "deepseek_v4": "50 keys for 40 queries",
     "doge": "a bias of its own",
+    "ernie4_5_vl_moe": "the rotation is none that ropediag knows",
     "hrm_text": "8 calls in one pass",
     "hunyuan_v1_dense": "the rotation is none that ropediag knows",
     "roformer": "attention registry",
@@ -55,7 +65,7 @@ def eager_model(model_type, **overrides):
     return model
 
 
-@pytest.mark.parametrize("model_type", [*NAMED, *ODD])
+@pytest.mark.parametrize("model_type", [*NAMED, *ODD, *IMAGES])
 def test_a_capture_is_what_the_model_does(model_type):
     ids = random_tokens(24 if model_type == "llama4_text" else 40)
     verified = verify_model(eager_model(model_type), ids)
@@ -134,6 +144,29 @@ def test_every_scaling_rule_is_measured_after_the_pass(rule):
     verified = verify_model(model, random_tokens(40))
     assert not verified.failures, verified.errors
     assert verified.config_agrees
+
+
+def test_bases_stated_layer_by_layer_are_those_measured():
+    verified = verify_model(
+        eager_model("granite_swa", layer_rope_theta=[0, 1e4, 5e5, 1e4]), random_tokens(40)
+    )
+    assert verified.config_agrees
+    assert not verified.failures
+    assert [verified.rotation.spec.pair_count(row) for row in range(4)] == [0, 8, 8, 8]
+
+
+def test_a_checkpoint_that_reads_images_is_loaded_and_captured(tmp_path):
+    tiny_model("qwen2_vl").save_pretrained(tmp_path / "checkpoint")
+    loaded = load_model(str(tmp_path / "checkpoint"))
+    path = capture_model(loaded.model, random_tokens(40), tmp_path / "capture.h5", train_len=16)
+    with open_capture(path) as capture:
+        assert capture.sizes["layer"] == 4
+        assert capture.sizes["pair"] == 8
+
+
+def test_a_model_that_reads_no_tokens_is_refused():
+    with pytest.raises(RopediagError, match="pi0 states no vocab_size"):
+        capture_model(tiny_model("pi0"), random_tokens(40), "capture.h5", train_len=16)
 
 
 def test_the_worked_example_in_the_docs_is_the_file_it_shows():
