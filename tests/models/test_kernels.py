@@ -22,5 +22,5 @@ def test_a_first_pass_finds_the_kernels_settled(starts):
     elif starts == "measure":
         measure_rotation(model, np.arange(4))
     else:
-        ropediag.evaluate_model(model, torch.arange(1, 33), train_len=16)
+        ropediag.evaluate_model(model, torch.arange(1, 33)[None], train_len=16)
     assert settle_kernels.cache_info().currsize == 1
