@@ -27,6 +27,7 @@ class CaptureConfig:
     sequences : how many token sequences
     layers, heads : which layers and query heads; None for all
     device, dtype, attention : as for ``load_model``
+    chunk : positions that feed-forward parts and norms take at a time; None for a number by device
     rows : how many queries of each sequence are sampled for what has no exact sum
     seed : seed of the choice of text and of sampled queries
     train_len, pretrain_base : length and base of pretraining, where the checkpoint does not say
@@ -50,6 +51,7 @@ class CaptureConfig:
     device: str = "auto"
     dtype: str = "auto"
     attention: str | None = None
+    chunk: int | None = None
     rows: int = 32
     seed: int = 0
     train_len: int | None = None
@@ -64,6 +66,7 @@ class CaptureConfig:
     def __post_init__(self) -> None:
         check_run(self)
         check_least(self, "rows", 1, "sampled queries of each sequence")
+        check_least(self, "chunk", 1, "positions at a time")
         for name in ("layers", "heads"):
             if getattr(self, name) == ():
                 raise ConfigError(f"{name} must name at least one, or be None for all: got none.")
@@ -73,7 +76,7 @@ class CaptureConfig:
     def recipe(self) -> str:
         """The fields that decide the numbers, as JSON; two captures with equal recipes measure the same."""
         fields = asdict(self)
-        for name in ("out", "force", "resume", "device", "allow_pickle"):
+        for name in ("out", "force", "resume", "device", "chunk", "allow_pickle"):
             fields.pop(name)
         return json.dumps(fields, default=str, sort_keys=True)
 

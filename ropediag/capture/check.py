@@ -97,20 +97,21 @@ def attend_rows(
     -------
     output, the largest visible logit before the soft cap
     """
-    heads = call.query.shape[1]
-    query = call.query[0][:, queries].float()
-    key = call.key[0].float().repeat_interleave(heads // call.key.shape[1], dim=0)
-    value = call.value[0].float().repeat_interleave(heads // call.value.shape[1], dim=0)
-    logits = (query @ key.mT).double() * call.scaling
-    largest = float(logits.abs().masked_fill(~visible, 0).max())
-    if call.softcap is not None:
-        logits = call.softcap * torch.tanh(logits / call.softcap)
-    logits = logits.masked_fill(~visible, -torch.inf)
-    if call.sinks is not None:
-        sinks = call.sinks.detach().double().reshape(-1, 1, 1).expand(heads, len(queries), 1)
-        logits = torch.cat([logits, sinks], dim=-1)
-    weights = logits.softmax(-1)[..., : value.shape[1]]
-    return (weights.float() @ value).double(), largest
+    outputs, largest = [], 0.0
+    groups = call.query[0][:, queries].float().chunk(call.key.shape[1])
+    values = call.value[0].repeat_interleave(call.key.shape[1] // call.value.shape[1], dim=0)
+    sinks = None if call.sinks is None else call.sinks.detach().double().reshape(-1, 1, 1)
+    for group, key, value in zip(groups, call.key[0], values, strict=True):  # one copy in float32 at a time
+        logits = (group @ key.float().mT).double() * call.scaling
+        largest = max(largest, float(logits.abs().masked_fill(~visible, 0).max()))
+        if call.softcap is not None:
+            logits = call.softcap * torch.tanh(logits / call.softcap)
+        logits = logits.masked_fill(~visible, -torch.inf)
+        if sinks is not None:
+            mine = sinks[len(group) * len(outputs) :][: len(group)]
+            logits = torch.cat([logits, mine.expand(-1, len(queries), 1)], dim=-1)
+        outputs.append(logits.softmax(-1)[..., : len(value)].float() @ value.float())
+    return torch.cat(outputs).double(), largest
 
 
 def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
@@ -166,11 +167,13 @@ def check_blocks(model: Any, input_ids: Int[Tensor, "sequence position"]) -> boo
             raise ModelError("its mask is not made by transformers' mask functions")
         tensors = call.query, call.key, call.value
         few = call.query.shape[1] * prefix.shape[1] * (1 + prefix.shape[1] // 3)
-        return attend_in_blocks(call.original, call.module, *tensors, call.mask, call.options, few)
+        return attend_in_blocks(
+            call.original, call.module, *tensors, call.mask, call.options, call.window, few
+        )
 
     plain = run_plain(model, prefix)
     try:
-        with torch.no_grad(), lazy_masks(), tap_attention(model, attend):
+        with torch.no_grad(), lazy_masks(skipping=False), tap_attention(model, attend):
             blocked = model(input_ids=prefix, use_cache=False).logits
     except (ModelError, AttributeError, TypeError, RuntimeError, IndexError):
         return False  # it does something else with its mask

@@ -148,9 +148,9 @@ def _shorten(plan: CapturePlan, length: int) -> CapturePlan:
 
 def _estimate_memory(model: Any, plan: CapturePlan, window: int | None) -> int:
     heads = max(plan.rotation.query_heads), max(plan.rotation.kv_heads)
-    return capture_bytes(
-        model, plan.length, window, int(plan.rotation.spec.head_dim.max()), *heads, plan.in_blocks
-    )
+    chunk = plan.economy.chunk if plan.economy.parts else plan.length
+    head_dim = int(plan.rotation.spec.head_dim.max())
+    return capture_bytes(model, plan.length, window, head_dim, *heads, chunk, plan.economy.in_blocks)
 
 
 def capture_bytes(
@@ -160,28 +160,33 @@ def capture_bytes(
     head_dim: int,
     query_heads: int,
     kv_heads: int,
-    in_blocks: bool = False,
+    chunk: int,
+    in_blocks: bool,
 ) -> int:
-    """Peak over the model's weights: a layer's feed-forward part or its measurement, or the windowed loss.
+    """Peak over the weights: a layer's rotation, feed-forward part or measurement, or the windowed loss.
 
     Parameters
     ----------
     model : in memory or empty
     length, window : tokens
     head_dim, query_heads, kv_heads : of the largest layer
-    in_blocks : whether eager attention runs on some queries at a time
+    chunk : tokens that the feed-forward part takes at a time
+    in_blocks : whether attention that would need length x length runs on some queries at a time
     """
     parameter = next(model.parameters())
     device = parameter.device.type if parameter.device.type in SCRATCH else "cpu"
+    width, held = parameter.element_size(), held_values(model, head_dim)
+    rotating = held + max(4 * query_heads + 2 * kv_heads, 2 * query_heads + 5 * kv_heads) * head_dim
     feed_forward = feed_forward_bytes(model, head_dim)
-    attention = held_values(model, head_dim) + 2 * (query_heads + kv_heads) * head_dim
+    chunked = length * held * width + min(length, chunk) * (feed_forward - held * width)
+    attention = held + 2 * (query_heads + kv_heads) * head_dim
     workers = min(torch.get_num_threads(), query_heads) if device == "cpu" else 1
     heads = -(-query_heads // max(kv_heads, workers)) + 2 if device == "cpu" else query_heads + kv_heads
     copies = 4 * head_dim * heads
-    measuring = length * (attention * parameter.element_size() + workers * copies) + workers * SCRATCH[device]
+    measuring = length * (attention * width + workers * copies) + workers * SCRATCH[device]
     windowed = 0 if window is None else min(2 * length, max(window, TOKENS_AT_ONCE)) * feed_forward
     attending = BYTES if in_blocks else square_bytes(model) * length**2
-    return int(max(length * feed_forward, measuring, windowed) + attending) + LIBRARIES
+    return int(max(length * rotating * width, chunked, measuring, windowed) + attending) + LIBRARIES
 
 
 def _estimate_disk(plan: CapturePlan, window: int | None) -> int:

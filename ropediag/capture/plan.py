@@ -15,6 +15,7 @@ from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
 from ropediag.errors import CaptureError, ConfigError, ModelError
 from ropediag.limits import critical_pair
+from ropediag.models.economy import WHOLE, Economy
 from ropediag.models.logits import LogitRule, read_logit_rules
 from ropediag.models.rotation import Rotation, measure_rotation
 from ropediag.rope import inv_freq
@@ -44,7 +45,7 @@ class CapturePlan:
     rows : (sequence, row) sampled queries
     samples : (sample,) sampled positions
     keep_qk : (layer, query head) to keep in full
-    in_blocks : whether eager attention runs on some queries at a time
+    economy : what the passes do on some positions at a time
     """
 
     length: int
@@ -62,7 +63,7 @@ class CapturePlan:
     rows: Int[np.ndarray, "sequence row"]
     samples: Int[np.ndarray, " sample"]
     keep_qk: tuple[tuple[int, int], ...]
-    in_blocks: bool = False
+    economy: Economy = WHOLE
 
     def row_of(self, layer: int) -> int:
         """Row of the rotation that describes this layer of the model."""

@@ -6,7 +6,6 @@ killed goes on where it stopped.
 """
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ from ropediag.capture.plan import CapturePlan, header, make_plan
 from ropediag.capture.report import Reporter
 from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
-from ropediag.models.blocks import lazy_masks, needs_blocks
+from ropediag.models.blocks import needs_blocks
 from ropediag.models.bridge import native_model
 from ropediag.models.devices import input_device
+from ropediag.models.economy import Economy, default_chunk, find_positionwise
 from ropediag.models.inputs import check_ids, read_tokens, read_training
 from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
@@ -90,8 +90,8 @@ def capture_model(
     out : the file to write, ``*.h5``
     tokenizer : only for the text of the tokens
     name : what to call the model in the file; its config's name or type if None
-    options : fields of ``CaptureConfig``: rows, layers, heads, train_len, pretrain_base, keep_qk,
-        excess, store_tokens, seed, force, resume
+    options : fields of ``CaptureConfig``: rows, layers, heads, chunk, train_len, pretrain_base,
+        keep_qk, excess, store_tokens, seed, force, resume
 
     Returns
     -------
@@ -156,12 +156,21 @@ def _prepare(loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, report
     check_tap(model, input_ids)
     training = read_training(loaded, config.train_len, config.pretrain_base)
     plan = make_plan(model, config, training)
-    if needs_blocks(model, plan.length):
-        plan = replace(plan, in_blocks=check_blocks(model, input_ids))
+    plan = replace(plan, economy=_plan_economy(model, input_ids, config.chunk))
     window = training.train_len if config.excess else None
     estimate = estimate_capture(model, input_ids, plan, window)
     reporter.starting(loaded.name, plan, training, estimate)
     return _Prepared(input_ids, training, plan, window, estimate)
+
+
+def _plan_economy(
+    model: Any, input_ids: Int[torch.Tensor, "sequence position"], chunk: int | None
+) -> Economy:
+    """Decide what runs on some positions at a time: all that can, once the text is longer than that."""
+    length = input_ids.shape[1]
+    chunk = chunk or default_chunk(input_ids.device)
+    parts = find_positionwise(model, input_ids[:1]) if length > chunk else ()
+    return Economy(parts, chunk, needs_blocks(model, length) and check_blocks(model, input_ids))
 
 
 def _capture(
@@ -214,20 +223,15 @@ def _capture_sequence(
             reporter.layer_done(sequence, call.layer)
         return result
 
-    with _attending(plan), tap_attention(model, measure):
+    with plan.economy.applied(), tap_attention(model, measure):
         output = decode(model, ids[None])
     loss = {"loss/nll": nll_by_position(model, ids[None], output)[0]}
     del output
     if window is not None:
-        with _attending(plan), tap_attention(model, AttentionCall.attend):
+        with plan.economy.applied(), tap_attention(model, AttentionCall.attend):
             loss["loss/nll_windowed"] = nll_windowed(model, ids, window)
     writer.write_loss(sequence, loss)
     reporter.loss_done(sequence)
-
-
-def _attending(plan: CapturePlan) -> AbstractContextManager[None]:
-    """Lazy masks where attention runs in blocks, which the tap then sees to."""
-    return lazy_masks() if plan.in_blocks else nullcontext()
 
 
 def _tokens(ids: np.ndarray, tokenizer: Any | None) -> dict[str, np.ndarray]:

@@ -28,6 +28,9 @@ def command(
     ] = "auto",
     dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
     attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
+    chunk: Annotated[
+        int | None, Option(help="Tokens that feed-forward parts take at a time (default: by device).")
+    ] = None,
     rows: Annotated[int, Option(help="Sampled queries of each sequence.")] = 32,
     seed: Annotated[int, Option(help="Seed of text and sampled queries.")] = 0,
     train_len: Annotated[
@@ -62,6 +65,7 @@ def command(
         device=device,
         dtype=dtype,
         attention=attn,
+        chunk=chunk,
         rows=rows,
         seed=seed,
         train_len=train_len,

@@ -74,7 +74,9 @@ class AttentionCall:
         """Do what the model would have done, in blocks of queries where its mask is a lazy one."""
         if isinstance(self.mask, LazyMask):
             tensors = self.query, self.key, self.value
-            return attend_in_blocks(self.original, self.module, *tensors, self.mask, self.options)
+            return attend_in_blocks(
+                self.original, self.module, *tensors, self.mask, self.options, self.window
+            )
         return self.original(self.module, self.query, self.key, self.value, self.mask, **self.options)
 
     def attend_to_self(self) -> Any:

@@ -16,6 +16,7 @@ from ropediag.config import CaptureConfig
 from ropediag.evaluate.config import EvaluateConfig
 from ropediag.evaluate.memory import evaluation_bytes
 from ropediag.evaluate.retrieval import DEPTHS, recall_lengths
+from ropediag.models.economy import CHUNK
 from ropediag.models.memory import empty_model, weight_bytes
 from ropediag.models.speed import forward_operations
 from ropediag.study.cells import Cell, find_parent, list_cells, plan_tuning
@@ -126,7 +127,8 @@ def _capture(cell: Cell, model: Any, described: CellModel, run: CaptureConfig) -
     operations += _windowed_operations(model, run.sequences, run.length, window)
     channels = part.num_hidden_layers * heads[0] * head_dim
     operations += TRANSFORM * run.sequences * run.length * math.log2(run.length) * channels
-    memory = weight_bytes(model) + capture_bytes(model, run.length, window, head_dim, *heads)
+    chunk = run.chunk or max(CHUNK.values())
+    memory = weight_bytes(model) + capture_bytes(model, run.length, window, head_dim, *heads, chunk, True)
     return Step(cell.name, "capture", write_command("capture", run, length="len"), operations, memory)
 
 

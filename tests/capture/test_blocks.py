@@ -29,7 +29,7 @@ class Largest(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
         for tensor in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and tensor.device.type != "meta":
                 self.elements = max(self.elements, tensor.untyped_storage().nbytes() // tensor.element_size())
         return result
 
@@ -79,4 +79,3 @@ def test_16384_tokens_without_an_array_of_length_by_length(family, tmp_path):
 def test_models_that_do_something_else_with_their_mask_keep_it():
     assert check_blocks(eager_model("gemma2"), random_tokens(100))
     assert not check_blocks(eager_model("doge"), random_tokens(100))
-    assert not needs_blocks(tiny_model("llama"), 10**6)  # sdpa needs no array of length x length
