@@ -12,14 +12,13 @@ import argparse
 import json
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
+from apart import Figures, measure, run_apart
 
-def run_once(what: str, model_name: str, length: int, device: str, dtype: str) -> dict[str, float]:
+
+def run_once(what: str, model_name: str, length: int, device: str, dtype: str) -> Figures:
     """Measure one run in this process."""
     import torch
 
@@ -34,42 +33,17 @@ def run_once(what: str, model_name: str, length: int, device: str, dtype: str) -
     train_len = json.loads((loaded.directory / "ropediag.json").read_text())["train_len"]
     tensor = torch.tensor(ids, device=model.device)
     nll_by_position(model, tensor[:, :256], decode(model, tensor[:, :256]))  # loads kernels, fills pools
-    before = resident(model.device)
-    start = time.perf_counter()
-    if what == "plain":
-        nll_by_position(model, tensor, decode(model, tensor))
-    elif what == "capture":
+
+    def capture() -> None:
         with tempfile.TemporaryDirectory() as folder:
             capture_model(model, ids, Path(folder) / "capture.h5", train_len=train_len, excess=False)
-    else:
-        nll_windowed(model, tensor[0], train_len)
-    if model.device.type == "cuda":
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "bytes": peak(model.device) - before}
 
-
-def resident(device) -> int:
-    """Bytes in use now; the peak counter starts over."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")
-    return status("VmRSS")
-
-
-def peak(device) -> int:
-    import torch
-
-    return torch.cuda.max_memory_allocated() if device.type == "cuda" else status("VmHWM")
-
-
-def status(field: str) -> int:
-    line = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(field))
-    return int(line.split()[1]) * 1024
+    works = {
+        "plain": lambda: nll_by_position(model, tensor, decode(model, tensor)),
+        "capture": capture,
+        "windowed": lambda: nll_windowed(model, tensor[0], train_len),
+    }
+    return measure(works[what], model.device)
 
 
 def main() -> None:
@@ -88,13 +62,12 @@ def main() -> None:
             json.dumps(run_once(options.once, options.model, options.length, options.device, options.dtype))
         )
         return
-    runs: dict[str, list[dict[str, float]]] = {"plain": [], "capture": [], "windowed": []}
+    runs: dict[str, list[Figures]] = {"plain": [], "capture": [], "windowed": []}
     for turn in range(options.pairs):
         for what in ("plain", "capture", "windowed") if turn == 0 else ("plain", "capture"):
-            command = [sys.executable, __file__, "--once", what, "--model", options.model]
-            command += ["--len", str(options.length), "--device", options.device, "--dtype", options.dtype]
-            finished = subprocess.run(command, capture_output=True, text=True, check=True)
-            runs[what].append(json.loads(finished.stdout.splitlines()[-1]))
+            arguments = ["--once", what, "--model", options.model, "--len", str(options.length)]
+            arguments += ["--device", options.device, "--dtype", options.dtype]
+            runs[what].append(run_apart(__file__, arguments))
             print(
                 f"{what:9} {runs[what][-1]['seconds']:8.1f} s  {runs[what][-1]['bytes'] / 2**20:8.0f} MiB",
                 flush=True,

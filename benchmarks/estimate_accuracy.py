@@ -7,22 +7,22 @@ Each length runs in a process of its own. Memory is the peak resident size minus
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from apart import peak, resident, run_apart
+
 
 def run_once(model_name: str, length: int) -> dict[str, list[float]]:
     """Estimate and measure one capture in this process; (estimated, measured) of each figure."""
-    from capture_overhead import peak, resident
-
     from ropediag.capture import Reporter, capture_model
     from ropediag.models.load import load_model
     from ropediag.text import read_token_sequences
 
     class Listener(Reporter):
+        timed = True
+
         def starting(self, name, plan, training, estimate):
             self.estimate, self.started = estimate, time.perf_counter()
 
@@ -60,9 +60,8 @@ def main() -> None:
         print(json.dumps(run_once(options.model, options.lens[0])))
         return
     for length in options.lens:
-        command = [sys.executable, __file__, "--once", "--model", options.model, "--lens", str(length)]
-        finished = subprocess.run(command, capture_output=True, text=True, check=True)
-        for figure, (estimated, measured) in json.loads(finished.stdout.splitlines()[-1]).items():
+        arguments = ["--once", "--model", options.model, "--lens", str(length)]
+        for figure, (estimated, measured) in run_apart(__file__, arguments).items():
             print(
                 f"{length:7} tokens  {figure:14} estimated {estimated:8.1f}  measured {measured:8.1f}  ratio {estimated / measured:.2f}",
                 flush=True,

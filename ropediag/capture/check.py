@@ -97,7 +97,8 @@ def attend_rows(
     -------
     output, the largest visible logit before the soft cap
     """
-    outputs, largest = [], 0.0
+    outputs: list[Tensor] = []
+    largest = 0.0
     groups = call.query[0][:, queries].float().chunk(call.key.shape[1])
     values = call.value[0].repeat_interleave(call.key.shape[1] // call.value.shape[1], dim=0)
     sinks = None if call.sinks is None else call.sinks.detach().double().reshape(-1, 1, 1)

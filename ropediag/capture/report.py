@@ -10,7 +10,14 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Override what you want to hear of."""
+    """Override what you want to hear of.
+
+    Attributes
+    ----------
+    timed : whether ``starting`` is to be told how many seconds it will take, which takes a short pilot
+    """
+
+    timed = False
 
     def starting(self, name: str, plan: "CapturePlan", training: "Training", estimate: "Estimate") -> None:
         """The model is loaded and understood; this is what the capture will need."""

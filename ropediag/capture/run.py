@@ -68,7 +68,7 @@ def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None)
         As ``capture_checkpoint`` before its first pass.
     """
     loaded = _load(config)
-    return _prepare(loaded, _ids(loaded, config), config, reporter or Reporter()).estimate
+    return _prepare(loaded, _ids(loaded, config), config, reporter or Reporter(), True).estimate
 
 
 def capture_model(
@@ -148,7 +148,9 @@ class _Prepared:
     estimate: Estimate
 
 
-def _prepare(loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, reporter: Reporter) -> _Prepared:
+def _prepare(
+    loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, reporter: Reporter, timed: bool
+) -> _Prepared:
     """Check model and tokens, plan, and say what the capture will need."""
     model = loaded.model
     check_ids(ids, model)
@@ -158,7 +160,7 @@ def _prepare(loaded: LoadedModel, ids: np.ndarray, config: CaptureConfig, report
     plan = make_plan(model, config, training)
     plan = replace(plan, economy=_plan_economy(model, input_ids, config.chunk))
     window = training.train_len if config.excess else None
-    estimate = estimate_capture(model, input_ids, plan, window)
+    estimate = estimate_capture(model, input_ids, plan, window, timed)
     reporter.starting(loaded.name, plan, training, estimate)
     return _Prepared(input_ids, training, plan, window, estimate)
 
@@ -178,7 +180,7 @@ def _capture(
 ) -> Path:
     """Prepare, measure, write."""
     begun = time.perf_counter()
-    prepared = _prepare(loaded, ids, config, reporter)
+    prepared = _prepare(loaded, ids, config, reporter, reporter.timed)
     plan = prepared.plan
     check_room(path, prepared.estimate, prepared.input_ids.device)
     given = header(plan) | (_tokens(ids, loaded.tokenizer) if config.store_tokens else {})

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class TerminalReporter(Reporter):
     """A progress bar on a terminal, plain lines otherwise."""
 
+    timed = True
+
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
         self._progress: Progress | None = None
@@ -37,8 +39,9 @@ class TerminalReporter(Reporter):
             f"training length {training.train_len:,} (from {sources['train_len']}), "
             f"pretraining base {training.pretrain_base:g} (from {sources['pretrain_base']})"
         )
+        seconds = "" if estimate.seconds is None else f"about {format_seconds(estimate.seconds)}, "
         self.console.print(
-            f"needs about {format_seconds(estimate.seconds)}, {estimate.memory / 2**20:,.0f} MiB of memory "
+            f"needs {seconds}{estimate.memory / 2**20:,.0f} MiB of memory "
             f"beside the model, {estimate.disk / 2**20:,.1f} MiB on disk"
         )
         self._total = plan.sequences * (len(plan.layers) + 1)
