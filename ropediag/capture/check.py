@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ropediag.errors import CaptureError, ModelError
 from ropediag.models.blocks import LazyMask, attend_in_blocks, lazy_masks
+from ropediag.models.finite import all_finite
 from ropediag.models.inputs import run_plain
 from ropediag.models.tap import AttentionCall, attention_modules, tap_attention
 from ropediag.models.visible import visible_keys
@@ -37,7 +38,7 @@ def attend_checked(call: AttentionCall) -> Any:
         softmax over scaled, capped products of query and key with the layer's sinks.
     """
     result = call.attend()
-    if not torch.isfinite(result[0]).all():
+    if not all_finite(result[0]):
         raise CaptureError(f"layer {call.layer}: its attention output is the first that is NaN or infinite.")
     try:
         _check_call(call, result[0])
@@ -148,7 +149,7 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
                 f"{name}, layer {layer}: {ran.count(layer)} attention modules made {made} calls in "
                 "one pass, where one each is what ropediag can attribute. This model cannot be captured."
             )
-    if not torch.isfinite(plain).all():
+    if not all_finite(plain):
         raise CaptureError(
             f"the logits of {name} are NaN or infinite, though every layer's attention is finite."
         )

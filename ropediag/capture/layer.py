@@ -14,6 +14,7 @@ from ropediag.capture.plan import CapturePlan
 from ropediag.capture.rows import Softmax, measure_contributions, measure_rows
 from ropediag.capture.vectors import measure_vectors, unrotate
 from ropediag.errors import CaptureError
+from ropediag.models.finite import all_finite
 from ropediag.models.tap import AttentionCall
 from ropediag.schema import block_size
 
@@ -40,7 +41,7 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
     """
     query, key = call.query[0], call.key[0]
     for name, tensor in (("queries", query), ("keys", key)):
-        if not torch.isfinite(tensor).all():
+        if not all_finite(tensor):
             raise CaptureError(
                 f"layer {call.layer}: the {name} are not finite (NaN or infinity comes in here first)."
             )

@@ -19,6 +19,7 @@ from torch import nn
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.devices import open_parameters
+from ropediag.models.finite import all_finite
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
 from ropediag.rope_config import read_layers
@@ -208,7 +209,7 @@ def check_finite(source: str, model: nn.Module) -> None:
     ModelError
     """
     for name, parameter in open_parameters(model):
-        if not torch.isfinite(parameter).all():
+        if not all_finite(parameter):
             raise ModelError(f"the weights of {source} are not finite: NaN or infinity first in {name}.")
 
 
