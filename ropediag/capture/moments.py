@@ -25,7 +25,7 @@ SQUARE_BLOCKS = (
     1  # for the squares, where no replicates are wanted; the fastest of 1, 2, 4, 8, 16 on two cores
 )
 DIRECT_LAGS = 64  # the longest lags have few terms: summed one by one, free of FFT rounding
-SCRATCH = {"cpu": 3 * 2**24, "cuda": 2**32}  # bytes, of one worker
+SCRATCH = {"cpu": 2**25, "cuda": 2**32}  # bytes, of one worker
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 BLOCK = 32  # queries that share one running sum
-BLOCKS_AT_ONCE = 128
+BLOCKS_AT_ONCE = 32
 
 Sums = tuple[Float[Tensor, "*head position"], Float[Tensor, "*head position"]]
 

@@ -218,10 +218,12 @@ def _capture_sequence(
     """One pass with the tap, then the loss from its hidden states, then the windowed loss."""
 
     def measure(call: AttentionCall):
+        wanted = call.layer in plan.layers and not writer.has_layer(sequence, call.layer)
+        arrays = measure_layer(call, sequence, plan) if wanted else {}  # before the output needs memory
         result = attend_checked(call)
+        if wanted:
+            writer.write_layer(sequence, call.layer, arrays)
         if call.layer in plan.layers:
-            if not writer.has_layer(sequence, call.layer):
-                writer.write_layer(sequence, call.layer, measure_layer(call, sequence, plan))
             reporter.layer_done(sequence, call.layer)
         return result
 
