@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import torch
@@ -71,7 +71,6 @@ def sum_by_lag(
     query, key = _group_heads(query, kv_heads), key.mT
     shared = torch.arange(kv_heads, device=query.device).repeat_interleave(pairs)[:, None]
     chosen = torch.tensor(channels, device=query.device).repeat(kv_heads, 1)
-    filled = [(start, stop) for start, stop in _spans(edges, lags) if start < stop]
     step = _rows_at_once(query, heads)
     for start in range(0, kv_heads * pairs, step):
         rows = slice(start, min(start + step, kv_heads * pairs))
@@ -83,8 +82,7 @@ def sum_by_lag(
             means[..., first : first + values.shape[-1]] = values.sum(0)
         means /= count
         total[:, :, rows] = sums.cpu().numpy()
-        low[:, rows, : len(filled)] = torch.stack([means[..., a:b].amin(-1) for a, b in filled], -1).cpu()
-        high[:, rows, : len(filled)] = torch.stack([means[..., a:b].amax(-1) for a, b in filled], -1).cpu()
+        low[:, rows], high[:, rows] = _extremes(means, edges)
         sums = torch.zeros_like(sums[:1])
         for first, values in correlate(_products(q, 2.0), _products(k, 1.0), lags, SQUARE_BLOCKS, 1):
             _add_bins(sums, values, first, edges)
@@ -242,19 +240,42 @@ def _products(x: Float[Tensor, "... 2 position"], cross: float) -> Float[Tensor,
     return torch.stack([first * first, cross * first * second, second * second], dim=-2)
 
 
-def _spans(edges: list[int], lags: int) -> list[tuple[int, int]]:
-    """First and last-plus-one lag of each bin, cut at the last lag."""
-    return [(start, min(stop, lags)) for start, stop in pairwise([*edges, lags])]
+@lru_cache(maxsize=64)
+def _runs(edges: tuple[int, ...], first: int, last: int) -> list[tuple[slice, slice, tuple[int, int]]]:
+    """Cut lags ``first`` .. ``last`` - 1 at the edges; neighbours of one width are summed as one matrix.
+
+    Returns
+    -------
+    list of bins, lags counted from ``first``, (bins, width)
+    """
+    bin_ = max(0, bisect_right(edges, first) - 1)
+    bounds = [first, *edges[bin_ + 1 : bisect_left(edges, last)], last]
+    runs, start = [], 0
+    for width, same in groupby(stop - start for start, stop in pairwise(bounds)):
+        count = len(list(same))
+        lags = slice(start, start + count * width)
+        runs.append((slice(bin_, bin_ + count), lags, (count, width)))
+        bin_, start = bin_ + count, lags.stop
+    return runs
 
 
 def _add_bins(
     sums: Float[Tensor, "... bin"], values: Float[Tensor, "... lag"], first: int, edges: list[int]
 ) -> None:
     """Add the lags of a block that begins at lag ``first`` to their bins."""
-    last = first + values.shape[-1]
-    for bin_ in range(max(0, bisect_right(edges, first) - 1), bisect_left(edges, last)):
-        stop = edges[bin_ + 1] if bin_ + 1 < len(edges) else last
-        sums[..., bin_] += values[..., max(edges[bin_] - first, 0) : stop - first].sum(-1)
+    for bins, lags, shape in _runs(tuple(edges), first, first + values.shape[-1]):
+        sums[..., bins] += values[..., lags].unflatten(-1, shape).sum(-1)
+
+
+def _extremes(
+    values: Float[Tensor, "... lag"], edges: list[int]
+) -> tuple[Float[np.ndarray, "... bin"], Float[np.ndarray, "... bin"]]:
+    """Smallest and largest value of each bin, NaN in bins without a lag."""
+    low, high = (values.new_full((*values.shape[:-1], len(edges)), torch.nan) for _ in range(2))
+    for bins, lags, shape in _runs(tuple(edges), 0, values.shape[-1]):
+        part = values[..., lags].unflatten(-1, shape)
+        low[..., bins], high[..., bins] = part.amin(-1), part.amax(-1)
+    return low.cpu().numpy(), high.cpu().numpy()
 
 
 def _rows_at_once(query: Tensor, heads: int) -> int:
