@@ -1,6 +1,6 @@
 """What a capture costs over the plain forward pass it rides on.
 
-    python benchmarks/capture_overhead.py --model demo --len 65536
+    python benchmarks/capture_overhead.py --model demo --len 2048 8192 32768 65536 131072
 
 Each run is a process of its own, A B A B ...: A is the decoder and the loss in slices, B is the whole
 capture of the same tokens at default settings but for the windowed loss, C that windowed loss alone.
@@ -51,37 +51,37 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--len", dest="length", type=int, default=65536)
+    parser.add_argument("--len", dest="lengths", type=int, nargs="+", default=[65536])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--pairs", type=int, default=3, help="how often A and B are run, in turn")
     parser.add_argument("--once", choices=("plain", "capture", "windowed"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
-        print(
-            json.dumps(run_once(options.once, options.model, options.length, options.device, options.dtype))
-        )
+        (length,) = options.lengths
+        print(json.dumps(run_once(options.once, options.model, length, options.device, options.dtype)))
         return
+    for length in options.lengths:
+        compare(length, options)
+    print(f"{options.model}, {options.device}, {platform.machine()}, Python {platform.python_version()}")
+
+
+def compare(length: int, options: argparse.Namespace) -> None:
+    """Measure all three at one length, and print the ratios."""
     runs: dict[str, list[Figures]] = {"plain": [], "capture": [], "windowed": []}
     for turn in range(options.pairs):
         for what in ("plain", "capture", "windowed") if turn == 0 else ("plain", "capture"):
-            arguments = ["--once", what, "--model", options.model, "--len", str(options.length)]
+            arguments = ["--once", what, "--model", options.model, "--len", str(length)]
             arguments += ["--device", options.device, "--dtype", options.dtype]
             runs[what].append(run_apart(__file__, arguments))
-            print(
-                f"{what:9} {runs[what][-1]['seconds']:8.1f} s  {runs[what][-1]['bytes'] / 2**20:8.0f} MiB",
-                flush=True,
-            )
+            seconds, size = runs[what][-1]["seconds"], runs[what][-1]["bytes"] / 2**20
+            print(f"{length:7} {what:9} {seconds:8.2f} s  {size:8.0f} MiB", flush=True)
     for figure in ("seconds", "bytes"):
         ratios = [b[figure] / a[figure] for a, b in zip(runs["plain"], runs["capture"], strict=True)]
-        print(
-            f"{figure}: capture / plain median {statistics.median(ratios):.2f} (each {[round(r, 2) for r in ratios]})"
-        )
+        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"{length:7} {figure}: capture / plain median {statistics.median(ratios):.2f} (each {each})")
     share = runs["windowed"][0]["seconds"] / runs["plain"][0]["seconds"]
-    print(f"seconds: windowed loss / plain {share:.2f}")
-    print(
-        f"{options.model}, {options.length} tokens, {options.device}, {platform.machine()}, Python {platform.python_version()}"
-    )
+    print(f"{length:7} seconds: windowed loss / plain {share:.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from typing import Any
 from apart import Figures, measure, run_apart
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
-WARM_UP = 256
+WARM_UP = 256  # tokens
+ENOUGH = 60  # seconds of one way at one length: no further run after them
 PACKAGES = ("torch", "transformers", "transformer-lens", "nnsight", "ropediag")
 
 
@@ -175,6 +176,8 @@ def main() -> None:
             needed[way][length] = expected[way]
         for _ in range(options.runs):
             for way in fitting:
+                if sum(run["seconds"] for run in found[way].get(length, [])) > ENOUGH:
+                    continue
                 arguments = ["--once", way, "--model", options.model, "--lengths", str(length)]
                 found[way].setdefault(length, []).append(run_apart(__file__, arguments))
         print_length(length, found, needed)
