@@ -17,6 +17,7 @@ from ropediag.errors import CaptureError
 from ropediag.models.finite import all_finite
 from ropediag.models.tap import AttentionCall
 from ropediag.schema import block_size
+from ropediag.store.units import LAYER
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,7 +33,8 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
 
     Returns
     -------
-    dict from variable path to array, as ``CaptureWriter.write_layer`` takes it
+    dict from variable path to array, as ``CaptureWriter.write_layer`` takes it, for the heads of this
+    process; empty if none of the plan's heads is among them
 
     Raises
     ------
@@ -46,8 +48,9 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
                 f"layer {call.layer}: the {name} are not finite (NaN or infinity comes in here first)."
             )
     _check_window(call, plan)
-    heads = [head for head in plan.heads if head < len(query)]
-    keys = [head for head in plan.kv_heads if head < len(key)]
+    heads, keys = plan.ranks.own(plan.heads, len(query)), plan.ranks.own(plan.kv_heads, len(key))
+    if not heads:
+        return {}
     pieces = [
         partial(_measure_logits, call, shared, part, sequence, plan)
         for shared, part in _share_out(heads, len(query) // len(key), query.device)
@@ -67,6 +70,17 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
         [counts[:, a:b].sum(1) for a, b in zip(plan.lag_edges, stops, strict=True)], axis=-1
     )
     return arrays
+
+
+def join_heads(parts: list[Arrays]) -> Arrays:
+    """Put what several processes measured of one layer side by side, along its heads."""
+    joined: Arrays = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        pieces = [part[name] for part in parts if name in part]
+        dims = LAYER[name].dims
+        axis = next((axis for axis, dim in enumerate(dims) if dim in ("query_head", "kv_head", "kept")), None)
+        joined[name] = pieces[0] if axis is None else np.concatenate(pieces, axis)
+    return joined
 
 
 def _check_window(call: AttentionCall, plan: CapturePlan) -> None:
@@ -158,10 +172,11 @@ def _measure_vectors(side: str, x: Tensor, row: int, plan: CapturePlan) -> Array
 
 def _keep_heads(call: AttentionCall, plan: CapturePlan) -> Arrays:
     """Of the heads asked for: the vectors before rotation at every position, maxima of their logits."""
-    heads = [head for layer, head in plan.keep_qk if layer == call.layer]
+    query, key = call.query[0], call.key[0]
+    kept = tuple(head for layer, head in plan.keep_qk if layer == call.layer)
+    heads = plan.ranks.own(kept, len(query))
     if not heads:
         return {}
-    query, key = call.query[0], call.key[0]
     shared = [head // (len(query) // len(key)) for head in heads]
     positions, row = torch.arange(plan.length, device=query.device), plan.row_of(call.layer)
     block = block_size(plan.length)

@@ -17,6 +17,7 @@ from ropediag.errors import CaptureError, ConfigError, ModelError
 from ropediag.limits import critical_pair
 from ropediag.models.economy import WHOLE, Economy
 from ropediag.models.logits import LogitRule, read_logit_rules
+from ropediag.models.ranks import ALONE, Ranks, check_shares, find_ranks
 from ropediag.models.rotation import Rotation, measure_rotation
 from ropediag.rope import inv_freq
 from ropediag.rope_config import read_layers
@@ -46,6 +47,7 @@ class CapturePlan:
     samples : (sample,) sampled positions
     keep_qk : (layer, query head) to keep in full
     economy : what the passes do on some positions at a time
+    ranks : which share of every layer's heads this process has; ``heads`` and the like are those of all
     """
 
     length: int
@@ -64,6 +66,7 @@ class CapturePlan:
     samples: Int[np.ndarray, " sample"]
     keep_qk: tuple[tuple[int, int], ...]
     economy: Economy = WHOLE
+    ranks: Ranks = ALONE
 
     def row_of(self, layer: int) -> int:
         """Row of the rotation that describes this layer of the model."""
@@ -83,8 +86,10 @@ def make_plan(model: Any, config: CaptureConfig, training: Training) -> CaptureP
     samples = _choose_samples(config.length)
     rotation = measure_rotation(model, samples)
     layers = _choose("layer", config.layers, tuple(int(layer) for layer in rotation.layers))
+    ranks = find_ranks(model)
     query_heads = max(rotation.query_heads)
-    heads = _choose("head", config.heads, tuple(range(query_heads)))
+    check_shares(model, ranks, query_heads, max(rotation.kv_heads))
+    heads = _choose("head", config.heads, tuple(range(query_heads * ranks.size)))
     for layer, head in config.keep_qk:
         if layer not in layers or head not in heads:
             raise ConfigError(f"layer {layer}, head {head} is to be kept, but it is not captured.")
@@ -92,7 +97,7 @@ def make_plan(model: Any, config: CaptureConfig, training: Training) -> CaptureP
         head // (queries // keys)
         for queries, keys in zip(rotation.query_heads, rotation.kv_heads, strict=True)
         for head in heads
-        if head < queries
+        if head < queries * ranks.size
     }
     rules = read_logit_rules(model)
     generator = np.random.default_rng(config.seed)
@@ -116,7 +121,8 @@ def make_plan(model: Any, config: CaptureConfig, training: Training) -> CaptureP
         norm_edges=position_edges(config.length, NORM_BINS),
         rows=np.stack([chosen[-fewest:] for chosen in rows]),
         samples=samples,
-        keep_qk=config.keep_qk,
+        keep_qk=tuple(sorted(config.keep_qk)),
+        ranks=ranks,
     )
 
 

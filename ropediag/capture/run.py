@@ -6,6 +6,7 @@ killed goes on where it stopped.
 """
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from jaxtyping import Int
 
 from ropediag.capture.check import attend_checked, check_blocks, check_tap
 from ropediag.capture.estimate import Estimate, estimate_capture
-from ropediag.capture.layer import measure_layer
+from ropediag.capture.layer import join_heads, measure_layer
 from ropediag.capture.places import check_places, check_room
 from ropediag.capture.plan import CapturePlan, header, make_plan
 from ropediag.capture.report import Reporter
@@ -185,44 +186,51 @@ def _capture(
     check_room(path, prepared.estimate, prepared.input_ids.device)
     given = header(plan) | (_tokens(ids, loaded.tokenizer) if config.store_tokens else {})
     attributes = _attributes(loaded, config, prepared.training, plan, ids)
+    writer = _open(path, given, attributes, config) if plan.ranks.rank == 0 else None
+    advice = "use a smaller --len, --dtype bfloat16, or a device with more memory; go on with --resume"
+    with writer or nullcontext(), explain_exhaustion(f"capturing {config.length:,} tokens", advice):
+        for sequence in range(plan.sequences):
+            _capture_sequence(loaded.model, prepared, sequence, writer, reporter)
+        if writer:
+            reporter.writing(path)
+            writer.finish({"seconds": time.perf_counter() - begun})
+    return plan.ranks.tell(path)  # to the others once the file is there
+
+
+def _open(
+    path: Path, given: dict[str, np.ndarray], attributes: dict[str, str | int | float], config: CaptureConfig
+) -> CaptureWriter:
     path.parent.mkdir(parents=True, exist_ok=True)
     if config.resume:
-        writer = CaptureWriter.resume(path, given, attributes)
-    else:
-        writer = CaptureWriter.create(path, given, attributes, force=config.force)
-    advice = "use a smaller --len, --dtype bfloat16, or a device with more memory; go on with --resume"
-    with writer, explain_exhaustion(f"capturing {config.length:,} tokens", advice):
-        for sequence in range(plan.sequences):
-            if not _is_done(writer, plan, sequence):
-                ids_of_sequence = prepared.input_ids[sequence]
-                _capture_sequence(
-                    loaded.model, ids_of_sequence, sequence, plan, prepared.window, writer, reporter
-                )
-        reporter.writing(path)
-        return writer.finish({"seconds": time.perf_counter() - begun})
+        return CaptureWriter.resume(path, given, attributes)
+    return CaptureWriter.create(path, given, attributes, force=config.force)
 
 
-def _is_done(writer: CaptureWriter, plan: CapturePlan, sequence: int) -> bool:
-    return writer.has_loss(sequence) and all(writer.has_layer(sequence, layer) for layer in plan.layers)
+def _missing(writer: CaptureWriter, plan: CapturePlan, sequence: int) -> set[int] | None:
+    """Layers that are not on the disk; None if the sequence is done, its loss included."""
+    layers = {layer for layer in plan.layers if not writer.has_layer(sequence, layer)}
+    return layers if layers or not writer.has_loss(sequence) else None
 
 
 def _capture_sequence(
-    model: Any,
-    ids: Int[torch.Tensor, " position"],
-    sequence: int,
-    plan: CapturePlan,
-    window: int | None,
-    writer: CaptureWriter,
-    reporter: Reporter,
+    model: Any, prepared: _Prepared, sequence: int, writer: CaptureWriter | None, reporter: Reporter
 ) -> None:
-    """One pass with the tap, then the loss from its hidden states, then the windowed loss."""
+    """One pass with the tap, then the loss from its hidden states, then the windowed loss.
+
+    Of several processes the first alone has a writer, and hears the arrays of all.
+    """
+    plan, window, ids = prepared.plan, prepared.window, prepared.input_ids[sequence]
+    missing = plan.ranks.tell(_missing(writer, plan, sequence) if writer else None)
+    if missing is None:
+        return
 
     def measure(call: AttentionCall):
-        wanted = call.layer in plan.layers and not writer.has_layer(sequence, call.layer)
+        wanted = call.layer in missing
         arrays = measure_layer(call, sequence, plan) if wanted else {}  # before the output needs memory
         result = attend_checked(call)
-        if wanted:
-            writer.write_layer(sequence, call.layer, arrays)
+        parts = plan.ranks.gather(arrays) if wanted else []
+        if writer and wanted:
+            writer.write_layer(sequence, call.layer, join_heads(parts))
         if call.layer in plan.layers:
             reporter.layer_done(sequence, call.layer)
         return result
@@ -234,7 +242,8 @@ def _capture_sequence(
     if window is not None:
         with plan.economy.applied(), tap_attention(model, AttentionCall.attend):
             loss["loss/nll_windowed"] = nll_windowed(model, ids, window)
-    writer.write_loss(sequence, loss)
+    if writer:
+        writer.write_loss(sequence, loss)
     reporter.loss_done(sequence)
 
 

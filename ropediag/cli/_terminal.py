@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
 
 class TerminalReporter(Reporter):
-    """A progress bar on a terminal, plain lines otherwise."""
+    """A progress bar on a terminal, plain lines otherwise; silent if ``quiet``."""
 
     timed = True
 
-    def __init__(self) -> None:
-        self.console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(
+            highlight=False, soft_wrap=True, markup=False, quiet=quiet
+        )  # names may hold brackets
         self._progress: Progress | None = None
         self._done = self._total = 0
 

@@ -79,14 +79,17 @@ def command(
     )
     from ropediag.capture import capture_checkpoint, estimate_checkpoint
     from ropediag.cli._terminal import TerminalReporter, print_glance
+    from ropediag.models.ranks import is_first, leave
 
-    reporter = TerminalReporter()
+    reporter = TerminalReporter(quiet=not is_first())
     if dry_run:
         estimate_checkpoint(config, reporter)
+        leave()
         return
     try:
         path = capture_checkpoint(config, reporter)
     finally:
         reporter.close()
+    leave()
     print_glance(reporter.console, path)
     reporter.console.print(f"\nwrote {path}; look inside with: ropediag info {path}")

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ropediag.models.ranks import whole_value
+
 
 def input_device(model: Any) -> torch.device:
     """Where token ids go: the device on which the model's first part computes."""
@@ -24,7 +26,7 @@ def open_parameters(model: Any, names: list[str] | None = None) -> Iterator[tupl
         path, _, last = name.rpartition(".")
         module = model.get_submodule(path)
         with _in_memory(module) if hasattr(module, "_hf_hook") else nullcontext():
-            yield name, getattr(module, last)
+            yield name, whole_value(getattr(module, last))
 
 
 def _in_memory(module: Any) -> Any:

@@ -22,6 +22,7 @@ from ropediag.models.devices import open_parameters
 from ropediag.models.finite import all_finite
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
+from ropediag.models.ranks import check_division, launched
 from ropediag.rope_config import read_layers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -62,7 +63,8 @@ def load_model(
     source : local checkpoint directory, hub id, or ``demo`` for the bundled model
     revision : branch, tag or commit on the hub
     device : ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:1``, ..., or ``map``: layers over all
-        devices, the rest on CPU and disk, as transformers' ``device_map="auto"`` places them
+        devices, the rest on CPU and disk, as transformers' ``device_map="auto"`` places them. Under torchrun
+        ``auto`` alone: each process has a slice of every layer, by the model's tensor-parallel plan
     dtype : ``auto`` (as in the checkpoint), ``float32``, ``bfloat16`` or ``float16``
     attention : transformers' ``attn_implementation``; None leaves the model its default
     allow_pickle : also read ``pytorch_model.bin``, which can run code of its author
@@ -75,8 +77,17 @@ def load_model(
     """
     settle_kernels()
     directory = _local_directory(source, allow_pickle)
+    processes = launched()
+    if processes > 1 and device != "auto":
+        raise ConfigError(
+            f"{processes} processes share the model, each with a device of its own: leave out --device "
+            f"{device}."
+        )
+    if processes > 1:
+        check_division(load_config(source, revision=revision)[0], processes)
     target = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if device != "map":
+    placed = device == "map" or processes > 1
+    if not placed:
         _move(torch.empty(0), target)  # a device that is not there is found before gigabytes are read
     if directory:
         _check_rotation(directory)
@@ -89,12 +100,19 @@ def load_model(
         ignore_mismatched_sizes=True,  # they are named, and refused, below
         **({"attn_implementation": attention} if attention else {}),
         **({"device_map": "auto"} if device == "map" else {}),
+        **({"distributed_config": _share_heads(processes)} if processes > 1 else {}),
         **(changes or {}),
         **shared,
     )
     _check_weights(source, model, report)
-    model = model if device == "map" else _move(model, target)
+    model = model if placed else _move(model, target)
     return LoadedModel(model.eval(), _read_tokenizer(location, **shared), short_name(source), directory)
+
+
+def _share_heads(processes: int) -> Any:
+    from transformers.distributed import DistributedConfig
+
+    return DistributedConfig(tp_size=processes, tp_plan="auto")
 
 
 def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path | None]:

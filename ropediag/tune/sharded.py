@@ -11,8 +11,6 @@ import torch
 from ropediag.errors import ConfigError, RopediagError
 from ropediag.tune.tune_config import TuneConfig
 
-_COMMAND = "from ropediag.cli import main\n\nmain()\n"
-
 
 def tune_sharded(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
     """Tune a model over all GPUs of this machine that the process may use.
@@ -33,9 +31,7 @@ def tune_sharded(config: TuneConfig, say: Callable[[str], None] = print) -> Path
     if not gpus:
         raise ConfigError("tune: fsdp needs at least one GPU for each cell: none is here.")
     config.out.mkdir(parents=True, exist_ok=True)
-    script = config.out.parent / "tune.py"
-    script.write_text(_COMMAND, encoding="utf-8")
-    words = [*torchrun_words(gpus), str(script), *shlex.split(config.command_line())[1:], "--force"]
+    words = [*torchrun_words(gpus), "-m", "ropediag", *shlex.split(config.command_line())[1:], "--force"]
     done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.splitlines()  # of several processes at once: a line may begin in another's
