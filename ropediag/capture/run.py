@@ -31,6 +31,7 @@ from ropediag.models.inputs import check_ids, read_tokens, read_training
 from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.models.memory import explain_exhaustion
+from ropediag.models.ranks import launched
 from ropediag.models.record import describe_model
 from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.store import CaptureWriter
@@ -131,6 +132,7 @@ def _load(config: CaptureConfig) -> LoadedModel:
         dtype=config.dtype,
         attention=config.attention,
         allow_pickle=config.allow_pickle,
+        processes=launched(),
     )
 
 

@@ -22,7 +22,7 @@ from ropediag.models.devices import open_parameters
 from ropediag.models.finite import all_finite
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
-from ropediag.models.ranks import check_division, launched
+from ropediag.models.ranks import check_division
 from ropediag.rope_config import read_layers
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -55,6 +55,7 @@ def load_model(
     attention: str | None = None,
     allow_pickle: bool = False,
     changes: Mapping[str, Any] | None = None,
+    processes: int = 1,
 ) -> LoadedModel:
     """Load weights and tokenizer.
 
@@ -63,12 +64,13 @@ def load_model(
     source : local checkpoint directory, hub id, or ``demo`` for the bundled model
     revision : branch, tag or commit on the hub
     device : ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:1``, ..., or ``map``: layers over all
-        devices, the rest on CPU and disk, as transformers' ``device_map="auto"`` places them. Under torchrun
-        ``auto`` alone: each process has a slice of every layer, by the model's tensor-parallel plan
+        devices, the rest on CPU and disk, as transformers' ``device_map="auto"`` places them
     dtype : ``auto`` (as in the checkpoint), ``float32``, ``bfloat16`` or ``float16``
     attention : transformers' ``attn_implementation``; None leaves the model its default
     allow_pickle : also read ``pytorch_model.bin``, which can run code of its author
     changes : entries of the config to replace before the model is built
+    processes : that torchrun started to share the model, each a slice of every layer by the model's
+        tensor-parallel plan, each on a device of its own
 
     Raises
     ------
@@ -77,7 +79,6 @@ def load_model(
     """
     settle_kernels()
     directory = _local_directory(source, allow_pickle)
-    processes = launched()
     if processes > 1 and device != "auto":
         raise ConfigError(
             f"{processes} processes share the model, each with a device of its own: leave out --device "

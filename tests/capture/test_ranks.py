@@ -99,14 +99,12 @@ def test_a_share_that_is_none_is_refused():
         check_shares(model, Ranks(0, 2), 4, 2)
 
 
-def test_a_device_is_not_chosen_for_several_processes(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_a_device_is_not_chosen_for_several_processes():
     with pytest.raises(ConfigError, match=r"2 processes share the model.*leave out --device cpu"):
-        load_model("demo", device="cpu")
+        load_model("demo", device="cpu", processes=2)
 
 
-def test_more_processes_than_key_heads_are_refused_before_the_weights_are_read(checkpoint, monkeypatch):
+def test_more_processes_than_key_heads_are_refused_before_the_weights_are_read(checkpoint):
     path = checkpoint("llama")
-    monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(ModelError, match="4 processes cannot share 4 query heads and 2 key heads evenly"):
-        load_model(str(path))
+        load_model(str(path), processes=4)
