@@ -38,15 +38,20 @@ def attend_checked(call: AttentionCall) -> Any:
         softmax over scaled, capped products of query and key with the layer's sinks.
     """
     result = call.attend()
-    if not all_finite(result[0]):
+    check_output(call, result[0])
+    return result
+
+
+def check_output(call: AttentionCall, output: Tensor) -> None:
+    """Refuse what ``attend_checked`` refuses, of an output (batch, position, head, channel) that is there."""
+    if not all_finite(output):
         raise CaptureError(f"layer {call.layer}: its attention output is the first that is NaN or infinite.")
     try:
-        _check_call(call, result[0])
+        _check_call(call, output)
     except ModelError as error:
         config: Any = getattr(call.module, "config", None)
         name = config.model_type if config else type(call.module).__name__
         raise ModelError(f"{name}, layer {call.layer}, cannot be captured: {error}.") from error
-    return result
 
 
 def _check_call(call: AttentionCall, output: Tensor) -> None:

@@ -16,6 +16,7 @@ from ropediag.models.loss import TOKENS_AT_ONCE
 from ropediag.models.memory import LIBRARIES, feed_forward_bytes, held_values, square_bytes
 from ropediag.schema import VARIABLES, block_size
 
+STEP = 256  # tokens, of lengths that are advised
 COMPRESSED = 0.85  # size of a captured float array on disk over its size in memory, gzip 1 with shuffle
 
 
@@ -57,11 +58,15 @@ def estimate_capture(
     )
 
 
-def _estimate_memory(model: Any, plan: CapturePlan, window: int | None) -> int:
+def _estimate_memory(
+    model: Any, plan: CapturePlan, window: int | None, length: int | None = None, chunk: int | None = None
+) -> int:
+    """Peak of the plan's capture in bytes, or of one with another length or chunk."""
     heads = max(plan.rotation.query_heads), max(plan.rotation.kv_heads)
-    chunk = plan.economy.chunk if plan.economy.parts else plan.length
+    length = length or plan.length
+    chunk = chunk or (plan.economy.chunk if plan.economy.parts else length)
     head_dim = int(plan.rotation.spec.head_dim.max())
-    return capture_bytes(model, plan.length, window, head_dim, *heads, chunk, plan.economy.in_blocks)
+    return capture_bytes(model, length, window, head_dim, *heads, chunk, plan.economy.in_blocks)
 
 
 def capture_bytes(
@@ -96,7 +101,8 @@ def capture_bytes(
     copies = 4 * head_dim * heads
     measuring = length * (attention * width + workers * copies) + workers * SCRATCH[device]
     windowed = 0 if window is None else min(2 * length, max(window, TOKENS_AT_ONCE)) * feed_forward
-    attending = BYTES if in_blocks else square_bytes(model) * length**2
+    attending = square_bytes(model) * length**2
+    attending = min(attending, BYTES) if in_blocks else attending
     return int(max(length * rotating * width, chunked, measuring, windowed) + attending) + LIBRARIES
 
 
@@ -131,3 +137,27 @@ def _estimate_disk(plan: CapturePlan, window: int | None) -> int:
         share = COMPRESSED if variable.dtype.startswith("f") else 0.25
         total += count * (8 if variable.dtype.endswith("8") else 4) * share
     return int(total) + 2**18
+
+
+def advise(model: Any, plan: CapturePlan, window: int | None, memory: int) -> str:
+    """Say which chunk, or else which length, would fit into ``memory`` bytes beside the model.
+
+    Parameters
+    ----------
+    plan : of the capture that did not fit
+    window : training length for the windowed loss, None where it is not measured
+    """
+    for chunk in (1 << power for power in range(plan.economy.chunk.bit_length() - 1, 7, -1)):
+        if _estimate_memory(model, plan, window, chunk=chunk) <= memory:
+            return f"--chunk {chunk} would fit"
+    fitting, too_long = 0, plan.length // STEP + 1  # in steps of tokens
+    while too_long - fitting > 1:
+        middle = (fitting + too_long) // 2
+        if _estimate_memory(model, plan, window, length=middle * STEP) <= memory:
+            fitting = middle
+        else:
+            too_long = middle
+    if not fitting:
+        return "no length would fit: take --dtype bfloat16, or a device with more memory"
+    quadratic = square_bytes(model) and not plan.economy.in_blocks
+    return f"--len {fitting * STEP} would fit" + (", and more with --attn sdpa" if quadratic else "")

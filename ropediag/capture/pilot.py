@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ropediag.capture.check import check_output
 from ropediag.capture.layer import measure_layer
 from ropediag.capture.maxima import maximum_by_block
 from ropediag.capture.plan import NORM_BINS, POSITION_BINS, CapturePlan
@@ -49,6 +50,7 @@ def estimate_seconds(
         result, seconds = _time(call.attend)
         attention += seconds * _attended(plan.length, call.window) / _attended(length, call.window)
         tapped.append(seconds)
+        check_output(call, result[0])
         if call.layer == plan.layers[-1]:
             begun = time.perf_counter()
             moments = [_time(measure_layer, _cut(call, n), 0, _shorten(plan, n))[1] for n in lengths]
@@ -69,7 +71,7 @@ def estimate_seconds(
     )
 
 
-def _attended(length: int, window: int | None) -> float:
+def _attended(length: int, window: int | None) -> int:
     """Keys that all queries see together, about."""
     return length * min(length, window or length)
 

@@ -1,6 +1,7 @@
 """What must hold outside the model: inputs that exist, an output that can, room on disk and in memory."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,8 +32,15 @@ def check_places(path: Path, config: CaptureConfig) -> None:
     check_writable(path)
 
 
-def check_room(path: Path, estimate: Estimate, device: torch.device) -> None:
+def check_room(path: Path, estimate: Estimate, device: torch.device, advice: Callable[[int], str]) -> None:
     """Refuse a capture that the disk or the memory cannot hold.
+
+    Parameters
+    ----------
+    path : the file to be
+    estimate : what it needs
+    device : whose memory counts
+    advice : what would fit into so many bytes
 
     Raises
     ------
@@ -49,6 +57,5 @@ def check_room(path: Path, estimate: Estimate, device: torch.device) -> None:
     if estimate.memory > memory:
         raise CaptureError(
             f"the capture needs about {estimate.memory / 2**30:.1f} GiB of memory beside the model, "
-            f"{memory / 2**30:.1f} GiB are free. Use a smaller --len, or, where the model's attention is "
-            "eager (it allocates length x length), another --attn."
+            f"{memory / 2**30:.1f} GiB are free: {advice(memory)}."
         )

@@ -8,6 +8,7 @@ killed goes on where it stopped.
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Int
 
 from ropediag.capture.check import attend_checked, check_blocks, check_tap
-from ropediag.capture.estimate import Estimate, estimate_capture
+from ropediag.capture.estimate import Estimate, advise, estimate_capture
 from ropediag.capture.layer import join_heads, measure_layer
 from ropediag.capture.places import check_places, check_room
 from ropediag.capture.plan import CapturePlan, header, make_plan
@@ -185,12 +186,15 @@ def _capture(
     begun = time.perf_counter()
     prepared = _prepare(loaded, ids, config, reporter, reporter.timed)
     plan = prepared.plan
-    check_room(path, prepared.estimate, prepared.input_ids.device)
+    advice = partial(advise, loaded.model, plan, prepared.window)
+    check_room(path, prepared.estimate, prepared.input_ids.device, advice)
     given = header(plan) | (_tokens(ids, loaded.tokenizer) if config.store_tokens else {})
     attributes = _attributes(loaded, config, prepared.training, plan, ids)
     writer = _open(path, given, attributes, config) if plan.ranks.rank == 0 else None
-    advice = "use a smaller --len, --dtype bfloat16, or a device with more memory; go on with --resume"
-    with writer or nullcontext(), explain_exhaustion(f"capturing {config.length:,} tokens", advice):
+    announced = prepared.estimate.memory
+    doing = f"capturing {config.length:,} tokens, for which {announced / 2**30:.1f} GiB were announced"
+    less = f"with a quarter less {advice(announced * 3 // 4)}; another --chunk may go on with --resume"
+    with writer or nullcontext(), explain_exhaustion(doing, less):
         for sequence in range(plan.sequences):
             _capture_sequence(loaded.model, prepared, sequence, writer, reporter)
         if writer:

@@ -195,7 +195,7 @@ def test_too_little_room_on_the_disk_is_found_before_the_run(capture, monkeypatc
 def test_too_little_memory_is_found_before_the_run(capture, monkeypatch, shelf, tmp_path):
     monkeypatch.setattr(places, "available_memory", lambda _: 2**20)
     monkeypatch.setattr(run, "_capture_sequence", forbidden)
-    check_refused(capture("good"), "of memory beside the model", "0.0 GiB are free", "--len")
+    check_refused(capture("good"), "of memory beside the model", "0.0 GiB are free", "no length would fit")
     assert left(tmp_path, shelf) == []
 
 
