@@ -16,6 +16,7 @@ import platform
 import statistics
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,7 @@ def describe(options: argparse.Namespace, found: dict, needed: dict) -> dict[str
 
     return {
         "model": options.model,
+        "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{torch.get_num_threads()} cores, {platform.machine()}, no GPU",
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "runs": found,
