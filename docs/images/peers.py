@@ -1,4 +1,4 @@
-"""Draw ``peers.svg`` and print the README's table, from benchmarks/results/peers.json: ``python docs/images/peers.py``.
+"""Draw ``peers.svg`` from benchmarks/results/peers.json and print its table: ``python docs/images/peers.py``.
 
 Needs kaleido and a Chromium.
 """
