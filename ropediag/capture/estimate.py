@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ropediag.capture.moments import SCRATCH
 from ropediag.capture.pilot import estimate_seconds
 from ropediag.capture.plan import CapturePlan
+from ropediag.capture.scratch import LIMIT
 from ropediag.models.blocks import BYTES
 from ropediag.models.loss import TOKENS_AT_ONCE
 from ropediag.models.memory import LIBRARIES, feed_forward_bytes, held_values, square_bytes
@@ -90,7 +90,7 @@ def capture_bytes(
     in_blocks : whether attention that would need length x length runs on some queries at a time
     """
     parameter = next(model.parameters())
-    device = parameter.device.type if parameter.device.type in SCRATCH else "cpu"
+    device = parameter.device.type if parameter.device.type in LIMIT else "cpu"
     width, held = parameter.element_size(), held_values(model, head_dim)
     rotating = held + max(4 * query_heads + 2 * kv_heads, 2 * query_heads + 5 * kv_heads) * head_dim
     feed_forward = feed_forward_bytes(model, head_dim)
@@ -99,7 +99,7 @@ def capture_bytes(
     workers = min(torch.get_num_threads(), query_heads) if device == "cpu" else 1
     heads = -(-query_heads // max(kv_heads, workers)) + 2 if device == "cpu" else query_heads + kv_heads
     copies = 4 * head_dim * heads
-    measuring = length * (attention * width + workers * copies) + workers * SCRATCH[device]
+    measuring = length * (attention * width + workers * copies) + workers * LIMIT[device]
     windowed = 0 if window is None else min(2 * length, max(window, TOKENS_AT_ONCE)) * feed_forward
     attending = square_bytes(model) * length**2
     attending = min(attending, BYTES) if in_blocks else attending

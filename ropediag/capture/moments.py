@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ropediag.capture.scratch import scratch_bytes
 from ropediag.schema import REPLICATES
 
 MEAN_BLOCKS = 16  # blocks of positions for the means: eight replicates up to a lag of half the length
@@ -25,7 +26,6 @@ SQUARE_BLOCKS = (
     1  # for the squares, where no replicates are wanted; the fastest of 1, 2, 4, 8, 16 on two cores
 )
 DIRECT_LAGS = 64  # the longest lags have few terms: summed one by one, free of FFT rounding
-SCRATCH = {"cpu": 2**25, "cuda": 2**32}  # bytes, of one worker
 
 
 @dataclass(frozen=True)
@@ -280,4 +280,4 @@ def _extremes(
 
 def _rows_at_once(query: Tensor, heads: int) -> int:
     """Pairs whose spectra and sums fit into the scratch memory: about 256 bytes a position each."""
-    return max(1, SCRATCH[query.device.type] // (256 * query.shape[-1] * heads))
+    return max(1, scratch_bytes(query.device) // (256 * query.shape[-1] * heads))

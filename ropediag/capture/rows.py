@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ropediag.capture.moments import SCRATCH
+from ropediag.capture.scratch import scratch_bytes
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 KEYS_PER_BIN = 16  # keys of one query and lag bin that enter the quantiles
@@ -124,7 +124,7 @@ def measure_contributions(
     paired = torch.tensor(channels.T, device=key.device)
     rows = torch.as_tensor(positions, device=key.device)
     vectors = query.unflatten(0, shape[:2])[:, :, rows].float()[..., paired]
-    for shared, heads in _heads_at_once(*shape[:2], 4 * pairs * key.shape[1], key.device.type):
+    for shared, heads in _heads_at_once(*shape[:2], 4 * pairs * key.shape[1], key.device):
         keys = key[shared].float().mT[:, paired]
         minima, maxima, samples = _contributions_by_bin(vectors[shared, heads], keys, positions, edges, lags)
         for bin_, values in samples.items():
@@ -135,9 +135,11 @@ def measure_contributions(
     return {name: values.flatten(0, 1).cpu().numpy() for name, values in found.items()}
 
 
-def _heads_at_once(kv_heads: int, group: int, size: int, kind: str) -> Iterator[tuple[slice, slice]]:
+def _heads_at_once(
+    kv_heads: int, group: int, size: int, device: torch.device
+) -> Iterator[tuple[slice, slice]]:
     """Cut heads into parts whose arrays, ``size`` bytes a query head, fit into the scratch memory."""
-    many = max(1, SCRATCH[kind] // max(1, 12 * size))
+    many = max(1, scratch_bytes(device) // max(1, 12 * size))
     shared, heads = max(1, many // group), min(many, group)
     for first in range(0, kv_heads, shared):
         for start in range(0, group, heads):

@@ -21,6 +21,13 @@ OPTIONS = {"train_len": 48, "rows": 8}
 DEMO = {"train_len": 256, "rows": 8, "excess": False, "name": "demo"}
 
 
+RULES = {
+    "dynamic": {"rope_type": "dynamic", "factor": 4.0},
+    "longrope": {"rope_type": "longrope", "original_max_position_embeddings": 128, "factor": 4.0,
+                 "short_factor": [1.0] * 8, "long_factor": [1.0 + n for n in range(8)]},
+}  # fmt: skip
+
+
 def parts_by_name(model):
     names = {part: name for name, part in model.named_modules()}
     return {names[part] for part in find_positionwise(model, random_tokens(100))}
@@ -70,6 +77,23 @@ def test_chunks_of_any_size_give_the_same_statistics(family, chunk, whole, tmp_p
             expected, found = one.values(f"scores/{name}"), other.values(f"scores/{name}")
             np.testing.assert_allclose(found, expected, atol=2e-5 * spread, rtol=2e-5, err_msg=name)
         np.testing.assert_allclose(other.values("loss/nll"), one.values("loss/nll"), atol=2e-4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_frequencies_that_follow_the_length_are_those_of_the_whole_text(rule, tmp_path):
+    def capture(length, **options):
+        rope = {"rope_theta": 1e4, **RULES[rule]}
+        family = "phi3" if rule == "longrope" else "llama"
+        model = tiny_model(family, rope_parameters=rope, max_position_embeddings=128)
+        path = tmp_path / f"{length}-{options}.h5"
+        ropediag.capture_model(model, random_tokens(length), path, **OPTIONS, **options)
+        with ropediag.open_capture(path) as capture:
+            return {name: capture.values(name) for name in ("rope/inv_freq", "scores/mean", "loss/nll")}
+
+    whole, chunked = capture(LENGTH), capture(LENGTH, chunk=70)
+    assert not np.allclose(capture(70)["rope/inv_freq"], whole["rope/inv_freq"])
+    for name, values in whole.items():
+        np.testing.assert_allclose(chunked[name], values, atol=2e-4, rtol=1e-4, err_msg=name)
 
 
 def test_norms_and_feed_forward_parts_are_found():

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from ropediag.capture import layer, rows
+from ropediag.capture import layer
 from ropediag.capture.moments import sum_by_lag, sum_rest_by_lag
 from ropediag.capture.partial import key_moments
 from ropediag.capture.rows import Softmax, measure_contributions, measure_rows
+from ropediag.capture.scratch import LIMIT, scratch_bytes
 from ropediag.rope import pair_channels
 from ropediag.schema import lag_edges
 
@@ -35,7 +36,7 @@ def take_all(query, key, sinks, window):
 @pytest.mark.parametrize("window", [None, 30])
 @pytest.mark.parametrize("scratch", [2**24, 2**15, 1])
 def test_all_heads_at_once_give_what_each_key_head_gives(monkeypatch, window, scratch):
-    monkeypatch.setitem(rows.SCRATCH, "cpu", scratch)
+    monkeypatch.setitem(LIMIT, "cpu", scratch)
     random = torch.Generator().manual_seed(0)
     query = torch.randn(KV_HEADS * GROUP, LENGTH, 8, generator=random)
     key = torch.randn(KV_HEADS, LENGTH, 8, generator=random)
@@ -57,3 +58,13 @@ def test_every_head_is_in_one_piece_with_its_key_head(heads):
             group = len(part) // len(shared)
             assert [head // GROUP for head in part] == [one for one in shared for _ in range(group)]
     assert len(pieces) == (2 if heads == [1, 4, 5] else 1)
+
+
+def test_a_gpus_scratch_memory_is_a_part_of_what_is_free(monkeypatch):
+    free = {"mem_get_info": (2**30, 2**34), "memory_reserved": 3 * 2**30, "memory_allocated": 2**30}
+    for name, value in free.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert scratch_bytes(torch.device("cuda")) == 3 * 2**30 // 4
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**40, 2**40))
+    assert scratch_bytes(torch.device("cuda")) == LIMIT["cuda"]
+    assert scratch_bytes(torch.device("cpu")) == LIMIT["cpu"]
