@@ -84,7 +84,8 @@ def test_frequencies_that_follow_the_length_are_those_of_the_whole_text(rule, tm
     def capture(length, **options):
         rope = {"rope_theta": 1e4, **RULES[rule]}
         family = "phi3" if rule == "longrope" else "llama"
-        model = tiny_model(family, rope_parameters=rope, max_position_embeddings=128)
+        lengths = {"max_position_embeddings": 128, "original_max_position_embeddings": 128}
+        model = tiny_model(family, rope_parameters=rope, **lengths)
         path = tmp_path / f"{length}-{options}.h5"
         ropediag.capture_model(model, random_tokens(length), path, **OPTIONS, **options)
         with ropediag.open_capture(path) as capture:
