@@ -50,6 +50,8 @@ ncdump -h NAME.h5
   and `w_r` its share of the query-key pairs.
 - Numbers are compressed with gzip and shuffle and carry checksums (fletcher32), all of which every HDF5
   library reads. Each group hard-links the coordinates of its arrays.
+- Behind HDF5's end stands a seal, the sha256 of everything before it. `open_capture` checks it before HDF5
+  reads a byte; a change by other programs loses it, and `ropediag.store.seal.seal_file` seals anew.
 """
 
 _EXAMPLES = """\

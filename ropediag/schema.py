@@ -10,7 +10,8 @@ fewer pairs, no rotation, lags beyond its window) is NaN, in integers -1.
 
 from dataclasses import dataclass
 
-VERSION = 4
+VERSION = 5
+SEALED_SINCE = 5  # the version from which on a finished file ends with a seal
 KINDS = ("capture", "evaluation", "ablation", "study")
 REPLICATES = 8  # per sequence: the groups of query positions whose spread gives the standard errors
 BLOCKS, LEAST_BLOCK = 1024, 16  # maxima of a kept head: blocks a side, at most; tokens of a block, at least

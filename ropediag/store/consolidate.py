@@ -27,6 +27,7 @@ from ropediag.store.hdf5 import (
 )
 from ropediag.store.plan import Plan, chunk_shape, make_plan
 from ropediag.store.pool import LayerPool
+from ropediag.store.seal import seal_of
 from ropediag.store.units import DIMENSIONS, LAYER, LOSS, RAW_SUMS, VARIABLES, Part, check_unit
 
 _COMPRESS_FROM = 2**14  # bytes; less is not worth it
@@ -59,6 +60,7 @@ def publish_capture(folder: Folder, attributes: Mapping[str, str | int | float])
                 except Exception:
                     target.check()  # what the disk refused explains whatever HDF5 stumbled over
                     raise
+                target.append(seal_of(target))
                 target.sync()
             os.replace(temporary, final)
             sync_folder(final.parent)

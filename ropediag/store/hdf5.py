@@ -136,6 +136,11 @@ class GuardedFile(io.RawIOBase):
         if self.error is not None:
             raise self.error
 
+    def append(self, data: bytes) -> None:
+        """Write behind everything else, once HDF5 has closed the file."""
+        self.seek(0, io.SEEK_END)
+        self.write(data)
+
     def sync(self) -> None:
         """Bring everything written to the disk."""
         self.check()

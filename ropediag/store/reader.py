@@ -21,6 +21,7 @@ from ropediag.store.contents import check_contents, check_numbers
 from ropediag.store.folder import Folder, find
 from ropediag.store.inspect import open_file, read_attributes, reading
 from ropediag.store.plan import make_plan
+from ropediag.store.seal import open_sealed
 from ropediag.store.units import DIMENSIONS, GROUPS, VARIABLES
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def open_capture(path: Path | str) -> "Capture":
             if place.header.exists() or not place.final.is_file():
                 raise
             place = place.final  # the capture was finished while we looked at its folder
-    file = open_file(place, str(place))
+    file = open_sealed(place, str(place))
     try:
         return Capture(file, place)
     except BaseException:

@@ -16,6 +16,7 @@ from ropediag.store.folder import Folder
 from ropediag.store.guard import check_attributes, check_path, check_writable
 from ropediag.store.hdf5 import Attributes, publish
 from ropediag.store.plan import Plan
+from ropediag.store.seal import seal_of
 from ropediag.store.units import VARIABLES, axis_sizes, check_coordinate, fit, whole_part
 
 
@@ -73,5 +74,5 @@ def write_whole(
     image = io.BytesIO()
     write_arrays(image, Plan(known, given, recorded, variables, frozenset(), frozenset()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    publish(check_path(path), image.getvalue())
+    publish(check_path(path), image.getvalue() + seal_of(image))
     return path
