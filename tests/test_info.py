@@ -14,6 +14,7 @@ from ropediag.cli import build_app
 from ropediag.cli.info import command
 from ropediag.schema import VERSION
 from ropediag.store import CaptureWriter
+from ropediag.store.seal import seal_file
 from tests.store.synthetic import make_attributes, make_header, make_layer, make_loss, write_capture
 
 
@@ -77,6 +78,7 @@ def test_json_of_a_growing_capture_lists_the_missing_units(growing):
 def test_control_characters_from_a_file_do_not_reach_the_terminal(finished):
     with h5py.File(finished, "r+") as file:
         file.attrs["model"] = "evil\x1b[2J\nmodel"
+    seal_file(finished)
     assert "evil?[2J?model" in run(finished).output
 
 
@@ -102,3 +104,12 @@ def test_info_loads_neither_torch_nor_xarray(finished):
     )
     subprocess.run([sys.executable, "-c", code, finished], check=True, cwd=Path(__file__).parents[1])
     assert command.__doc__
+
+
+def test_a_damaged_file_is_not_summed_up(finished):
+    image = bytearray(finished.read_bytes())
+    image[len(image) // 2] ^= 4
+    finished.write_bytes(image)
+    outcome = run(finished)
+    assert outcome.exit_code != 0
+    assert "is damaged" in str(outcome.exception)

@@ -16,8 +16,9 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show what a capture holds: model, lengths, rope, contents, and what is still missing."""
-    from ropediag.store import summarize  # so that --help does not load HDF5
+    from ropediag.store import open_capture, summarize  # so that --help does not load HDF5
 
+    open_capture(file).close()  # finds out what is damaged
     summary = summarize(file)
     typer.echo(format_json(summary) if json else format_text(summary))
 

@@ -13,6 +13,7 @@ from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.onset_pair import measure_onset_pair
 from ropediag.analysis.verdict import judge_capture
 from ropediag.analysis.wording import find_weaknesses, word_headline, word_verdict
+from ropediag.store.seal import seal_file
 from ropediag.testing.broken import make_broken_model, random_tokens
 from ropediag.testing.planted import plant_drift
 from tests.analysis.captures import EXAMPLE
@@ -153,6 +154,7 @@ def test_what_a_file_does_not_state_is_unknown(tmp_path):
         file.attrs["tune_len"] = 16
         for name in ("model", "base", "pretrain_base", "train_len"):
             del file.attrs[name]
+    seal_file(path)
     with open_capture(path) as capture:
         judged = judge_capture(capture)
     assert (judged.model, judged.base, judged.train_len, judged.trained_len) == ("unknown model", None, 0, 16)
