@@ -1,0 +1,32 @@
+"""The short version of the fuzz run; `make reliability` has the long one."""
+
+import pytest
+
+from ropediag.store.seal import SIZE
+from tests.reliability.fuzz import fuzz, mutate
+from tests.store.synthetic import write_capture
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return write_capture(tmp_path_factory.mktemp("source") / "run.h5")
+
+
+def test_damaged_files_are_refused_or_give_the_original_numbers(source, tmp_path):
+    tally = fuzz(source, tmp_path, 0, 400)
+    assert not tally.failed
+    assert set(tally.outcomes) <= {"refused", "same"}
+    assert tally.outcomes["refused"] > 300
+
+
+def test_a_mutant_is_another_file_and_comes_from_its_seed(source):
+    image = source.read_bytes()
+    mutants = [mutate(image[:-SIZE], seed) for seed in range(60)]
+    assert mutants == [mutate(image[:-SIZE], seed) for seed in range(60)]
+    assert sum(mutant != image[:-SIZE] for mutant in mutants) > 50
+    assert len({len(mutant) for mutant in mutants}) > 3
+
+
+def test_a_reader_that_dies_is_noticed_with_its_seed_and_the_next_goes_on(source, tmp_path):
+    (tmp_path / "mutant.h5").mkdir()  # so that no mutant can be written
+    assert fuzz(source, tmp_path, 5, 7).failed == [(5, "crash 1"), (6, "crash 1")]
