@@ -5,6 +5,7 @@ files, data kept outside the file, virtual datasets and filters that load code a
 is wrong ends in a FormatError that names the file and the place in it.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from ropediag.errors import FormatError
 
 NUMERIC = ("schema_version", "seed", "length", "base", "pretrain_base", "train_len", "tune_len", "seconds")
 CHUNK_CACHE = 2**20  # bytes that each variable in use keeps unpacked: one chunk; HDF5 2 would keep eight
+LARGEST_CHUNK = 2**26  # bytes; ropediag writes up to 2**20
+DEFLATED_MOST = 1100  # bytes that gzip can make of one
+UNPACKED_FREELY = 2**28  # bytes that an array may declare whatever it stores
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
@@ -139,6 +143,22 @@ def _check_dataset(dataset: h5py.Dataset, name: str, place: str) -> None:
     dtype = dataset.dtype
     if dataset.shape is None or (h5py.check_string_dtype(dtype) is None and dtype.kind not in "iuf"):
         raise FormatError(f"{name}: {place} must hold numbers or text: got {dtype}.")
+    _check_extent(dataset, name, place)
+
+
+def _check_extent(dataset: h5py.Dataset, name: str, place: str) -> None:
+    """Refuse what would take far more memory than the file holds data."""
+    width, stored = dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if dataset.chunks and math.prod(dataset.chunks) * width > LARGEST_CHUNK:
+        raise FormatError(
+            f"{name}: {place} is cut into chunks of {dataset.chunks}, far larger than ropediag's. Refused; "
+            "rewrite it with smaller ones (h5repack -l)."
+        )
+    if dataset.size * width > max(UNPACKED_FREELY, DEFLATED_MOST * stored):
+        raise FormatError(
+            f"{name}: {place} declares {dataset.size * width / 2**30:,.1f} GiB and stores {stored:,} bytes: "
+            "no data, but a burden to read. Refused."
+        )
 
 
 def _first_line(error: BaseException) -> str:

@@ -134,6 +134,14 @@ def foreign_filter(file):
     file.create_dataset("scores/more", (64,), "f4", chunks=(64,), compression="lzf")
 
 
+def declare_much(file):
+    file.create_dataset("scores/more", (2**20, 2**20), "f4", chunks=(1, 1024))
+
+
+def pack_much(file):
+    file.create_dataset("scores/more", data=np.zeros(2**25, "f4"), chunks=(2**25,), compression="gzip")
+
+
 def nest(file):
     file.create_group("scores/deeper")
 
@@ -150,6 +158,8 @@ def compound(file):
         (store_outside, "/scores/more lie outside"),
         (virtual, "/scores/more lie outside"),
         (foreign_filter, "filter 32000"),
+        (declare_much, "/scores/more declares 4,096.0 GiB and stores 0 bytes"),
+        (pack_much, "/scores/more is cut into chunks"),
         (nest, "/scores/deeper does not belong"),
         (compound, "must hold numbers or text"),
         (lambda f: f.attrs.modify("schema_version", 99), r"format version 99.*reads up to.*Update"),
