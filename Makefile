@@ -2,6 +2,7 @@
 #
 #   make demo                 install, then watch the bundled model break
 #   make test                 install, then the whole test suite
+#   make reliability          kills, full disks and damaged files, by the hundred; prints one table
 #   make lint                 formatting, lint, types
 #
 # pip's default torch on Linux brings CUDA; for the CPU alone:
@@ -11,13 +12,19 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test reliability lint format docs clean
 
 demo: .venv/installed
 	$(BIN)/ropediag demo
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+reliability: .venv/installed-dev
+	rm -f reliability.jsonl
+	-ROPEDIAG_LONG=1 ROPEDIAG_TALLY=$(CURDIR)/reliability.jsonl $(BIN)/python -m pytest -q \
+		tests/reliability tests/store/test_kill.py tests/capture/test_kill.py
+	$(BIN)/python -m tests.reliability reliability.jsonl
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -15,6 +15,7 @@ from ropediag.errors import CaptureError
 from ropediag.store import open_capture
 from tests.capture import victim
 from tests.families import tiny_model, tokens
+from tests.trials import Trials, long_or
 
 SEQUENCES, LAYERS = 2, 3
 UNITS = SEQUENCES * (LAYERS + 1)
@@ -128,21 +129,25 @@ def test_a_kill_after_any_unit_loses_nothing(home, undisturbed, tmp_path, monkey
 
 def test_kills_at_random_moments_lose_nothing(home, undisturbed, tmp_path, monkeypatch):
     """The same capture, killed again and again, anywhere within a unit."""
-    path, killed, done = tmp_path / "run.h5", 0, 0
     random.seed(5)
-    while not path.exists() and killed < 5:
-        goal = max(0, units(path)) + random.randint(0, 2)
-        process = start(home, path)
-        while units(path) < goal and process.is_alive():
-            time.sleep(0.001)
-        time.sleep(random.uniform(0, 4 * victim.PAUSE))
-        killed += kill(process)
-        if not path.exists():
-            done = check_nothing_lost(path, undisturbed)
-    assert killed > 0
-    if not path.exists():
-        check_resumes(home, path, undisturbed, done, monkeypatch)
-    np.testing.assert_equal(contents(path), undisturbed)
+    with Trials("real captures, killed at random moments") as trials:
+        for attempt in range(long_or(16, 1)):
+            path, killed, done = tmp_path / str(attempt) / "run.h5", 0, 0
+            path.parent.mkdir()
+            while not path.exists() and killed < 5:
+                goal = max(0, units(path)) + random.randint(0, 2)
+                with trials.one():
+                    process = start(home, path)
+                    while units(path) < goal and process.is_alive():
+                        time.sleep(0.001)
+                    time.sleep(random.uniform(0, 4 * victim.PAUSE))
+                    killed += kill(process)
+                    if not path.exists():
+                        done = check_nothing_lost(path, undisturbed)
+            assert killed > 0
+            if not path.exists():
+                check_resumes(home, path, undisturbed, done, monkeypatch)
+            np.testing.assert_equal(contents(path), undisturbed)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from ropediag.store import open_capture
 from tests.store import victim
 from tests.store.synthetic import make_loss
+from tests.trials import Trials, long_or
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["tests.store.victim"])
@@ -85,34 +86,44 @@ def check_resumes(path, final):
 def test_a_kill_at_any_operation_loses_nothing(tmp_path, reference):
     final, operations, _ = reference
     random.seed(11)
-    whole = [*range(1, 5), *range(operations - 10, operations + 1)]
-    between = random.sample(range(5, operations - 10), 11)
-    for trial, number in enumerate([*whole, *between]):
-        path = tmp_path / str(trial) / "run.h5"
-        path.parent.mkdir()
-        process, channel = start(victim.live, path, number, ("before", "after", "amid")[trial % 3])
-        said = declared(channel)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        check_nothing_lost(path, said, final)
-        check_resumes(path, final)
+    moments = ("before", "after", "amid")
+    some = [
+        *range(1, 5),
+        *random.sample(range(5, operations - 10), 11),
+        *range(operations - 10, operations + 1),
+    ]
+    every = [(number, when) for number in range(1, operations + 1) for when in moments]
+    few = [(number, moments[trial % 3]) for trial, number in enumerate(some)]
+    with Trials("writing a capture, killed before, after and amid each operation on the disk") as trials:
+        for trial, (number, when) in enumerate(long_or(every, few)):
+            path = tmp_path / str(trial) / "run.h5"
+            path.parent.mkdir()
+            with trials.one():
+                process, channel = start(victim.live, path, number, when)
+                said = declared(channel)
+                process.join()
+                assert process.exitcode == -signal.SIGKILL
+                check_nothing_lost(path, said, final)
+                check_resumes(path, final)
 
 
 def test_kills_at_random_moments_lose_nothing(tmp_path, reference):
     final, _, seconds = reference
     random.seed(12)
     killed = 0
-    for trial in range(14):
-        path = tmp_path / str(trial) / "run.h5"
-        path.parent.mkdir()
-        process, channel = start(victim.live, path)
-        time.sleep(random.uniform(0, seconds))
-        process.kill()
-        said = [unit for unit in declared(channel) if unit[0] != "operations"]
-        process.join()
-        killed += process.exitcode != 0
-        check_nothing_lost(path, said, final)
-        check_resumes(path, final)
+    with Trials("writing a capture, killed at random moments") as trials:
+        for trial in range(long_or(60, 14)):
+            path = tmp_path / str(trial) / "run.h5"
+            path.parent.mkdir()
+            with trials.one():
+                process, channel = start(victim.live, path)
+                time.sleep(random.uniform(0, seconds))
+                process.kill()
+                said = [unit for unit in declared(channel) if unit[0] != "operations"]
+                process.join()
+                killed += process.exitcode != 0
+                check_nothing_lost(path, said, final)
+                check_resumes(path, final)
     assert killed > 0
 
 
