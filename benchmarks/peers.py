@@ -3,15 +3,17 @@
     pip install ".[nnsight]"
     python benchmarks/peers.py --out benchmarks/results/peers.json
 
-Each run is a process of its own, all ways in turn at each length. Every way gets its best settings: no
-gradients, only the last position's logits (the plain pass and the capture take the loss at all of them),
-hooks only where something is read. A way whose memory, continued with the square of the length from its
-last two runs, would not fit is left out, and what it would have needed is written down.
+Each run is a process of its own with one thread (several wait for one another, and waiting counts as
+processor time), all ways in turn at each length. Every way gets its best settings: no gradients, only the
+last position's logits (the plain pass and the capture take the loss at all of them), hooks only where
+something is read. A way whose memory, continued with the square of the length from its last two runs, would
+not fit is left out, and what it would have needed is written down.
 """
 
 import argparse
 import importlib.metadata
 import json
+import os
 import platform
 import statistics
 import tempfile
@@ -122,9 +124,11 @@ def is_rotated(name: str) -> bool:
     return name.endswith(("hook_rot_q", "hook_rot_k"))
 
 
-def run_once(way: str, model: str, length: int) -> Figures:
+def run_once(way: str, model: str, length: int, threads: int) -> Figures:
     """Measure one way in this process, after a short warm-up."""
     import torch
+
+    torch.set_num_threads(threads)
 
     from ropediag.models.load import load_model
     from ropediag.text import read_token_sequences
@@ -162,11 +166,12 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
     parser.add_argument("--runs", type=int, default=3, help="of each way at each length, in turn")
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--once", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
-        print(json.dumps(run_once(options.once, options.model, options.lengths[0])))
+        print(json.dumps(run_once(options.once, options.model, options.lengths[0], options.threads)))
         return
     found: dict[str, dict[int, list[Figures]]] = {way: {} for way in WAYS}
     needed: dict[str, dict[int, float]] = {way: {} for way in WAYS}
@@ -180,6 +185,7 @@ def main() -> None:
                 if sum(run["seconds"] for run in found[way].get(length, [])) > ENOUGH:
                     continue
                 arguments = ["--once", way, "--model", options.model, "--lengths", str(length)]
+                arguments += ["--threads", str(options.threads)]
                 found[way].setdefault(length, []).append(run_apart(__file__, arguments))
         print_length(length, found, needed)
     if options.out:
@@ -203,12 +209,10 @@ def print_length(length: int, found: dict, needed: dict) -> None:
 
 def describe(options: argparse.Namespace, found: dict, needed: dict) -> dict[str, Any]:
     """Everything measured, with what it was measured on."""
-    import torch
-
     return {
         "model": options.model,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{torch.get_num_threads()} cores, {platform.machine()}, no GPU",
+        "machine": f"{options.threads} of {os.cpu_count()} cores, {platform.machine()}, no GPU",
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "runs": found,
         "needed": needed,

@@ -2,7 +2,7 @@
 
 import torch
 
-LIMIT = {"cpu": 2**25, "cuda": 2**32}  # bytes, of one worker
+LIMIT = {"cpu": 54 * 2**20, "cuda": 27 * 2**28}  # bytes, of one worker
 SHARE = 4  # of a GPU's free memory, one part
 
 
