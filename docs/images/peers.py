@@ -27,6 +27,7 @@ def read(found: dict, way: str, figure: str) -> dict[int, float]:
 
 
 def draw(found: dict) -> go.Figure:
+    colours = ("#7a7a7a", *COLOURS)
     figure = make_subplots(1, 2, subplot_titles=list(PANELS.values()), horizontal_spacing=0.1)
     for column, name in enumerate(PANELS, 1):
         for index, way in enumerate(found["runs"]):
@@ -35,7 +36,7 @@ def draw(found: dict) -> go.Figure:
                 x=list(values),
                 y=list(values.values()),
                 mode="lines+markers",
-                line={"color": COLOURS[index], "dash": "dot" if way == "plain" else "solid"},
+                line={"color": colours[index], "dash": "dot" if way == "plain" else "solid"},
                 name=way,
                 legendgroup=way,
                 showlegend=column == 1,
@@ -45,7 +46,8 @@ def draw(found: dict) -> go.Figure:
     ticks = [512, 2048, 8192, 32768]
     figure.update_xaxes(type="log", title_text="tokens", tickvals=ticks, ticktext=[f"{n:,}" for n in ticks])
     figure.update_yaxes(type="log", dtick=1)
-    figure.update_layout(template=TEMPLATE, height=420, width=900, legend={"orientation": "h", "y": -0.2})
+    figure.update_yaxes(range=[0, 4.3], col=2)  # below a MiB there is nothing to see
+    figure.update_layout(template=TEMPLATE, height=440, width=900, legend={"orientation": "h", "y": -0.28})
     return figure
 
 
