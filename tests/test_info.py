@@ -113,3 +113,8 @@ def test_a_damaged_file_is_not_summed_up(finished):
     outcome = run(finished)
     assert outcome.exit_code != 0
     assert "is damaged" in str(outcome.exception)
+
+
+def test_a_growing_capture_is_not_put_together_for_it(growing, monkeypatch):
+    monkeypatch.setattr("ropediag.store.reader.consolidate", lambda *given, **options: pytest.fail("it was"))
+    assert run(growing).exit_code == 0

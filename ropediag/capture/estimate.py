@@ -147,7 +147,9 @@ def advise(model: Any, plan: CapturePlan, window: int | None, memory: int) -> st
     plan : of the capture that did not fit
     window : training length for the windowed loss, None where it is not measured
     """
-    for chunk in (1 << power for power in range(plan.economy.chunk.bit_length() - 1, 7, -1)):
+    smaller = [1 << power for power in range(plan.economy.chunk.bit_length() - 1, 7, -1)]
+    cuts = plan.economy.parts or plan.length <= plan.economy.chunk  # not a model of which nothing can be cut
+    for chunk in smaller if cuts else ():
         if _estimate_memory(model, plan, window, chunk=chunk) <= memory:
             return f"--chunk {chunk} would fit"
     fitting, too_long = 0, plan.length // STEP + 1  # in steps of tokens

@@ -164,7 +164,7 @@ def _prepare(
     plan = make_plan(model, config, training)
     plan = replace(plan, economy=_plan_economy(model, input_ids, config.chunk))
     window = training.train_len if config.excess else None
-    estimate = estimate_capture(model, input_ids, plan, window, timed)
+    estimate = estimate_capture(model, input_ids, plan, window, plan.ranks.tell(timed))
     reporter.starting(loaded.name, plan, training, estimate)
     return _Prepared(input_ids, training, plan, window, estimate)
 

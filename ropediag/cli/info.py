@@ -18,7 +18,8 @@ def command(
     """Show what a capture holds: model, lengths, rope, contents, and what is still missing."""
     from ropediag.store import open_capture, summarize  # so that --help does not load HDF5
 
-    open_capture(file).close()  # finds out what is damaged
+    if file.is_file():
+        open_capture(file).close()  # finds out what is damaged
     summary = summarize(file)
     typer.echo(format_json(summary) if json else format_text(summary))
 

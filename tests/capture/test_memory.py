@@ -80,3 +80,9 @@ def test_memory_that_runs_out_is_said_with_what_would_take_less(model, tmp_path,
     ropediag.capture_model(model, ids, path, chunk=1000, resume=True, **OPTIONS)  # a chunk is no other recipe
     with ropediag.open_capture(path) as capture:
         assert np.isfinite(capture.values("scores/mean")[..., :10]).all()
+
+
+def test_a_chunk_is_not_named_where_nothing_of_a_model_can_be_cut(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "find_positionwise", lambda *given: ())
+    said = refusal(model, tmp_path / "out.h5", monkeypatch, 150 * 2**20)
+    assert "--chunk" not in said
