@@ -38,7 +38,6 @@ def serve_answers(server: Flask, desk: Desk, pages: list[Page]) -> None:
     panels = {panel.name: panel for page in pages for panel in page.panels}
     parts = {part.name: part for page in pages for part in page.parts}
     choices = {choice.field: choice for page in pages for choice in page.choices}
-    server.before_request(_refuse_other_sites)
 
     def register(kind: str, named: Mapping[str, Any], answer: Callable[[Any, View], Any]) -> None:
         def send(name: str) -> Response:
@@ -63,13 +62,6 @@ def serve_answers(server: Flask, desk: Desk, pages: list[Page]) -> None:
     @server.get(PLOTLY)
     def send_plotly() -> Response:
         return Response(get_plotlyjs(), mimetype="text/javascript", headers={"Cache-Control": FOREVER})
-
-
-def _refuse_other_sites() -> None:
-    """Pages of other sites may link here, but not make this server work for them unseen."""
-    visit = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.path.count("/") == 1
-    if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and not visit:
-        abort(403)
 
 
 def answer_panel(panel: Panel, view: View) -> dict[str, Any]:

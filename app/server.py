@@ -1,13 +1,12 @@
-"""The server: the Dash app over one folder, and the safeguards of a page that only this machine may read."""
+"""The server: the Dash app over one folder, and the port that it listens on."""
 
 import threading
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, no_update
-from flask import Response, request
 from waitress.server import BaseWSGIServer, create_server
 
 from ropediag.errors import ConfigError, RopediagError
@@ -15,16 +14,12 @@ from ropediag.errors import ConfigError, RopediagError
 from .answers import PLOTLY, serve_answers
 from .frame import lay_out_frame, show_nowhere, show_page
 from .page import Page, find_pages
+from .safeguards import LARGEST_REQUEST, Access, guard, is_local
 from .view import Desk, View
 from .wiring import wire
 
 THREADS = 8  # answers at the same time
-HOSTS = ("127.0.0.1", "localhost", "[::1]")
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+CONNECTIONS = 1000  # a browser keeps six
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>{%metas%}<title>{%title%}</title>{%favicon%}<script defer src="PLOTLY"></script>{%css%}</head>
@@ -34,7 +29,9 @@ INDEX = """<!DOCTYPE html>
 dmc.pre_render_color_scheme()  # a hook of all apps in this process, so once
 
 
-def make_app(folder: Path, capture: str | None = None, prepare: bool = False) -> Dash:
+def make_app(
+    folder: Path, capture: str | None = None, prepare: bool = False, access: Access | None = None
+) -> Dash:
     """Build the app over a folder of captures.
 
     Parameters
@@ -42,6 +39,7 @@ def make_app(folder: Path, capture: str | None = None, prepare: bool = False) ->
     folder : whose ``.h5`` files and ``.h5.partial`` folders are shown, and those one level below
     capture : the one that will be asked for first; the newest if None
     prepare : whether to measure what the first page shows already while the browser loads its scripts
+    access : who may ask; this machine if None
     """
     app = Dash(
         __name__,
@@ -78,8 +76,7 @@ def make_app(folder: Path, capture: str | None = None, prepare: bool = False) ->
     if prepare:
         view = desk.view({"capture": capture} if capture else {})
         threading.Thread(target=_prepare, args=(pages[0], view), daemon=True).start()
-    app.server.config["TRUSTED_HOSTS"] = list(HOSTS)
-    app.server.after_request(_add_headers)
+    guard(app, access or Access())
     return app
 
 
@@ -90,34 +87,41 @@ def _prepare(page: Page, view: View) -> None:
             measure(view)
 
 
-def _add_headers(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    if request.path == "/_favicon.ico":  # asked for anew at each change of the URL
-        response.headers["Cache-Control"] = "max-age=3600"
-    return response
-
-
-def listen(app: Dash, port: int) -> BaseWSGIServer:
+def listen(app: Dash, port: int, host: str = Access.host) -> BaseWSGIServer:
     """Take a port of this machine, any free one for 0; ``run`` then answers.
 
     Raises
     ------
     ConfigError
-        If the port cannot be had.
+        If the address or the port cannot be had.
     """
     try:
-        return create_server(app.server, host="127.0.0.1", port=port, threads=THREADS)
+        return create_server(
+            app.server,
+            host=host,
+            port=port,
+            threads=THREADS,
+            connection_limit=CONNECTIONS,
+            max_request_body_size=LARGEST_REQUEST,
+            max_request_header_size=LARGEST_REQUEST // 16,
+        )
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on port {port}: {error.strerror}. Choose another with --port."
+            f"cannot listen on {host}, port {port}: {error.strerror}. Choose another with --port."
         ) from error
 
 
-def serve(folder: Path, port: int, capture: str | None = None) -> None:
-    """Serve until interrupted, on this machine only."""
-    server = listen(make_app(folder, capture, prepare=True), port)
-    query = f"?capture={quote(capture)}" if capture else ""
-    print(f"ropediag: {folder} at http://127.0.0.1:{port}/{query}   (stop with Ctrl-C)", flush=True)
+def serve(folder: Path, port: int, capture: str | None = None, access: Access | None = None) -> None:
+    """Serve until interrupted."""
+    access = access or Access()
+    server = listen(make_app(folder, capture, prepare=True, access=access), port, access.host)
+    fields = {"capture": capture, "token": access.token}
+    query = urlencode({name: value for name, value in fields.items() if value}, safe="/")
+    shown = f"[{access.host}]" if ":" in access.host else access.host
+    print(
+        f"ropediag: {folder} at http://{shown}:{port}/{query and '?' + query}   (stop with Ctrl-C)",
+        flush=True,
+    )
+    if not is_local(access.host):
+        print("Anyone on the way can read along: this is http. Through SSH nobody can: docs/dashboard.md.")
     server.run()

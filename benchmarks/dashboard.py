@@ -96,7 +96,7 @@ def serve(folder: Path) -> Iterator[tuple[str, psutil.Process, float]]:
 @contextmanager
 def open_tab(browser: Browser, address: str, sent: list[tuple[bool, bytes]]) -> Iterator[Page]:
     """A tab with a profile of its own; ``sent`` gets what the server sends: whether data, and the body."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=address)
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=address, bypass_csp=True)
     context.add_init_script(WATCH)
     tab = context.new_page()
     tab.on("requestfinished", lambda request: sent.append(_read_body(request)))

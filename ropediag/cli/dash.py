@@ -10,14 +10,20 @@ def command(
     where: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of captures, or one capture to open at once.")
     ] = Path("captures"),
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8050,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8050,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Others than this machine's own ask for a token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        bool, typer.Option("--token", help="Ask for a token on 127.0.0.1 too, where others use this machine.")
+    ] = False,
 ) -> None:
     """Show captures in a browser: where a model breaks, in which pairs, and what theory said.
 
     Raises
     ------
     ConfigError
-        If there is no such folder or capture.
+        If there is no such folder or capture, or the address cannot be listened on.
     """
     import importlib
 
@@ -29,4 +35,5 @@ def command(
     if not where.is_dir():
         raise ConfigError(f"{where} is no folder. Name one that holds captures, or make one: ropediag demo.")
     server = importlib.import_module("ropediag.app.server")  # the folder app/, by setuptools' mapping
-    server.serve(where, port, capture)
+    safeguards = importlib.import_module("ropediag.app.safeguards")
+    server.serve(where, port, capture, safeguards.Access.on(host, always=token))

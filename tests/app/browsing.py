@@ -1,15 +1,37 @@
 """What a reader does in the browser, as the tests do it."""
 
+import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 GRAPH = "name => document.querySelector(`#panel-${name} .js-plotly-plot`)"
 
 
+def wait_until(page: Any, expression: str, arg: Any = None, timeout: float = 30_000) -> None:
+    """Wait until an expression, or a function of ``arg``, is true.
+
+    Playwright's own ``wait_for_function`` evaluates text in the page, which the page's policy forbids.
+    """
+    deadline = time.monotonic() + timeout / 1000
+    while not _evaluate(page, expression, arg):
+        assert time.monotonic() < deadline, f"still not so: {expression}"
+        page.wait_for_timeout(20)
+
+
+def _evaluate(page: Any, expression: str, arg: Any) -> Any:
+    from playwright.sync_api import Error
+
+    try:
+        return page.evaluate(expression, arg)
+    except Error:  # the page is not there yet
+        return None
+
+
 def wait_drawn(page: Any, *panels: str) -> None:
     """Wait until these panels show a figure."""
     for name in panels:
-        page.wait_for_function(
+        wait_until(
+            page,
             f"name => (({GRAPH})(name)?._fullData || []).length",
             arg=name,
             timeout=30_000,

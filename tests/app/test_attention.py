@@ -16,7 +16,7 @@ from ropediag.app.view import Desk
 from ropediag.app.wiring import resolve_selection
 from ropediag.plots.style import DARK
 from tests.analysis.kept import merge, write_kept, write_out
-from tests.app.browsing import read_fields, read_trace, wait_drawn
+from tests.app.browsing import read_fields, read_trace, wait_drawn, wait_until
 from tests.app.conftest import CAPTURES
 
 LENGTH = 1500
@@ -78,7 +78,7 @@ def drag(page, x0, y0, x1, y1):
     page.mouse.down()
     page.mouse.move(*at[1], steps=5)
     page.mouse.up()
-    page.wait_for_function("before => location.href !== before", arg=before)
+    wait_until(page, "before => location.href !== before", arg=before)
     wait_region(page)
 
 
@@ -86,7 +86,8 @@ def wait_region(page):
     """Wait until the figure is that of the URL's rectangle."""
     region = read_fields(page).get("region")
     query, key = (region or "0-1,0-1").split(",")
-    page.wait_for_function(
+    wait_until(
+        page,
         """([query, key]) => {
             const layout = document.querySelector('.js-plotly-plot')._fullLayout, meta = layout.meta;
             const holds = (side, at) => side.first[0] <= at && at < side.first[0] + side.step;
@@ -120,7 +121,7 @@ def test_the_map_goes_from_the_whole_sequence_to_single_tokens(page, kept):
     wait_region(page)
     assert page.url != url
     page.click("#attention-whole")
-    page.wait_for_function("!location.href.includes('region')")
+    wait_until(page, "!location.href.includes('region')")
     wait_region(page)
     check_map(page, logits["total"])
 
@@ -156,7 +157,7 @@ def test_the_tokens_under_the_pointer_are_named_in_their_text(page, kept):
     box = page.evaluate(DRAG)
     page.mouse.move(box["x"] + 99, box["y"] + 99)
     page.mouse.move(box["x"] + 0.5125 * box["width"], box["y"] + 0.5125 * box["height"], steps=3)
-    page.wait_for_function("document.querySelector('#attention-query-place').textContent === 'query 720'")
+    wait_until(page, "document.querySelector('#attention-query-place').textContent === 'query 720'")
     assert page.inner_text("#attention-key-place") == "key 320"
     for side, position in (("query", 720), ("key", 320)):
         shown = page.text_content(f"#attention-{side}-token")

@@ -13,7 +13,7 @@ from ropediag.analysis.repairs import measure_repairs
 from ropediag.app.pages.causes import COLUMNS, list_rows, read_ablations
 from ropediag.app.view import Desk
 from tests.analysis.test_repairs import make_figures, write_ablation
-from tests.app.browsing import click_cell, read_fields, read_trace, wait_drawn
+from tests.app.browsing import click_cell, read_fields, read_trace, wait_drawn, wait_until
 from tests.app.conftest import CAPTURES
 
 ABLATIONS = sorted(CAPTURES.glob("example-ablation-*.h5"))
@@ -55,9 +55,10 @@ def test_a_click_on_a_row_shows_its_loss(page, repairs) -> None:
     at = repairs.isel(ablation=row, multiple=1)
     click_cell(page, "repairs", at.repaired.item(), row)
     page.wait_for_url(re.compile("ablation=example-ablation-clip-12-15"))
-    page.wait_for_function(
+    wait_until(
+        page,
         "[...document.querySelectorAll('.js-plotly-plot')].some(one => "
-        "(one._fullData || []).some(trace => (trace.name || '').startsWith('pairs 12 to 15')))"
+        "(one._fullData || []).some(trace => (trace.name || '').startsWith('pairs 12 to 15')))",
     )
     with open_capture(CAPTURES / "example-ablation-clip-12-15.h5") as file:
         curves = measure_repair_curves(file)

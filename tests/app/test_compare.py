@@ -14,7 +14,7 @@ from ropediag.app.pages.compare import CURVES, DRIFTS, LIMITS, LIMITS_TABLE
 from ropediag.app.view import Desk
 from ropediag.errors import ConfigError
 from ropediag.store import CaptureWriter
-from tests.app.browsing import GRAPH, click_cell, read_fields, read_trace, wait_drawn
+from tests.app.browsing import GRAPH, click_cell, read_fields, read_trace, wait_drawn, wait_until
 from tests.app.conftest import CAPTURES
 from tests.store.synthetic import make_attributes, make_header, write_capture, write_units
 
@@ -83,9 +83,9 @@ def test_captures_are_added_in_the_control_and_taken_back_by_the_back_button(pag
     page.wait_for_url(re.compile("example-65536"))
     wanted = ["example-8192", "example-tuned-b160000-8192", "example-65536"]
     drawn = f"names => JSON.stringify(({GRAPH})('compare-curves')._fullData.filter(one => one.showlegend !== false).map(one => one.name)) === JSON.stringify(names)"  # noqa: E501
-    page.wait_for_function(drawn, arg=wanted)
+    wait_until(page, drawn, arg=wanted)
     page.go_back()
-    page.wait_for_function(drawn, arg=wanted[:2])
+    wait_until(page, drawn, arg=wanted[:2])
 
 
 def test_captures_of_other_lengths_compare_and_the_page_says_so(page) -> None:

@@ -11,7 +11,7 @@ from ropediag.app.view import Desk
 from ropediag.app.wiring import resolve_selection, word_notice
 from ropediag.errors import ConfigError
 from ropediag.store import CaptureWriter
-from tests.app.browsing import read_fields, wait_drawn
+from tests.app.browsing import read_fields, wait_drawn, wait_until
 from tests.app.conftest import CAPTURES
 from tests.store.synthetic import make_attributes, make_header, make_layer
 
@@ -95,17 +95,17 @@ def test_the_copied_link_holds_all_that_is_selected(page, address: str) -> None:
 
 def test_no_key_is_lost(page) -> None:
     page.goto("/pairs?capture=example-8192.h5&layer=1&query_head=1&pair=10")
-    page.wait_for_function("document.querySelector('#select-pair')?.value.startsWith('10 ')")
+    wait_until(page, "document.querySelector('#select-pair')?.value.startsWith('10 ')")
     for _ in range(6):
         page.keyboard.press("j")
-    page.wait_for_function("document.querySelector('#select-pair').value.startsWith('16 ')")
+    wait_until(page, "document.querySelector('#select-pair').value.startsWith('16 ')")
 
 
 def test_a_tab_is_named_after_its_page_and_capture(page) -> None:
     page.goto("/pairs?capture=example-8192.h5")
-    page.wait_for_function("document.title === 'Pairs \u00b7 example-8192.h5 \u00b7 ropediag'")
+    wait_until(page, "document.title === 'Pairs \u00b7 example-8192.h5 \u00b7 ropediag'")
     page.locator("a.brand").click()
-    page.wait_for_function("document.title === 'Overview \u00b7 example-8192.h5 \u00b7 ropediag'")
+    wait_until(page, "document.title === 'Overview \u00b7 example-8192.h5 \u00b7 ropediag'")
 
 
 def test_a_newer_capture_does_not_take_the_place_of_the_one_on_the_screen(
@@ -121,7 +121,7 @@ def test_a_newer_capture_does_not_take_the_place_of_the_one_on_the_screen(
     page.get_by_role("option", name="new.h5").wait_for(timeout=15_000)
     assert page.input_value("#select-capture") == "old.h5"
     page.reload()
-    page.wait_for_function("document.querySelector('#select-capture')?.value === 'new.h5'")
+    wait_until(page, "document.querySelector('#select-capture')?.value === 'new.h5'")
     context.close()
 
 

@@ -14,7 +14,7 @@ from ropediag.app.view import Desk
 from ropediag.app.wiring import resolve_selection
 from tests.analysis.captures import EXAMPLE
 from tests.analysis.ragged import FULL, LAYERS, NARROW, write_ragged
-from tests.app.browsing import read_fields
+from tests.app.browsing import read_fields, wait_until
 
 COLUMNS = [name for members in GROUPS.values() for name in members]
 
@@ -87,7 +87,7 @@ def test_the_table_sorts_by_a_column(heads, table) -> None:
 def test_the_table_filters_by_a_column(heads) -> None:
     heads.locator('.ag-header-cell[col-id="layer"] .ag-header-cell-filter-button').click()
     heads.locator(".ag-filter input[type=number], .ag-filter .ag-number-field-input").first.fill("3")
-    heads.wait_for_function("document.querySelectorAll('.ag-center-cols-container .ag-row').length === 2")
+    wait_until(heads, "document.querySelectorAll('.ag-center-cols-container .ag-row').length === 2")
     assert read_column(heads, "layer") == ["3", "3"]
 
 

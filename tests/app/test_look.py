@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ropediag.app.page import find_pages
+from tests.app.browsing import wait_until
 
 PAGES = {page.title.lower().replace(" ", "-"): page.path for page in find_pages()}
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
@@ -47,7 +48,7 @@ def test_a_page_has_no_serious_accessibility_violation(page, name: str, scheme: 
 
 def test_keys_move_the_selection(page) -> None:
     page.goto("/pairs?capture=example-8192.h5&layer=0&query_head=1&pair=3")
-    page.wait_for_function("document.querySelector('#select-pair')?.value.startsWith('3 ')")
+    wait_until(page, "document.querySelector('#select-pair')?.value.startsWith('3 ')")
     page.keyboard.press("l")  # from the last head of layer 0 to the first of layer 1
     page.wait_for_url(lambda url: "layer=1" in url and "query_head=0" in url)
     page.keyboard.press("j")

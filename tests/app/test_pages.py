@@ -5,7 +5,7 @@ import re
 import pytest
 
 from ropediag.app.page import find_pages
-from tests.app.browsing import click_cell, read_fields, read_trace, wait_drawn
+from tests.app.browsing import click_cell, read_fields, read_trace, wait_drawn, wait_until
 
 PAGES = [page.path for page in find_pages()]
 
@@ -34,7 +34,7 @@ def test_the_back_button_takes_a_click_back(page) -> None:
     page.wait_for_url(re.compile("pair=20"))
     page.go_back()
     page.wait_for_url(re.compile("pair=3"))
-    page.wait_for_function("document.querySelector('#select-pair').value.startsWith('3 ')")
+    wait_until(page, "document.querySelector('#select-pair').value.startsWith('3 ')")
 
 
 def test_a_control_that_nobody_used_does_not_select(page) -> None:
@@ -54,7 +54,7 @@ def test_a_control_that_nobody_used_does_not_select(page) -> None:
         look();
     })""")
     assert shown == ["3", "20"]
-    page.wait_for_function("document.querySelector('#select-pair').value.startsWith('3 ')")
+    wait_until(page, "document.querySelector('#select-pair').value.startsWith('3 ')")
     assert page.url.endswith("pair=3")
 
 
@@ -73,9 +73,7 @@ def test_the_dark_page_has_dark_figures(page) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto("/?capture=example-8192.h5")
     wait_drawn(page, "drift-map")
-    page.wait_for_function(
-        "document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor === '#242424'"
-    )
+    wait_until(page, "document.querySelector('.js-plotly-plot')._fullLayout.paper_bgcolor === '#242424'")
 
 
 def test_the_map_shows_the_numbers_of_the_analysis(page) -> None:
@@ -97,7 +95,7 @@ def test_a_zoom_along_the_lag_is_in_the_link_and_stays(page) -> None:
     page.goto("/pairs?capture=example-8192.h5&layer=1&query_head=1&pair=14&lags=100-1000")
     wait_drawn(page, "pair-profile")
     shown = "document.querySelector('#panel-pair-profile .figure')._fullLayout.xaxis.range"
-    page.wait_for_function(f"Math.abs({shown}[0] - 2) < 0.01 && Math.abs({shown}[1] - 3) < 0.01")
+    wait_until(page, f"Math.abs({shown}[0] - 2) < 0.01 && Math.abs({shown}[1] - 3) < 0.01")
     graph = page.locator("#panel-pair-profile .nsewdrag").first
     graph.scroll_into_view_if_needed()
     box = graph.bounding_box()
@@ -106,10 +104,10 @@ def test_a_zoom_along_the_lag_is_in_the_link_and_stays(page) -> None:
     page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 110, steps=5)
     page.mouse.up()
     page.wait_for_url(re.compile("lags=17[0-9]-5[0-9][0-9]"))
-    page.wait_for_function(f"{shown}[0] > 2.2")
+    wait_until(page, f"{shown}[0] > 2.2")
     page.wait_for_timeout(500)  # until the figure rests: it is drawn once more, within its new range
     page.go_back()
-    page.wait_for_function(f"Math.abs({shown}[0] - 2) < 0.01")
+    wait_until(page, f"Math.abs({shown}[0] - 2) < 0.01")
 
 
 def test_a_page_that_is_come_back_to_shows_what_is_selected_now(page) -> None:

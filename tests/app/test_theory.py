@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from ropediag.app.pages._calculator import PRESETS
-from tests.app.browsing import read_fields, read_trace, wait_drawn
+from tests.app.browsing import read_fields, read_trace, wait_drawn, wait_until
 
 TUNED = "pretrain-10000_train-4096_base-1e6_tune-4096_rotary-128_target-131072"
 PANELS = ("theory-periods", "theory-law", "theory-coverage")
@@ -108,10 +108,10 @@ def test_settings_are_added_copied_and_removed(page, theory) -> None:
     page.get_by_role("button", name="Add a setting").click()
     page.wait_for_url(lambda url: url.count("*") == 3)
     rows.nth(3).wait_for()
-    page.wait_for_function("document.querySelector('#theory-add').disabled")
+    wait_until(page, "document.querySelector('#theory-add').disabled")
     page.get_by_role("button", name="Remove setting A").click()
     page.wait_for_url(lambda url: url.count("*") == 2)
-    page.wait_for_function("document.querySelectorAll('.setting:not([style*=none])').length === 3")
+    wait_until(page, "document.querySelectorAll('.setting:not([style*=none])').length === 3")
 
 
 def test_a_preset_replaces_the_settings(page, theory) -> None:
@@ -143,7 +143,7 @@ def test_settings_that_cannot_be_read_are_said_once_and_the_figures_come_back(pa
     page.locator("[id*=theory-answers]").get_by_text("mend the fields").wait_for()
     page.wait_for_load_state("networkidle")
     seen = "[...document.querySelectorAll('[role=alert]')].filter(one => one.offsetHeight).length"
-    page.wait_for_function(f"{seen} === 1")
+    wait_until(page, f"{seen} === 1")
     assert page.get_by_text("For retrieval").count() == 0
     page.get_by_label("Preset").first.click()
     page.get_by_role("option", name="LLaMA2 as it is", exact=True).click()
