@@ -23,6 +23,14 @@ def long_or(long: Thing, short: Thing) -> Thing:
     return long if LONG else short
 
 
+def tell(figures: str) -> None:
+    """Say what a run measured; the long run's table ends with it."""
+    print(figures)
+    if TALLY:
+        with Path(TALLY).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"measured": figures}) + "\n")
+
+
 class Trials:
     """Used as ``with Trials("what is tried") as trials:`` and, for each, ``with trials.one():``."""
 

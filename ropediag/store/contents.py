@@ -20,6 +20,16 @@ from ropediag.store.plan import make_plan
 from ropediag.store.units import DIMENSIONS, VARIABLES, check_coordinate
 
 _CRITICAL = "rope/critical_pair"
+_WITHIN = (
+    "lag",
+    "coarse_lag",
+    "position",
+    "position_bin",
+    "norm_bin",
+    "sample",
+    "query_block",
+    "key_block",
+)
 _LENGTHS = {"length": 1, "train_len": 0, "tune_len": 0}  # attributes in tokens, and the least of each
 
 
@@ -112,7 +122,24 @@ def check_contents(file: h5py.File, name: str) -> tuple[dict[str, int], tuple[st
                     f"coordinate): got {shape}."
                 )
             held.append(path)
+        _check_geometry(file, held, name)
     return sizes, tuple(held)
+
+
+def _check_geometry(file: h5py.File, held: list[str], name: str) -> None:
+    """Refuse pairs that do not turn forwards, and kept heads that the capture does not have."""
+    if "rope/inv_freq" in held:
+        turned = file["rope/inv_freq"][...]
+        if not (np.isnan(turned) | ((turned > 0) & (turned < math.inf))).all():
+            raise FormatError(
+                f"{name}: rope/inv_freq must be above 0, or NaN where a layer has no such pair: got "
+                f"{np.nanmin(turned):g} to {np.nanmax(turned):g} rad/token."
+            )
+    for path, axis in (("samples/kept_layer", "layer"), ("samples/kept_head", "query_head")):
+        if path in held and axis in file and not np.isin(file[path][...], file[axis][...]).all():
+            raise FormatError(
+                f"{name}: {path} names a {axis.replace('query_', '')} that the capture does not have."
+            )
 
 
 def check_numbers(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -142,6 +169,32 @@ def check_numbers(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
                 f"{name}: attribute {key!r} must be above 0, or NaN where it is not known: got {value!r}."
             )
     return dict(attributes)
+
+
+def check_reach(file: h5py.File, attributes: Mapping[str, Any], name: str) -> None:
+    """Check that lags, positions and bins of a capture lie within its length.
+
+    Raises
+    ------
+    FormatError
+        Naming the coordinate that does not, or that is not what it must be: every position.
+    """
+    length = attributes.get("length")
+    if length is None or attributes.get("kind", "capture") != "capture":
+        return
+    with reading(name, "its coordinates"):
+        for dim in _WITHIN:
+            values = file[dim][...] if dim in file else np.zeros(0)
+            if len(values) and not (values.min() >= 0 and values.max() < length):
+                raise FormatError(
+                    f"{name}: the coordinate {dim} must lie from 0 to {length - 1:,}, the capture's length: got "
+                    f"{values.min():,} to {values.max():,}."
+                )
+        if "position" in file and file["position"].shape != (length,):
+            raise FormatError(
+                f"{name}: the coordinate position must name each of the {length:,} tokens: got "
+                f"{file['position'].shape[0]:,}."
+            )
 
 
 def _check_labels(dim: str, values: np.ndarray, name: str) -> None:

@@ -4,6 +4,7 @@ The only module of the store that imports xarray, so it is imported late. Data c
 and checked h5py file; damage met on the way is a FormatError that names file and variable.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import h5py
@@ -17,7 +18,10 @@ from ropediag.store.inspect import reading
 from ropediag.store.units import DIMENSIONS, VARIABLES
 
 
-def to_dataset(file: h5py.File, paths: tuple[str, ...], name: str) -> xr.Dataset:
+Check = Callable[[str, np.ndarray], np.ndarray]
+
+
+def to_dataset(file: h5py.File, paths: tuple[str, ...], name: str, check: Check) -> xr.Dataset:
     """Gather variables of one group, with the coordinates of all their axes.
 
     Parameters
@@ -25,17 +29,18 @@ def to_dataset(file: h5py.File, paths: tuple[str, ...], name: str) -> xr.Dataset
     file : an open file, checked against the schema
     paths : of the variables
     name : of the file, for messages
+    check : gives a whole variable back, named by its path, or raises FormatError
     """
     dims = dict.fromkeys(dim for path in paths for dim in VARIABLES[path].dims)
     coordinates = {dim: to_coordinate(file, dim, name) for dim in dims}
-    return xr.Dataset({VARIABLES[path].name: _variable(file, path, name) for path in paths}, coordinates)
+    return xr.Dataset({VARIABLES[path].name: _variable(file, path, name, check) for path in paths}, coordinates)
 
 
-def to_array(file: h5py.File, path: str, name: str) -> xr.DataArray:
+def to_array(file: h5py.File, path: str, name: str, check: Check) -> xr.DataArray:
     """Give one variable with the coordinates of its axes; arguments as for ``to_dataset``."""
     variable = VARIABLES[path]
     coordinates = {dim: to_coordinate(file, dim, name) for dim in variable.dims}
-    return xr.DataArray(_variable(file, path, name), coordinates, name=variable.name)
+    return xr.DataArray(_variable(file, path, name, check), coordinates, name=variable.name)
 
 
 def to_coordinate(file: h5py.File, dim: str, name: str) -> xr.Variable:
@@ -47,9 +52,9 @@ def to_coordinate(file: h5py.File, dim: str, name: str) -> xr.Variable:
     )
 
 
-def _variable(file: h5py.File, path: str, name: str) -> xr.Variable:
+def _variable(file: h5py.File, path: str, name: str, check: Check) -> xr.Variable:
     variable = VARIABLES[path]
-    lazy = indexing.LazilyIndexedArray(_FileArray(file[path], path, name))
+    lazy = indexing.LazilyIndexedArray(_FileArray(file[path], path, name, check))
     attributes = {key: getattr(variable, key) for key in ("units", "long_name", "method")}
     return xr.Variable(variable.dims, indexing.MemoryCachedArray(lazy), attributes)
 
@@ -57,8 +62,8 @@ def _variable(file: h5py.File, path: str, name: str) -> xr.Variable:
 class _FileArray(BackendArray):
     """One dataset of the file; read when it is indexed."""
 
-    def __init__(self, dataset: h5py.Dataset, path: str, name: str) -> None:
-        self._dataset, self._path, self._name = dataset, path, name
+    def __init__(self, dataset: h5py.Dataset, path: str, name: str, check: Check) -> None:
+        self._dataset, self._path, self._name, self._check = dataset, path, name, check
         self.shape = dataset.shape
         self.dtype = np.dtype(object) if VARIABLES[path].dtype == "str" else dataset.dtype
 
@@ -72,4 +77,5 @@ class _FileArray(BackendArray):
             raise CaptureError(f"{self._name} is closed, so {self._path} cannot be read. Open it again.")
         with reading(self._name, self._path):
             source = self._dataset.asstr() if self.dtype == object else self._dataset
-            return source[key]
+            found = source[key]
+        return self._check(self._path, found) if found.shape == self.shape else found

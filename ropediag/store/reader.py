@@ -17,7 +17,8 @@ import numpy as np
 
 from ropediag.errors import CaptureError, ConfigError, FormatError
 from ropediag.store.consolidate import consolidate
-from ropediag.store.contents import check_contents, check_numbers
+from ropediag.store.contents import check_contents, check_numbers, check_reach
+from ropediag.store.filled import check_filled
 from ropediag.store.folder import Folder, find
 from ropediag.store.inspect import open_file, read_attributes, reading
 from ropediag.store.plan import make_plan
@@ -101,6 +102,7 @@ class Capture:
         self.path = path
         self.attrs = check_numbers(read_attributes(file, str(path)), str(path))
         self.sizes, self.variables = check_contents(file, str(path))
+        check_reach(file, self.attrs, str(path))
         self.missing_layers, self.missing_losses = missing_layers, missing_losses
         self._file = file
         self._axes: dict[str, list[int]] = {}
@@ -133,8 +135,8 @@ class Capture:
 
         self._check(key)
         if key in VARIABLES:
-            return to_array(self._file, key, str(self.path))
-        return to_dataset(self._file, self._members(key), str(self.path))
+            return to_array(self._file, key, str(self.path), self._check_whole)
+        return to_dataset(self._file, self._members(key), str(self.path), self._check_whole)
 
     def __getattr__(self, name: str) -> "xr.Dataset":
         if name.startswith("_") or name not in GROUPS:
@@ -158,7 +160,7 @@ class Capture:
         ConfigError
             If the variable has no such axis, or the capture no such layer, head, ... on it.
         FormatError, CaptureError
-            As ``capture[path]``.
+            As ``capture[path]``; of a whole variable also if a measured layer holds nothing but NaN.
         """
         if path not in DIMENSIONS or path not in self.sizes:
             self._check(path)
@@ -171,7 +173,8 @@ class Capture:
             if path not in self._used:
                 self._used[path] = self._file[path]
             dataset = self._used[path]
-            return (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[key]
+            found = (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[key]
+        return found if at or path in DIMENSIONS else self._check_whole(path, found)
 
     def place(self, axis: str, value: int) -> int:
         """Find where on an axis a layer, head, pair, ... lies.
@@ -260,6 +263,9 @@ class Capture:
 
     def _members(self, group: str) -> tuple[str, ...]:
         return tuple(path for path in self.variables if VARIABLES[path].group == group)
+
+    def _check_whole(self, path: str, array: np.ndarray) -> np.ndarray:
+        return check_filled(path, array, self)
 
     def _check(self, key: str) -> None:
         self._check_open()

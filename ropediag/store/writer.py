@@ -14,6 +14,7 @@ import numpy as np
 
 from ropediag.errors import CaptureError
 from ropediag.store.consolidate import publish_capture
+from ropediag.store.filled import find_fault
 from ropediag.store.folder import Folder, read_unit, unit_attributes, write_unit
 from ropediag.store.guard import (
     check_attributes,
@@ -165,7 +166,8 @@ class CaptureWriter:
         Raises
         ------
         CaptureError
-            If an array does not fit, or the disk is full or refuses; what was written before is kept.
+            If an array does not fit, is infinite somewhere or full of NaN, or the disk is full or refuses;
+            what was written before is kept.
         """
         self._check_coordinates(sequence=sequence, layer=layer)
         kept = len(kept_places(self._header, layer))
@@ -218,6 +220,8 @@ class CaptureWriter:
 
     def _write(self, path: Path, arrays: Mapping[str, np.ndarray], what: str) -> None:
         self._check_open(what)
+        if fault := find_fault(arrays):
+            raise CaptureError(f"{what} is not saved: {fault}.")
         try:
             write_unit(path, arrays, unit_attributes())
         except CaptureError as error:
