@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ropediag.errors import CaptureError, FormatError
 from ropediag.store.folder import Folder, find
-from ropediag.store.inspect import open_file, read_attributes, reading
+from ropediag.store.inspect import CheckedFile, open_file, read_attributes, reading
 from ropediag.store.plan import make_plan
 from ropediag.store.units import DIMENSIONS, VARIABLES, check_coordinate
 
@@ -89,7 +88,7 @@ def summarize(path: Path | str) -> Summary:
     return Summary(place, attributes, sizes, variables, tuple(critical), (), (), place.stat().st_size)
 
 
-def check_contents(file: h5py.File, name: str) -> tuple[dict[str, int], tuple[str, ...]]:
+def check_contents(file: CheckedFile, name: str) -> tuple[dict[str, int], tuple[str, ...]]:
     """Compare a file with the schema.
 
     Returns
@@ -101,45 +100,27 @@ def check_contents(file: h5py.File, name: str) -> tuple[dict[str, int], tuple[st
     FormatError
         If a coordinate or variable is not of the schema's shape or kind, or a coordinate repeats or falls.
     """
-    with reading(name, "its structure"):
-        sizes = {}
-        for dim, dimension in DIMENSIONS.items():
-            if dim in file:
-                shape = _checked_shape(file[dim], dimension.dtype, name)
-                if len(shape) != 1:
-                    raise FormatError(f"{name}: the coordinate {dim} must be a list: got {shape}.")
-                sizes[dim] = shape[0]
-                _check_labels(dim, file[dim][...], name)
-        held = []
-        for path, variable in VARIABLES.items():
-            if path not in file:
-                continue
-            shape = _checked_shape(file[path], variable.dtype, name)
-            expected = tuple(sizes.get(dim, -1) for dim in variable.dims)
-            if shape != expected:
-                raise FormatError(
-                    f"{name}: {path} must have the shape {expected} ({', '.join(variable.dims)}; -1: no such "
-                    f"coordinate): got {shape}."
-                )
-            held.append(path)
-        _check_geometry(file, held, name)
-    return sizes, tuple(held)
-
-
-def _check_geometry(file: h5py.File, held: list[str], name: str) -> None:
-    """Refuse pairs that do not turn forwards, and kept heads that the capture does not have."""
-    if "rope/inv_freq" in held:
-        turned = file["rope/inv_freq"][...]
-        if not (np.isnan(turned) | ((turned > 0) & (turned < math.inf))).all():
+    sizes = {}
+    for dim, dimension in DIMENSIONS.items():
+        if dim not in file.stored:
+            continue
+        shape = _checked_shape(file, dim, dimension.dtype, name)
+        if len(shape) != 1:
+            raise FormatError(f"{name}: the coordinate {dim} must be a list: got {shape}.")
+        sizes[dim] = shape[0]
+        with reading(name, dim):
+            values = file[dim][...]
+        _check_labels(dim, values, name)
+    held = tuple(path for path in VARIABLES if path in file.stored)
+    for path in held:
+        shape = _checked_shape(file, path, VARIABLES[path].dtype, name)
+        expected = tuple(sizes.get(dim, -1) for dim in VARIABLES[path].dims)
+        if shape != expected:
             raise FormatError(
-                f"{name}: rope/inv_freq must be above 0, or NaN where a layer has no such pair: got "
-                f"{np.nanmin(turned):g} to {np.nanmax(turned):g} rad/token."
+                f"{name}: {path} must have the shape {expected} ({', '.join(VARIABLES[path].dims)}; -1: no "
+                f"such coordinate): got {shape}."
             )
-    for path, axis in (("samples/kept_layer", "layer"), ("samples/kept_head", "query_head")):
-        if path in held and axis in file and not np.isin(file[path][...], file[axis][...]).all():
-            raise FormatError(
-                f"{name}: {path} names a {axis.replace('query_', '')} that the capture does not have."
-            )
+    return sizes, held
 
 
 def check_numbers(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -171,30 +152,45 @@ def check_numbers(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(attributes)
 
 
-def check_reach(file: h5py.File, attributes: Mapping[str, Any], name: str) -> None:
-    """Check that lags, positions and bins of a capture lie within its length.
+def check_values(file: CheckedFile, attributes: Mapping[str, Any], name: str) -> None:
+    """Check the numbers by which other numbers are found: bins, positions, frequencies, kept heads.
 
     Raises
     ------
     FormatError
-        Naming the coordinate that does not, or that is not what it must be: every position.
+        If a bin or a position lies outside the capture, pairs do not turn, or a kept head is none of its own.
     """
-    length = attributes.get("length")
-    if length is None or attributes.get("kind", "capture") != "capture":
-        return
     with reading(name, "its coordinates"):
-        for dim in _WITHIN:
-            values = file[dim][...] if dim in file else np.zeros(0)
-            if len(values) and not (values.min() >= 0 and values.max() < length):
+        if attributes.get("kind", "capture") == "capture":
+            _check_within(file, attributes["length"], name)
+        if "rope/inv_freq" in file.stored:
+            turned = file["rope/inv_freq"][...]
+            if not (np.isnan(turned) | ((turned > 0) & (turned < math.inf))).all():
                 raise FormatError(
-                    f"{name}: the coordinate {dim} must lie from 0 to {length - 1:,}, the capture's length: got "
-                    f"{values.min():,} to {values.max():,}."
+                    f"{name}: rope/inv_freq must be above 0, or NaN where a layer has no such pair: got "
+                    f"{np.nanmin(turned):g} to {np.nanmax(turned):g} rad/token."
                 )
-        if "position" in file and file["position"].shape != (length,):
+        for path, axis in (("samples/kept_layer", "layer"), ("samples/kept_head", "query_head")):
+            known = {path, axis} <= file.stored.keys()
+            if known and not np.isin(file[path][...], file[axis][...]).all():
+                raise FormatError(
+                    f"{name}: {path} names a {axis.replace('query_', '')} that the capture does not have."
+                )
+
+
+def _check_within(file: CheckedFile, length: int, name: str) -> None:
+    for dim in _WITHIN:
+        values = file[dim][...] if dim in file.stored else np.zeros(0)
+        if len(values) and not (values.min() >= 0 and values.max() < length):
             raise FormatError(
-                f"{name}: the coordinate position must name each of the {length:,} tokens: got "
-                f"{file['position'].shape[0]:,}."
+                f"{name}: the coordinate {dim} must lie from 0 to {length - 1:,}, the capture's length: got "
+                f"{values.min():,} to {values.max():,}."
             )
+    if "position" in file.stored and file.stored["position"].shape != (length,):
+        raise FormatError(
+            f"{name}: the coordinate position must name each of the {length:,} tokens: got "
+            f"{file.stored['position'].shape[0]:,}."
+        )
 
 
 def _check_labels(dim: str, values: np.ndarray, name: str) -> None:
@@ -204,12 +200,8 @@ def _check_labels(dim: str, values: np.ndarray, name: str) -> None:
         raise FormatError(f"{name}: {error}") from error
 
 
-def _checked_shape(item: h5py.Dataset, dtype: str, name: str) -> tuple[int, ...]:
-    if not isinstance(item, h5py.Dataset):
-        raise FormatError(f"{name}: {item.name} must be an array, not a group.")
-    stored = item.dtype
-    text = h5py.check_string_dtype(stored) is not None
-    kind = "str" if text else {"u": "i"}.get(stored.kind, stored.kind)
-    if kind != (dtype if dtype == "str" else dtype[0]):
-        raise FormatError(f"{name}: {item.name} must be of type {dtype}: got {stored}.")
-    return item.shape
+def _checked_shape(file: CheckedFile, path: str, dtype: str, name: str) -> tuple[int, ...]:
+    stored = file.stored[path]
+    if stored.kind != (dtype if dtype == "str" else dtype[0]):
+        raise FormatError(f"{name}: {path} must be of type {dtype}: got {file[path].dtype}.")
+    return stored.shape

@@ -1,8 +1,8 @@
 """Layers that hold nothing: a statistic that was measured is a number, so a layer full of NaN is an error.
 
 NaN marks what a layer does not have (``schema``). Where it has the axis, its first value is there: of the
-first head, pair, bin, row. So one value a layer tells nearly always that there is something, and only where it
-is NaN the layer is read through. Nothing measured is infinite either.
+first head, pair, bin, row. So one value a layer tells nearly always that there is something, and only
+where it is NaN the layer is read through. Nothing measured is infinite either.
 """
 
 import math
@@ -71,8 +71,8 @@ def check_filled(path: str, array: np.ndarray, capture: "Capture") -> np.ndarray
             if not _may_lack(dims, at, capture):
                 where = " of ".join(f"{name} {at[name]}" for name in reversed(names))
                 raise FormatError(
-                    f"{capture.path}: {path} holds nothing but NaN in {where}, which says that it was measured. "
-                    "Copy it again from where it came, or capture again."
+                    f"{capture.path}: {path} holds nothing but NaN in {where}, which counts as measured. Copy "
+                    "it again from where it came, or capture again."
                 )
     return array
 

@@ -17,7 +17,6 @@ from ropediag.errors import CaptureError
 from ropediag.store.inspect import reading
 from ropediag.store.units import DIMENSIONS, VARIABLES
 
-
 Check = Callable[[str, np.ndarray], np.ndarray]
 
 
@@ -33,7 +32,9 @@ def to_dataset(file: h5py.File, paths: tuple[str, ...], name: str, check: Check)
     """
     dims = dict.fromkeys(dim for path in paths for dim in VARIABLES[path].dims)
     coordinates = {dim: to_coordinate(file, dim, name) for dim in dims}
-    return xr.Dataset({VARIABLES[path].name: _variable(file, path, name, check) for path in paths}, coordinates)
+    return xr.Dataset(
+        {VARIABLES[path].name: _variable(file, path, name, check) for path in paths}, coordinates
+    )
 
 
 def to_array(file: h5py.File, path: str, name: str, check: Check) -> xr.DataArray:

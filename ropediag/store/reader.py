@@ -17,10 +17,10 @@ import numpy as np
 
 from ropediag.errors import CaptureError, ConfigError, FormatError
 from ropediag.store.consolidate import consolidate
-from ropediag.store.contents import check_contents, check_numbers, check_reach
+from ropediag.store.contents import check_contents, check_numbers, check_values
 from ropediag.store.filled import check_filled
 from ropediag.store.folder import Folder, find
-from ropediag.store.inspect import open_file, read_attributes, reading
+from ropediag.store.inspect import CheckedFile, open_file, read_attributes, reading
 from ropediag.store.plan import make_plan
 from ropediag.store.seal import open_sealed
 from ropediag.store.units import DIMENSIONS, GROUPS, VARIABLES
@@ -94,7 +94,7 @@ class Capture:
 
     def __init__(
         self,
-        file: h5py.File,
+        file: CheckedFile,
         path: Path,
         missing_layers: tuple[tuple[int, int], ...] = (),
         missing_losses: tuple[int, ...] = (),
@@ -102,7 +102,7 @@ class Capture:
         self.path = path
         self.attrs = check_numbers(read_attributes(file, str(path)), str(path))
         self.sizes, self.variables = check_contents(file, str(path))
-        check_reach(file, self.attrs, str(path))
+        check_values(file, self.attrs, str(path))
         self.missing_layers, self.missing_losses = missing_layers, missing_losses
         self._file = file
         self._axes: dict[str, list[int]] = {}

@@ -12,11 +12,9 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-import h5py
-
 from ropediag import schema
 from ropediag.errors import FormatError
-from ropediag.store.inspect import open_file, read_attributes
+from ropediag.store.inspect import CheckedFile, open_file, read_attributes
 
 MAGIC = b"ropediag seal 1\n"
 DIGEST = hashlib.sha256().digest_size
@@ -99,7 +97,7 @@ def seal_file(path: Path) -> None:
         file.write(seal)
 
 
-def open_sealed(path: Path, name: str) -> h5py.File:
+def open_sealed(path: Path, name: str) -> CheckedFile:
     """Open a finished file for reading, once its seal is found right; older formats have none.
 
     Raises

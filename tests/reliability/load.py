@@ -1,4 +1,4 @@
-"""Readers of a dashboard, as many as one likes: each opens a page, looks a moment, clicks, and opens the next.
+"""Readers of a dashboard, as many as one likes: each opens a page, looks a moment, and opens the next.
 
 A reader asks what a browser asks when a click selects another place: the callback that resolves the address,
 then every panel, part and choice of the page. What each answer took is kept.

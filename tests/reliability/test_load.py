@@ -11,9 +11,9 @@ import pytest
 
 from ropediag.store import CaptureWriter
 from tests.app.conftest import CAPTURES
-from tests.reliability.load import Log, ask, read_together, run_dashboard
-from tests.store.synthetic import make_attributes, make_header, make_layer, write_capture
-from tests.trials import LONG, Trials, long_or, tell
+from tests.reliability.load import Log, read_together, run_dashboard
+from tests.store.synthetic import make_attributes, make_header, make_layer
+from tests.trials import Trials, long_or, tell
 
 READERS, SECONDS = long_or((50, 300.0), (12, 12.0))
 CAPTURE_COUNT = long_or(1000, 100)
@@ -62,7 +62,9 @@ def test_many_readers_beside_a_growing_capture_meet_no_error(folder: Path) -> No
         stop.set()
         for thread in others:
             thread.join()
-    with Trials(f"answers to {READERS} readers at once, for {SECONDS:.0f} s, beside a capture that grows") as all:
+    with Trials(
+        f"answers to {READERS} readers at once, for {SECONDS:.0f} s, beside a capture that grows"
+    ) as all:
         all.count(len(log.seconds), log.errors)
     late = np.array(memory[len(memory) // 3 :])
     slope = np.polyfit(late[:, 0], late[:, 1], 1)[0]

@@ -157,8 +157,8 @@ def compound(file):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (link_out, r"/scores/std is a ExternalLink"),
-        (soft_link, r"/scores/alias is a SoftLink"),
+        (link_out, r"/scores/std is an external link"),
+        (soft_link, r"/scores/alias is a soft link"),
         (store_outside, "/scores/more lie outside"),
         (virtual, "/scores/more lie outside"),
         (foreign_filter, "filter 32000"),
