@@ -1,11 +1,13 @@
 """The catalog: which files of a folder ropediag can read, and why it cannot read the others.
 
-A name that comes from a browser is looked up in a scan of the folder and never joined to a path.
+A name that comes from a browser is looked up in a scan of the folder and never joined to a path. A scan
+answers at once: of many new files it reads the newest, and those asked for by name; a thread reads the rest.
 """
 
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ropediag.errors import FormatError
@@ -13,6 +15,7 @@ from ropediag.store import Summary, is_study, summarize, summarize_study
 
 PARTIAL = ".partial"
 FRESH = 0.5  # seconds for which a scan holds: one click asks several times
+AT_ONCE = 16  # new files that one scan reads itself
 Stamp = tuple[int, int]
 
 
@@ -27,7 +30,7 @@ class Entry:
     stamp : changes whenever its content does
     kind : see ``schema.KINDS``; empty if it cannot be read
     summary : what is known of it; None if it cannot be read
-    reason : why it cannot be read
+    reason : why it cannot be read; empty as well if nobody has tried yet
     """
 
     name: str
@@ -36,6 +39,10 @@ class Entry:
     kind: str = ""
     summary: Summary | None = None
     reason: str = ""
+
+    @property
+    def is_unread(self) -> bool:
+        return self.summary is None and not self.reason
 
     @property
     def created(self) -> tuple[str, int]:
@@ -60,27 +67,55 @@ class Catalog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        self._known: dict[str, Entry] = {}
+        self._known: dict[str, Entry] = {}  # replaced, never changed: others are reading it
         self._scanned = -FRESH
+        self._lock = threading.Lock()
+        self._reader: threading.Thread | None = None
 
-    def scan(self) -> dict[str, Entry]:
-        """List what is there now, by name."""
-        if time.monotonic() - self._scanned < FRESH:
+    def scan(self, wanted: Collection[str] = ()) -> dict[str, Entry]:
+        """List what is there now, by name; the files of the names that are wanted have been read."""
+        with self._lock:
+            if time.monotonic() - self._scanned >= FRESH:
+                self._known, self._scanned = self._look(), time.monotonic()
+                self._read([entry for entry in _newest_first(self._known) if entry.is_unread][:AT_ONCE])
+            known = (self._known.get(name) for name in wanted)
+            self._read([entry for entry in known if entry and entry.is_unread])
+            unread = any(entry.is_unread for entry in self._known.values())
+            if unread and (self._reader is None or not self._reader.is_alive()):
+                self._reader = threading.Thread(target=self._read_on, daemon=True)
+                self._reader.start()
             return self._known
-        found = {}
+
+    def _look(self) -> dict[str, Entry]:
+        """List the files; what is known of those that did not change stays."""
+        found: dict[str, Entry] = {}
         for path in self._candidates():
             name = path.relative_to(self.folder).as_posix().removesuffix(PARTIAL)
             try:
-                stamp = take_stamp(path)
+                entry = Entry(name, path, take_stamp(path))
             except OSError:  # it went away meanwhile
                 continue
             known = self._known.get(name)
-            if known is None or known.path != path or known.stamp != stamp:
-                known = _read(name, path, stamp)
-            if name not in found or not known.is_partial:
-                found[name] = known
-        self._known, self._scanned = dict(sorted(found.items())), time.monotonic()
-        return self._known
+            if known is not None and (known.path, known.stamp) == (entry.path, entry.stamp):
+                entry = known
+            if name not in found or not entry.is_partial:
+                found[name] = entry
+        return dict(sorted(found.items()))
+
+    def _read(self, entries: list[Entry]) -> None:
+        if entries:
+            self._known = {**self._known, **{entry.name: _read(entry) for entry in entries}}
+
+    def _read_on(self) -> None:
+        """Read what a scan left, until nothing is left."""
+        while True:
+            left = next((entry for entry in _newest_first(self._known) if entry.is_unread), None)
+            if left is None:
+                return
+            read = _read(left)
+            with self._lock:
+                if self._known.get(left.name) == left:
+                    self._known = {**self._known, left.name: read}
 
     def _candidates(self) -> Iterator[Path]:
         """List the files and partial folders here and one level below; no links that lead elsewhere."""
@@ -94,6 +129,10 @@ class Catalog:
 
     def _lies_inside(self, path: Path) -> bool:
         return path.resolve().is_relative_to(self.folder)
+
+
+def _newest_first(known: dict[str, Entry]) -> list[Entry]:
+    return sorted(known.values(), key=lambda entry: entry.stamp[0], reverse=True)
 
 
 def take_stamp(path: Path) -> Stamp:
@@ -120,9 +159,19 @@ def _is_candidate(path: Path) -> bool:
     )
 
 
-def _read(name: str, path: Path, stamp: Stamp) -> Entry:
+def _read(entry: Entry) -> Entry:
+    """Fill in what a file holds, or why it cannot be read."""
     try:
-        summary = summarize_study(path) if is_study(path) else summarize(path)
+        summary = _summarize(entry.path)
     except FormatError as error:
-        return Entry(name, path, stamp, reason=str(error).replace(str(path), path.name))
-    return Entry(name, path, stamp, str(summary.attributes.get("kind", "capture")), summary)
+        return replace(entry, reason=str(error).replace(str(entry.path), entry.path.name))
+    return replace(entry, kind=str(summary.attributes.get("kind", "capture")), summary=summary)
+
+
+def _summarize(path: Path) -> Summary:
+    try:
+        return summarize(path)
+    except FormatError:
+        if not is_study(path):
+            raise
+        return summarize_study(path)

@@ -20,6 +20,7 @@ from .memo import MEGABYTE, Memo, count_bytes
 
 KEPT = 256 * MEGABYTE  # of results
 OPEN = 12  # captures; a file that is given up closes when nothing reads it any more
+SEPARATOR = "//"  # of files in one field of the URL; no name has it, in a subfolder neither
 PLACE = ("layer", "query_head", "pair")
 
 
@@ -32,7 +33,7 @@ class Desk:
         self._open = Memo(OPEN, lambda capture: 1)
 
     def entries(self, *kinds: str) -> dict[str, Entry]:
-        """List the readable files of these kinds, by name."""
+        """List the readable files of these kinds, by name; of many new ones not all at first."""
         return {name: entry for name, entry in self.catalog.scan().items() if entry.kind in kinds}
 
     def open(self, entry: Entry) -> Capture:
@@ -50,6 +51,8 @@ class Desk:
         return self._results.get((entry.name, entry.stamp, key), make)
 
     def view(self, selection: Mapping[str, str]) -> "View":
+        """Look at a selection; the files that it names are read, however many others wait."""
+        self.catalog.scan([name for value in selection.values() for name in value.split(SEPARATOR)])
         return View(self, dict(selection))
 
 

@@ -12,10 +12,10 @@ from ropediag.analysis.verdict import judge_capture
 from ropediag.errors import ConfigError, RopediagError
 
 from ..catalog import Entry
-from ..view import Desk, View
+from ..view import SEPARATOR, Desk, View
 from ..wiring import read_query
 
-FIELD, SEPARATOR = "with", "//"  # which no name of a file holds, in a subfolder neither
+FIELD = "with"
 CAPTURES = ("capture", FIELD)  # what a figure of all of them depends on
 NAME = "compared"  # id of the control
 NEEDS: dict[str, tuple[str, ...]] = {NAME: CAPTURES}

@@ -1,11 +1,13 @@
 """Captures: what the folder holds, finished and growing, and what cannot be read."""
 
+import hashlib
 import math
 import time
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, dcc, html
+from dash import Dash, Input, Output, State, dcc, html
+from dash.exceptions import PreventUpdate
 
 from ropediag.schema import ATTRIBUTES
 
@@ -39,13 +41,14 @@ LISTED = 20  # unreadable files that are named
 
 
 def list_rows(desk: Desk) -> list[dict[str, Any]]:
-    """Describe every file that can be read in one row; the newest first."""
-    entries = [entry for entry in desk.catalog.scan().values() if entry.summary is not None]
+    """Describe every file that can be read, or will be, in one row; the newest first."""
+    entries = [entry for entry in desk.catalog.scan().values() if not entry.reason]
     return [_describe(entry) for entry in sorted(entries, key=lambda entry: entry.stamp[0], reverse=True)]
 
 
 def _describe(entry: Entry) -> dict[str, Any]:
-    assert entry.summary is not None
+    if entry.summary is None:
+        return {"id": entry.name, "name": entry.name, "state": "not read yet"}
     attributes, sizes = entry.summary.attributes, entry.summary.sizes
     row: dict[str, Any] = {"id": entry.name, "name": entry.name, "kind": entry.kind}
     row |= {name: attributes.get(name) or None for name in ("model", "length", "train_len", "tune_len")}
@@ -62,7 +65,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
 
 def show_unreadable(desk: Desk) -> Any:
     """Name the files that cannot be read, each with its reason."""
-    entries = [entry for entry in desk.catalog.scan().values() if entry.summary is None]
+    entries = [entry for entry in desk.catalog.scan().values() if entry.reason]
     if not entries:
         return None
     lines = [dmc.ListItem(entry.reason) for entry in entries[:LISTED]]
@@ -116,6 +119,7 @@ def _lay_out() -> html.Div:
             html.Div(id="captures-unreadable"),
             dmc.Title("The selected capture", order=2, size="h4", mt="lg", mb="xs"),
             show_part(METADATA),
+            dcc.Store(id="captures-seen"),
             dcc.Interval(id="captures-tick", interval=2_000),
         ]
     )
@@ -129,17 +133,22 @@ def _register(app: Dash, desk: Desk) -> None:
         Output(grid, "style"),
         Output("captures-empty", "children"),
         Output("captures-unreadable", "children"),
+        Output("captures-seen", "data"),
         Input("captures-tick", "n_intervals"),
+        State("captures-seen", "data"),
     )
-    def refresh(_: int | None) -> tuple[Any, ...]:
-        rows = list_rows(desk)
+    def refresh(_: int | None, seen: str | None) -> tuple[Any, ...]:
+        rows, unreadable = list_rows(desk), show_unreadable(desk)
+        now = hashlib.sha256(f"{rows} {unreadable}".encode()).hexdigest()
+        if now == seen:
+            raise PreventUpdate
         advice = [
             "This folder holds no capture yet. Make one with ",
             dmc.Code("ropediag capture --model demo --len 8192"),
             " or start ropediag dash on another folder.",
         ]
         empty = None if rows else dmc.Alert(advice, color="orange", variant="light", mb="md")
-        return rows, fit_height(len(rows), TWO_LINES), empty, show_unreadable(desk)
+        return rows, fit_height(len(rows), TWO_LINES), empty, unreadable, now
 
 
 PAGE = Page(

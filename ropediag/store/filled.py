@@ -71,8 +71,8 @@ def check_filled(path: str, array: np.ndarray, capture: "Capture") -> np.ndarray
             if not _may_lack(dims, at, capture):
                 where = " of ".join(f"{name} {at[name]}" for name in reversed(names))
                 raise FormatError(
-                    f"{capture.path}: {path} holds nothing but NaN in {where}, which counts as measured. Copy "
-                    "it again from where it came, or capture again."
+                    f"{capture.path}: {path} holds nothing but NaN in {where}, which counts as measured. "
+                    "Copy the file again from where it came, or capture again."
                 )
     return array
 

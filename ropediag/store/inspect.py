@@ -141,8 +141,8 @@ def _check_group(group: h5py.h5g.GroupID, name: str, above: str = "") -> Iterato
         place = f"{above}/{key.decode(errors='replace')}"
         if kind != h5py.h5l.TYPE_HARD:
             raise FormatError(
-                f"{name}: {place} is {_LINKS.get(kind, 'a foreign')} link, which ropediag does not follow: it "
-                "may lead to another file. Refused; take the file from a source you trust."
+                f"{name}: {place} is {_LINKS.get(kind, 'a foreign')} link, which may lead to another file; "
+                "ropediag does not follow. Refused; take the file from a source you trust."
             )
         item = h5py.h5o.open(group, key)
         if isinstance(item, h5py.h5d.DatasetID):

@@ -78,3 +78,41 @@ def test_a_name_from_a_browser_is_looked_up_and_never_joined(tmp_path: Path, nam
 def test_a_folder_without_captures_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ropediag capture --model demo"):
         _ = Desk(tmp_path).view({}).entry
+
+
+def test_of_many_new_files_the_newest_and_those_asked_for_are_read_first(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(catalog, "AT_ONCE", 2)
+    monkeypatch.setattr(Catalog, "_read_on", lambda self: None)  # nobody reads the rest
+    for number in range(6):
+        shutil.copy(EXAMPLE, tmp_path / f"{number}.h5")
+        os.utime(tmp_path / f"{number}.h5", (1000 + number, 1000 + number))
+    names = Catalog(tmp_path)
+    found = names.scan(["1.h5", "none.h5"])
+    assert list(found) == [f"{number}.h5" for number in range(6)]
+    assert [name for name, entry in found.items() if not entry.is_unread] == ["1.h5", "4.h5", "5.h5"]
+    assert [name for name, entry in names.scan().items() if entry.is_unread] == ["0.h5"]
+
+
+def test_the_rest_is_read_without_being_asked_for(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(catalog, "AT_ONCE", 1)
+    for number in range(4):
+        shutil.copy(EXAMPLE, tmp_path / f"{number}.h5")
+    (tmp_path / "4.h5").write_text("no HDF5")
+    names = Catalog(tmp_path)
+    assert sum(entry.is_unread for entry in names.scan().values()) == 4
+    assert names._reader is not None
+    names._reader.join(30)
+    known = names._known.values()
+    assert not any(entry.is_unread for entry in known)
+    assert sum(entry.kind == "capture" for entry in known) == 4
+
+
+def test_a_view_of_a_file_that_waits_is_of_that_file(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(catalog, "AT_ONCE", 1)
+    monkeypatch.setattr(Catalog, "_read_on", lambda self: None)
+    for number in range(4):
+        shutil.copy(EXAMPLE, tmp_path / f"{number}.h5")
+    desk = Desk(tmp_path)
+    view = desk.view({"capture": "0.h5", "with": "2.h5//1.h5"})
+    assert view.entry.name == "0.h5"
+    assert {"0.h5", "1.h5", "2.h5"} <= desk.entries("capture").keys()

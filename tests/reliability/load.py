@@ -65,35 +65,44 @@ def read(port: int, captures: list[str], seconds: float, log: Log, seed: int) ->
     """Be one reader for some seconds."""
     chance, end = random.Random(seed), time.monotonic() + seconds
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    callback = find_callback(connection)
+    callback = find_callback(connection, "..selection.data")
     time.sleep(chance.uniform(0, LOOK))
     while time.monotonic() < end:
         place = {"capture": chance.choice(captures), "layer": chance.randrange(4)}
         place |= {"query_head": chance.randrange(4), "pair": chance.randrange(16)}
-        body = {**callback, "inputs": [{"id": "asked", "property": "data", "value": 1}]}
-        body["state"] = [{"id": "url", "property": "search", "value": f"?{urlencode(place)}"}]
-        body["state"] += [{"id": f"other-{step}", "property": "data", "value": None} for step in range(3)]
-        ask(connection, "POST", "/_dash-update-component", log, json.dumps(body))
+        fill = {"url": f"?{urlencode(place)}"}
+        ask(connection, "POST", "/_dash-update-component", log, json.dumps(fill_in(callback, fill)))
         for address in PAGES[chance.choice(list(PAGES))]:
             ask(connection, "GET", f"{address}?{urlencode(place, quote_via=quote)}", log)
         time.sleep(min(chance.expovariate(1 / LOOK), 4 * LOOK))
     connection.close()
 
 
-def find_callback(connection: http.client.HTTPConnection) -> dict:
-    """Find the callback that resolves an address, as a browser does."""
+def find_callback(connection: http.client.HTTPConnection, output: str) -> dict:
+    """Find the callback of the server whose output begins so; gives how a browser calls it."""
     connection.request("GET", "/_dash-dependencies")
     known = json.loads(connection.getresponse().read())
-    (one,) = [each for each in known if each["output"].startswith("..selection.data") and each["state"][2:]
-              and not each["clientside_function"]]  # fmt: skip
-    return {"output": one["output"], "changedPropIds": ["asked.data"]}
+    (one,) = [each for each in known if each["output"].startswith(output) and not each["clientside_function"]]
+    changed = "{id}.{property}".format(**one["inputs"][0])
+    pairs = [each.rpartition(".") for each in one["output"].strip(".").split("...")]
+    outputs = [{"id": json.loads(id) if "{" in id else id, "property": name} for id, _, name in pairs]
+    told = {key: one[key] for key in ("output", "inputs", "state")}
+    return {**told, "outputs": outputs, "changedPropIds": [changed]}
+
+
+def fill_in(callback: dict, values: dict[str, str]) -> dict:
+    """Give the arguments of a callback their values, by the id of the component; None where there is none."""
+    filled = {
+        key: [{**one, "value": values.get(one["id"])} for one in callback[key]] for key in ("inputs", "state")
+    }
+    return {**callback, **filled}
 
 
 def ask(
     connection: http.client.HTTPConnection, method: str, address: str, log: Log, body: str | None = None
-) -> None:
+) -> bytes:
     """Ask once; anything but an answer without a fault is an error."""
-    begun = time.monotonic()
+    begun, text = time.monotonic(), b""
     try:
         connection.request(method, address, body, {"Content-Type": "application/json"} if body else {})
         answer = connection.getresponse()
@@ -104,6 +113,7 @@ def ask(
         log.errors.append(f"{address}: {error!r}")
         connection.close()
     log.seconds.append((address.partition("?")[0], time.monotonic() - begun))
+    return text
 
 
 def read_together(port: int, captures: list[str], readers: int, seconds: float) -> Log:
