@@ -18,7 +18,7 @@ class ModelError(RopediagError):
 
 
 class CaptureError(RopediagError):
-    """A capture that cannot start, or that failed its own checks."""
+    """A capture that cannot start or that failed its own checks, or a file that the disk refuses."""
 
 
 class FormatError(RopediagError):

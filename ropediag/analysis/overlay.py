@@ -17,6 +17,7 @@ from ropediag.errors import ConfigError
 
 LIMITS = ("train_len", "predicted_limit", "measured_limit", "measured_low", "measured_high")
 AXES = {"position": ("excess", "excess_se"), "query_position": ("before_mean", "past_mean")}
+PLACES = {"position": "position of the predicted token", "query_position": "position of the query"}
 MEANINGS = {
     "excess": ("nats per token", "excess loss: full context less the training length's"),
     "excess_se": ("nats per token", "standard error of the excess over sequences"),
@@ -52,16 +53,19 @@ def overlay_breakdowns(breakdowns: Mapping[str, xr.Dataset]) -> xr.Dataset:
     limits = {name: np.array([float(each[name]) for each in breakdowns.values()]) for name in LIMITS}
     found: dict[str, Any] = {name: ("capture", values, first[name].attrs) for name, values in limits.items()}
     for axis, names in AXES.items():
-        prefix, attrs = axis.removesuffix("position"), first[axis].attrs
+        prefix = axis.removesuffix("position")
         dims = ("capture", f"{prefix}point")
-        positions = _pad([each[axis].values for each in breakdowns.values()])
-        multiple = {"units": "1", "long_name": f"{attrs['long_name']}, over the training length"}
-        found[axis] = (dims, positions, attrs)
+        places = [  # none yet of a capture that grows
+            each[axis].values if axis in each.dims else np.full(1, np.nan) for each in breakdowns.values()
+        ]
+        positions = _pad(places)
+        multiple = {"units": "1", "long_name": f"{PLACES[axis]}, over the training length"}
+        found[axis] = (dims, positions, {"units": "tokens", "long_name": PLACES[axis]})
         found[f"{prefix}multiple"] = (dims, positions / limits["train_len"][:, None], multiple)
         for name in names:
             rows = [
-                each[name].values if name in each else np.full(each.sizes[axis], np.nan)
-                for each in breakdowns.values()
+                each[name].values if name in each else np.full(len(place), np.nan)
+                for each, place in zip(breakdowns.values(), places, strict=True)
             ]
             units, meaning = MEANINGS[name]
             found[name] = (dims, _pad(rows), {"units": units, "long_name": meaning})

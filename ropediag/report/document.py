@@ -20,7 +20,7 @@ from ropediag.report.capture_section import Answer, CaptureSection, describe_cap
 from ropediag.report.causes_section import CausesSection, describe_causes
 from ropediag.report.figures import Drawing, pack, pack_drawings
 from ropediag.store import Capture, open_capture
-from ropediag.store.hdf5 import publish
+from ropediag.store.disk import publish_alone
 
 LARGEST = 5_000_000  # bytes
 LEFT_OUT = "its figure was left out to keep this file small. ropediag analyze --csv writes its numbers"
@@ -63,7 +63,7 @@ def write_report(files: Sequence[Path | str], out: Path | str, *, force: bool = 
         causes = describe_causes(_name_files(ablations)) if ablations else None
     document = render(sections, causes, _write_command(files, out))
     out.parent.mkdir(parents=True, exist_ok=True)
-    publish(out, document.encode())
+    publish_alone(out, document.encode())
     return out
 
 

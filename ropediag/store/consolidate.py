@@ -16,15 +16,9 @@ import numpy as np
 from ropediag import schema
 from ropediag.errors import CaptureError, FormatError
 from ropediag.schema import Variable
+from ropediag.store.disk import free_space, sync_folder, temporary_name, writing
 from ropediag.store.folder import Folder, read_unit
-from ropediag.store.hdf5 import (
-    LIBVER,
-    GuardedFile,
-    free_space,
-    sync_folder,
-    temporary_name,
-    writing,
-)
+from ropediag.store.hdf5 import LIBVER, GuardedFile
 from ropediag.store.plan import Plan, chunk_shape, make_plan
 from ropediag.store.pool import LayerPool
 from ropediag.store.seal import seal_of

@@ -18,7 +18,8 @@ import numpy as np
 
 from ropediag import schema
 from ropediag.errors import CaptureError, FormatError
-from ropediag.store.hdf5 import Attributes, build_image, checksum, publish
+from ropediag.store.disk import publish
+from ropediag.store.hdf5 import Attributes, build_image, checksum
 from ropediag.store.inspect import open_file, plain, read_attributes, reading
 
 SUFFIX = ".partial"

@@ -1,23 +1,21 @@
 """Writing HDF5 so that neither a kill nor a full disk leaves half a file behind.
 
 HDF5 crashes the process when a write fails, and a kill leaves it unreadable. So a small file is built
-in memory and written by ``publish``: temporary name, fsync, rename, fsync of the folder. A large file
-goes through ``GuardedFile``, which keeps a failed write from HDF5 and reports it afterwards.
+in memory and written at once (``disk.publish``). A large file goes through ``GuardedFile``, which keeps a
+failed write from HDF5 and reports it afterwards.
 """
 
-import errno
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from ropediag.errors import CaptureError
+from ropediag.store.disk import write_all
 
 LIBVER = ("earliest", "v110")  # h5py's own "latest" writes objects that netCDF and HDF5 1.10 cannot open
 Attributes = Mapping[str, str | int | float]
@@ -50,71 +48,6 @@ def checksum(arrays: Mapping[str, np.ndarray], attributes: Attributes) -> str:
     for name in sorted(attributes):
         digest.update(f"{name}={attributes[name]!r}\n".encode())
     return digest.hexdigest()
-
-
-def publish(path: Path, image: bytes) -> None:
-    """Write a whole file so that ``path`` never holds a part of it.
-
-    Raises
-    ------
-    CaptureError
-        If the disk is full or refuses; nothing is left behind.
-    """
-    temporary = temporary_name(path)
-    try:
-        with writing(path, len(image)):
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            try:
-                write_all(descriptor, image)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.replace(temporary, path)
-            sync_folder(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def temporary_name(path: Path) -> Path:
-    """Name the file in the same folder that becomes ``path`` once it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
-def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write every byte: ``os.write`` may take fewer, on a disk that fills up for example."""
-    view = memoryview(data)
-    while len(view):
-        view = view[os.write(descriptor, view[: 1 << 24]) :]
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def writing(path: Path, size: int) -> Iterator[None]:
-    """Turn the operating system's refusal to write ``size`` bytes of ``path`` into a CaptureError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise CaptureError(
-                f"no space left to write {path}: it needs {size / 2**20:.1f} MiB, "
-                f"{free_space(path.parent) / 2**20:.1f} MiB are free ({error.strerror})."
-            ) from error
-        raise CaptureError(f"cannot write {path}: {error.strerror or error}.") from error
-
-
-def free_space(folder: Path) -> int:
-    """Ask how many bytes a user may still write in the folder's file system."""
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
 
 
 class GuardedFile(io.RawIOBase):

@@ -12,9 +12,10 @@ import numpy as np
 
 from ropediag.errors import CaptureError
 from ropediag.store.consolidate import write_arrays
+from ropediag.store.disk import publish_alone
 from ropediag.store.folder import Folder
 from ropediag.store.guard import check_attributes, check_path, check_writable
-from ropediag.store.hdf5 import Attributes, publish
+from ropediag.store.hdf5 import Attributes
 from ropediag.store.plan import Plan
 from ropediag.store.seal import seal_of
 from ropediag.store.units import VARIABLES, axis_sizes, check_coordinate, fit, whole_part
@@ -74,5 +75,5 @@ def write_whole(
     image = io.BytesIO()
     write_arrays(image, Plan(known, given, recorded, variables, frozenset(), frozenset()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    publish(check_path(path), image.getvalue() + seal_of(image))
+    publish_alone(check_path(path), image.getvalue() + seal_of(image))
     return path

@@ -14,6 +14,7 @@ import numpy as np
 
 from ropediag.errors import CaptureError
 from ropediag.store.consolidate import publish_capture
+from ropediag.store.disk import sync_folder
 from ropediag.store.filled import find_fault
 from ropediag.store.folder import Folder, read_unit, unit_attributes, write_unit
 from ropediag.store.guard import (
@@ -24,7 +25,7 @@ from ropediag.store.guard import (
     remove_capture,
     take_lock,
 )
-from ropediag.store.hdf5 import Attributes, sync_folder
+from ropediag.store.hdf5 import Attributes
 from ropediag.store.inspect import open_file, read_attributes
 from ropediag.store.plan import kept_places
 from ropediag.store.units import LAYER, LOSS, axis_sizes, check_header, check_unit

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ropediag.errors import ConfigError
+from ropediag.store.disk import publish_alone
+from ropediag.store.guard import check_writable
 from ropediag.study.cells import Cell
 from ropediag.study.config import StudyConfig
 from ropediag.study.sections import Evaluation, Pretraining, Tuning
@@ -31,6 +33,8 @@ def claim_folder(folder: Path, config: StudyConfig, evaluated: Iterable[Cell], c
     ------
     ConfigError
         If the folder holds cells that were made otherwise.
+    CaptureError
+        If it cannot be written to.
     """
     path = folder / "study.json"
     wanted = _record(config, cells)
@@ -40,8 +44,9 @@ def claim_folder(folder: Path, config: StudyConfig, evaluated: Iterable[Cell], c
     for name in ("parents", "evaluate_at"):
         wanted[name] = found.get(name, {}) | wanted[name]
     wanted["capture"] = wanted["capture"] or found.get("capture")
+    check_writable(path)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted), encoding="utf-8")
+    publish_alone(path, json.dumps(wanted))
 
 
 def _record(config: StudyConfig, cells: Iterable[Cell]) -> dict[str, Any]:

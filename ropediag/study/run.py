@@ -12,6 +12,7 @@ from ropediag.analysis.law import LawFit, fit_law
 from ropediag.errors import RopediagError
 from ropediag.plots import SHOW_CONFIG
 from ropediag.plots.law import plot_law
+from ropediag.store.disk import publish_alone
 from ropediag.study.cells import Cell, list_cells, plan_tuning
 from ropediag.study.claim import claim_folder
 from ropediag.study.config import StudyConfig
@@ -110,11 +111,11 @@ def _write_results(table: xr.Dataset, folder: Path) -> StudyResult:
     law = fit_table(table)
     table.attrs |= {"kind": "study"} | ({} if law is None else {"law": json.dumps(asdict(law))})
     rows = table.drop_dims(["position", "multiple"]).to_dataframe()
-    rows.round(4).to_csv(folder / "table.csv")
+    publish_alone(folder / "table.csv", rows.round(4).to_csv())
     flags = {name: table[name].astype("i1") for name in table if table[name].dtype == bool}
-    table.assign(flags).to_netcdf(folder / "table.h5", engine="h5netcdf")
+    publish_alone(folder / "table.h5", bytes(table.assign(flags).to_netcdf(engine="h5netcdf")))
     if law is not None:
-        plot_law(table).write_html(folder / "law.html", config=SHOW_CONFIG)
+        publish_alone(folder / "law.html", plot_law(table).to_html(config=SHOW_CONFIG))
     return StudyResult(table, law, folder)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ropediag.store.disk import publish_alone
 from ropediag.tune.config import PretrainConfig
 from ropediag.tune.metadata import CheckpointMetadata
 from ropediag.tune.tune_config import TuneConfig
@@ -89,7 +90,7 @@ def write_card(out: Path, config: PretrainConfig, metadata: CheckpointMetadata, 
         hits=[100 * recall[name] for name in ("value", "low", "high")],
     )
     path = out / "README.md"
-    path.write_text(card, encoding="utf-8")
+    publish_alone(path, card)
     return path
 
 
@@ -146,5 +147,5 @@ def write_tune_card(out: Path, config: TuneConfig, metadata: CheckpointMetadata)
         seed=config.seed,
     )
     path = out / "README.md"
-    path.write_text(card, encoding="utf-8")
+    publish_alone(path, card)
     return path

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ropediag.errors import ConfigError
+from ropediag.store.guard import check_writable
+from ropediag.tune.metadata import METADATA_NAME
 from ropediag.tune.recall import MIN_LENGTH
 
 PASSING = ("save_every", "force", "resume")  # fields that leave no trace in the weights
@@ -108,6 +110,8 @@ def check_run(config: Any) -> None:
     Raises
     ------
     ConfigError
+    CaptureError
+        If the folder cannot be written to.
     """
     for name, least in {"steps": 1, "batch": 1, "seed": 0, "save_every": 1}.items():
         value = getattr(config, name)
@@ -129,6 +133,7 @@ def check_run(config: Any) -> None:
             f"{config.out} is not empty: name another folder, go on with an interrupted run with --resume, "
             "or write there with --force."
         )
+    check_writable(config.out / METADATA_NAME)
 
 
 def write_command(name: str, config: Any, **flags: str) -> str:

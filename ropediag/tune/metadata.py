@@ -13,6 +13,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from ropediag.errors import FormatError
+from ropediag.store.disk import publish_alone
 
 METADATA_NAME = "ropediag.json"
 
@@ -72,7 +73,7 @@ class CheckpointMetadata:
 def write_metadata(folder: Path, metadata: CheckpointMetadata) -> Path:
     """Write ``ropediag.json`` into a checkpoint's folder."""
     path = folder / METADATA_NAME
-    path.write_text(json.dumps(asdict(metadata), indent=2) + "\n", encoding="utf-8")
+    publish_alone(path, json.dumps(asdict(metadata), indent=2) + "\n")
     return path
 
 

@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from ropediag.errors import ConfigError
+from ropediag.errors import CaptureError, ConfigError
+from ropediag.store.disk import free_space, publish_alone
 from ropediag.tune.progress import TrainingProgress
 
 UNFINISHED = "unfinished"  # folder for the Trainer's own checkpoints while a run lasts
@@ -101,10 +103,33 @@ def run_trainer(
         say(f"going on from step {start.name.split('-')[-1]}")
     try:
         trainer.train(resume_from_checkpoint=str(start) if start else None)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if _is_full_disk(error):
+            raise _name_full_disk(model, unfinished) from error
+        raise
     finally:
         progress.close()
     losses = [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
     return _gather(trainer, model) if recipe.fsdp else model, losses
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """Whether there was no room; torch says no more than that its writer failed."""
+    said = str(error)
+    return "No space left" in said or "PytorchStreamWriter failed writing" in said or "ENOSPC" in said
+
+
+def _name_full_disk(model: Any, unfinished: Path) -> CaptureError:
+    """Say how much room a checkpoint to go on from takes: weights, and two moments of what is trained."""
+    sizes = [(each.numel() * each.element_size(), each.requires_grad) for each in model.parameters()]
+    needed = sum(size * (3 if trained else 1) for size, trained in sizes)
+    newest = newest_checkpoint(unfinished)
+    kept = f"step {newest.name.split('-')[-1]} is kept" if newest else "none is kept"
+    return CaptureError(
+        f"no space left to write a checkpoint to go on from into {unfinished}: it takes {needed / 2**20:.1f} "
+        f"MiB, {free_space(unfinished) / 2**20:.1f} MiB are free. Of those before, {kept}: make room, then "
+        "repeat with --resume."
+    )
 
 
 def _gather(trainer: Trainer, model: Any) -> Any:
@@ -165,7 +190,7 @@ def _record_settings(unfinished: Path, settings: Any, resume: bool) -> None:
     if not resume:
         shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True, exist_ok=True)
-    path.write_text(wanted, encoding="utf-8")
+    publish_alone(path, wanted)
 
 
 def _check_sharding(recipe: Recipe, trainer: Trainer) -> None:

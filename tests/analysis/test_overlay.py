@@ -9,6 +9,7 @@ from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.limit import THRESHOLD
 from ropediag.analysis.overlay import overlay_breakdowns, overlay_drifts
 from ropediag.errors import ConfigError
+from ropediag.plots.overlay import plot_overlay
 from tests.analysis.captures import EXAMPLE
 from tests.store.synthetic import write_capture
 
@@ -55,6 +56,17 @@ def test_limits_stand_beside_their_curves(measured):
     assert curves.train_len.values.tolist() == [128, 16]
     assert float(curves.measured_limit.sel(capture="long")) == float(breakdowns["long"].measured_limit) > 128
     assert np.isnan(float(curves.measured_limit.sel(capture="short")))
+
+
+@pytest.mark.parametrize("names", [("short",), ("short", "long"), ("long", "short")])
+def test_a_capture_without_any_loss_yet_has_no_excess(measured, names):
+    breakdowns = {name: measured[0][name] for name in names}
+    breakdowns["short"] = breakdowns["short"].drop_dims("position")
+    curves = overlay_breakdowns(breakdowns)
+    assert curves.position.attrs["units"] == "tokens"
+    assert np.isnan(curves.excess.sel(capture="short")).all()
+    assert np.isfinite(curves.past_mean.sel(capture="short")).any()
+    assert plot_overlay(curves, "position").data
 
 
 def test_nothing_cannot_be_laid_over_each_other():

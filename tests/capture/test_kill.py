@@ -1,9 +1,7 @@
 """Real kills of a real capture: what was measured stays, and the resumed file is the undisturbed one."""
 
-import multiprocessing
 import os
 import random
-import signal
 import time
 
 import numpy as np
@@ -15,19 +13,17 @@ from ropediag.errors import CaptureError
 from ropediag.store import open_capture
 from tests.capture import victim
 from tests.families import tiny_model, tokens
+from tests.processes import kill, processes
 from tests.trials import Trials, long_or
 
 SEQUENCES, LAYERS = 2, 3
 UNITS = SEQUENCES * (LAYERS + 1)
 MAY_DIFFER = {"created", "seconds"}
-processes = multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A saved model with its tokens, in a folder."""
-    # One server serves the whole test run: let it load what this file and the store's kills need.
-    processes.set_forkserver_preload(["tests.capture.victim", "tests.store.victim"])
     folder = tmp_path_factory.mktemp("home")
     small_model().save_pretrained(folder / "model")
     np.save(folder / "ids.npy", torch.cat([tokens(60, seed) for seed in range(SEQUENCES)]).numpy())
@@ -66,12 +62,6 @@ def units(path):
     """How many units are on the disk."""
     folder = path.with_name(path.name + ".partial")
     return sum(1 for _ in folder.glob("l*.h5")) if folder.is_dir() else -1
-
-
-def kill(process):
-    process.kill()
-    process.join()
-    return process.exitcode == -signal.SIGKILL
 
 
 def check_nothing_lost(path, final):

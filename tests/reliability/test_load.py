@@ -65,11 +65,11 @@ def test_many_readers_beside_a_growing_capture_meet_no_error(folder: Path) -> No
         stop.set()
         for thread in others:
             thread.join()
+    slope, p95 = describe(log, memory), np.quantile([seconds for _, seconds in log.seconds], 0.95)
     with Trials(
         f"answers to {READERS} readers at once for {SECONDS:.0f} s, beside a growing capture"
     ) as trials:
         trials.count(len(log.seconds), log.errors)
-    p95, slope = np.quantile([seconds for _, seconds in log.seconds], 0.95), describe(log, memory)
     if LONG:
         assert p95 < 0.5
         assert abs(slope) < STEADY

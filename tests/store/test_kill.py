@@ -1,23 +1,20 @@
 """Real kills and a really full disk: nothing that was declared safe is lost, nothing is left behind."""
 
-import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 
 import numpy as np
 import pytest
 
 from ropediag.store import open_capture
+from tests.disks import fill_disk, mount_disk
+from tests.processes import processes
 from tests.store import victim
 from tests.store.synthetic import make_loss
 from tests.trials import Trials, long_or
-
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.store.victim"])
 
 
 def start(target, *arguments):
@@ -129,41 +126,37 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, reference):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 3 MiB; mounting it takes root."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)]
-    done = subprocess.run(mount, capture_output=True, text=True) if os.geteuid() == 0 else None
-    if done is None or done.returncode:
-        if done is not None and os.environ.get("ROPEDIAG_REQUIRE_TOOLS") == "1":
-            pytest.fail(f"mounting a small disk failed: {done.stderr}")
-        pytest.skip("mounting a small disk is not permitted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mount_disk(tmp_path / "disk", 3) as place:
+        yield place
 
 
 @pytest.mark.parametrize("believe_in_room", [False, True])
 def test_a_full_disk_is_a_clean_error_and_costs_nothing(small_disk, reference, believe_in_room):
     """Full at the first unit, at a later one, or in the final file, whose check for room may be wrong."""
     final, _, _ = reference
-    outcomes = set()
-    for room in (20, 60, 110, 150, 165, 180, 200):  # KiB
-        folder = small_disk / "capture"
-        folder.mkdir()
-        (small_disk / "ballast").write_bytes(bytes((3072 - room) * 1024))
-        process, channel = start(victim.fill, folder / "run.h5", believe_in_room)
-        *said, message = declared(channel)
-        process.join()
-        assert process.exitcode == 0
-        assert "no space left to write" in message
-        assert "MiB are free" in message
-        outcomes.add((len(said), "not saved" in message))
-        assert not (folder / "run.h5").exists()
-        assert not list(folder.glob("*/.*"))
-        if said:
-            check_nothing_lost(folder / "run.h5", said, final)
-        (small_disk / "ballast").unlink()
-        check_resumes(folder / "run.h5", final)
-        shutil.rmtree(folder)
+    outcomes, folder = set(), small_disk / "capture"
+    rooms = long_or(range(12, 208, 4), (20, 60, 110, 150, 165, 180, 200))  # KiB
+    with Trials(
+        f"writing a capture to a full disk, room {'believed in' if believe_in_room else 'checked'}"
+    ) as trials:
+        for room in rooms:
+            folder.mkdir()
+            ballast = fill_disk(small_disk, 1024 * room)
+            with trials.one():
+                process, channel = start(victim.fill, folder / "run.h5", believe_in_room)
+                *said, message = declared(channel)
+                process.join()
+                assert process.exitcode == 0
+                assert "no space left to write" in message
+                assert "MiB are free" in message
+                outcomes.add((len(said), "not saved" in message))
+                assert not (folder / "run.h5").exists()
+                assert not list(folder.glob("*/.*"))
+                if said:
+                    check_nothing_lost(folder / "run.h5", said, final)
+                ballast.unlink()
+                check_resumes(folder / "run.h5", final)
+            ballast.unlink(missing_ok=True)
+            shutil.rmtree(folder)
     assert len(outcomes) > 2
     assert (6, False) in outcomes  # all units there, the final file not

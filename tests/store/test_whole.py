@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("ropediag.store.hdf5.os.write", refuse)
+    monkeypatch.setattr("ropediag.store.disk.os.write", refuse)
     with pytest.raises(CaptureError, match="no space left"):
         write(path, force=True)
     assert path.read_bytes() == before
