@@ -92,6 +92,12 @@ def writing(path: Path, size: int) -> Iterator[None]:
         raise CaptureError(f"cannot write {path}: {error.strerror or error}.") from error
 
 
+def says_full(error: Exception) -> bool:
+    """Whether an error of a library that writes by itself means a full disk; torch says no more than failed."""
+    said = str(error)
+    return "No space left" in said or "PytorchStreamWriter failed writing" in said
+
+
 def free_space(folder: Path) -> int:
     """Ask how many bytes a user may still write in the folder's file system."""
     status = os.statvfs(folder)

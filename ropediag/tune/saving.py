@@ -5,11 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from ropediag.errors import CaptureError
-from ropediag.store.disk import free_space, sync_folder, writing
+from ropediag.errors import CaptureError, RopediagError
+from ropediag.store.disk import free_space, says_full, sync_folder, writing
 from ropediag.tune.metadata import METADATA_NAME
 
 STAGE = ".saving"  # folder in which the files come to be
@@ -38,22 +37,24 @@ def save_model(model: Any, tokenizer: Any | None, out: Path) -> None:
             if tokenizer is not None:
                 tokenizer.save_pretrained(stage)
             _move(stage, out)
-    except SafetensorError as error:
-        raise CaptureError(
-            f"cannot write the weights to {out}: they need {size / 2**20:.1f} MiB, "
-            f"{free_space(out) / 2**20:.1f} MiB are free ({error})."
-        ) from error
+    except Exception as error:
+        if not says_full(error) or isinstance(error, RopediagError):
+            raise
+        raise _name_full_disk(out, size) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
 def _check_room(out: Path, size: int) -> None:
-    free = free_space(out)
-    if free < size:
-        raise CaptureError(
-            f"no space left to write the weights to {out}: they need {size / 2**20:.1f} MiB, "
-            f"{free / 2**20:.1f} MiB are free."
-        )
+    if free_space(out) < size:
+        raise _name_full_disk(out, size)
+
+
+def _name_full_disk(out: Path, size: int) -> CaptureError:
+    return CaptureError(
+        f"no space left to write the checkpoint to {out}: its weights need {size / 2**20:.1f} MiB, "
+        f"{free_space(out) / 2**20:.1f} MiB are free."
+    )
 
 
 def _save_quietly(model: Any, folder: Path) -> None:

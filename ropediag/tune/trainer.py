@@ -16,13 +16,12 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from safetensors import SafetensorError
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ropediag.errors import CaptureError, ConfigError
-from ropediag.store.disk import free_space, publish_alone
+from ropediag.store.disk import free_space, publish_alone, says_full
 from ropediag.tune.progress import TrainingProgress
 
 UNFINISHED = "unfinished"  # folder for the Trainer's own checkpoints while a run lasts
@@ -103,20 +102,14 @@ def run_trainer(
         say(f"going on from step {start.name.split('-')[-1]}")
     try:
         trainer.train(resume_from_checkpoint=str(start) if start else None)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        if _is_full_disk(error):
+    except Exception as error:
+        if says_full(error):
             raise _name_full_disk(model, unfinished) from error
         raise
     finally:
         progress.close()
     losses = [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
     return _gather(trainer, model) if recipe.fsdp else model, losses
-
-
-def _is_full_disk(error: Exception) -> bool:
-    """Whether there was no room; torch says no more than that its writer failed."""
-    said = str(error)
-    return "No space left" in said or "PytorchStreamWriter failed writing" in said or "ENOSPC" in said
 
 
 def _name_full_disk(model: Any, unfinished: Path) -> CaptureError:

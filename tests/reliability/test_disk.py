@@ -13,7 +13,7 @@ from tests.processes import run_command
 from tests.trials import Trials, long_or
 from tests.tune.tiny import tiny_config
 
-ROOM = {"capture": 700, "tune": 900, "evaluate": 60, "study": 900}  # KiB, up to which each is tried
+ROOM = {"capture": 700, "tune": 900, "evaluate": 60, "study": 400}  # KiB, up to which each is tried
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +42,10 @@ def words_of(command, home, disk):
     if command == "study":
         return ["study", str(home / "tiny.yaml"), "--out", str(disk / "out")]
     model = [command, "--model", str(home / "parent"), *text]
-    if command == "capture":
+    if command in ("capture", "evaluate"):
         return [*model, "--len", "200", "--out", str(disk / "out.h5")]
-    if command == "evaluate":
-        return [*model, "--len", "200", "--out", str(disk / "out.h5")]
-    return [
-        *model,
-        "--base",
-        "8000",
-        "--steps",
-        "12",
-        "--batch",
-        "4",
-        "--save-every",
-        "4",
-        "--out",
-        str(disk / "out"),
-    ]
+    steps = ["--base", "8000", "--steps", "12", "--batch", "4", "--save-every", "4"]
+    return [*model, *steps, "--out", str(disk / "out")]
 
 
 def result_of(command, disk):
@@ -86,15 +73,14 @@ def test_a_full_disk_is_said_in_a_line_and_the_rerun_ends_well(home, disk, tmp_p
             ballast = fill_disk(disk, 1024 * int(room))
             with trials.one():
                 status, said = run_command(words, tmp_path / "said")
+                ballast.unlink()
                 if status:
                     full += 1
                     assert status == 2, said
-                    assert "no space left" in said or "cannot write" in said
-                    assert "MiB are free" in said, said
-                    assert "Traceback" not in said
-                ballast.unlink()
-                status, said = run_command(again, tmp_path / "said")
-                assert status == 0, said
+                    assert "MiB are free" in said.replace("\n", " "), said
+                    assert "Traceback" not in said, said
+                    status, said = run_command(again, tmp_path / "said")
+                    assert status == 0, said
                 np.testing.assert_equal(result_of(command, disk), right)
                 assert not [path for path in disk.rglob(".*") if path.is_file()]
     assert full > 1

@@ -11,7 +11,7 @@ import pytest
 
 from ropediag.store import open_capture
 from tests.disks import fill_disk, mount_disk
-from tests.processes import processes
+from tests.processes import processes, warm_up
 from tests.store import victim
 from tests.store.synthetic import make_loss
 from tests.trials import Trials, long_or
@@ -46,6 +46,7 @@ def contents(path):
 def reference(tmp_path_factory):
     """The final numbers of a run that nobody disturbs, how many operations it takes, and how long."""
     path = tmp_path_factory.mktemp("reference") / "run.h5"
+    warm_up()
     begun = time.perf_counter()
     process, channel = start(victim.live, path)
     said = declared(channel)

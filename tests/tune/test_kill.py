@@ -11,7 +11,7 @@ from ropediag.store import open_capture, open_study
 from ropediag.tune.metadata import METADATA_NAME, hash_weights
 from ropediag.tune.pretrain import pretrain_model
 from ropediag.tune.trainer import UNFINISHED
-from tests.processes import kill, processes
+from tests.processes import kill, processes, warm_up
 from tests.trials import Trials, long_or
 from tests.tune import victim
 from tests.tune.tiny import tiny_config
@@ -19,6 +19,7 @@ from tests.tune.tiny import tiny_config
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory):
+    warm_up()
     return pretrain_model(tiny_config(tmp_path_factory.mktemp("parent")), say=victim.quiet)
 
 

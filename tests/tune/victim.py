@@ -40,7 +40,7 @@ def plan_study(parent: Path) -> StudyConfig:
         grid=(Grid((2000.0,), (64,)),),
         tune=Tuning(steps=3, tokens=256, text=text),
         evaluate=Evaluation(sequences=2, least=256, reach=1.5, text=text),
-        capture=Capturing(length=96, sequences=2, text=text),
+        capture=Capturing(length=96, sequences=2),
     )
 
 
