@@ -68,7 +68,7 @@ def summarize(path: Path | str) -> Summary:
     """
     place = find(path)
     if isinstance(place, Folder):
-        plan = make_plan(place)
+        plan = make_plan(place, sealed=False)
         attributes = check_numbers(plan.attributes, str(place.header))
         return Summary(
             path=place.path,

@@ -93,7 +93,7 @@ def writing(path: Path, size: int) -> Iterator[None]:
 
 
 def says_full(error: Exception) -> bool:
-    """Whether an error of a library that writes by itself means a full disk; torch says no more than failed."""
+    """Whether an error of a library that writes by itself means a full disk; torch says only "failed"."""
     said = str(error)
     return "No space left" in said or "PytorchStreamWriter failed writing" in said
 

@@ -4,25 +4,27 @@
     layer-SSSS-LLLL.h5       one sequence through one layer (index of the layer in the model)
     loss-SSSS.h5             one sequence
 
-Each file is whole or absent, and carries a checksum that is verified whenever it is read.
+Each file is whole or absent, and is sealed as a finished capture is (``seal``).
 """
 
+import io
 import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ropediag import schema
 from ropediag.errors import CaptureError, FormatError
 from ropediag.store.disk import publish
 from ropediag.store.hdf5 import Attributes, build_image, checksum
-from ropediag.store.inspect import open_file, plain, read_attributes, reading
+from ropediag.store.inspect import CheckedFile, open_file, plain, read_attributes, reading
+from ropediag.store.seal import open_sealed, seal_of
 
 SUFFIX = ".partial"
+HEADER_NAME = "header.h5"
 _LAYER = re.compile(r"layer-(\d{4,9})-(\d{4,9})\.h5")
 _LOSS = re.compile(r"loss-(\d{4,9})\.h5")
 _TEMPORARY = re.compile(r"\..*\.tmp")
@@ -46,7 +48,7 @@ class Folder:
 
     @property
     def header(self) -> Path:
-        return self.path / "header.h5"
+        return self.path / HEADER_NAME
 
     def layer(self, sequence: int, layer: int) -> Path:
         return self.path / f"layer-{sequence:04d}-{layer:04d}.h5"
@@ -119,8 +121,36 @@ def find(path: Path | str) -> Path | Folder:
 
 
 def write_unit(path: Path, arrays: Mapping[str, np.ndarray], attributes: Attributes) -> None:
-    """Write one unit: whole and on the disk when this returns, absent otherwise."""
-    publish(path, build_image(arrays, attributes))
+    """Write one unit: whole, sealed and on the disk when this returns, absent otherwise."""
+    image = build_image(arrays, attributes)
+    publish(path, image + seal_of(io.BytesIO(image)))
+
+
+def open_unit(path: Path, sealed: bool = True) -> CheckedFile:
+    """Open one unit for reading.
+
+    Parameters
+    ----------
+    path : no link, whose file would not be of this folder
+    sealed : whether to read it whole first, to see that its seal is right
+
+    Raises
+    ------
+    FormatError
+        As ``open_sealed``.
+    """
+    if path.is_symlink():
+        raise FormatError(
+            f"{path} is a link, which ropediag does not follow: it may lead elsewhere. Refused."
+        )
+    try:
+        return open_sealed(path, str(path)) if sealed else open_file(path, str(path))
+    except FormatError as error:
+        if path.name == HEADER_NAME or not path.is_file():
+            raise
+        raise FormatError(
+            f"{error} Or remove it and run the capture again with --resume: only this part is computed anew."
+        ) from error
 
 
 def read_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | int | float]]:
@@ -136,9 +166,9 @@ def read_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | int | 
         If the file is not a unit of a known format version, or damaged.
     """
     arrays: dict[str, np.ndarray] = {}
-    with open_file(path, str(path)) as file:
+    with open_unit(path) as file:
         read_attributes(file, str(path))
-        for name in unit_names(file):
+        for name in file.stored:
             with reading(str(path), name):
                 dataset = file[name]
                 arrays[name] = dataset.asstr()[...] if dataset.dtype == object else dataset[...]
@@ -151,14 +181,6 @@ def read_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str | int | 
             "with --resume; only this part is computed anew."
         )
     return arrays, attributes
-
-
-def unit_names(file: h5py.File) -> list[str]:
-    """List the paths of the arrays of a unit, coordinates included."""
-    names = []
-    for key, item in file.items():
-        names += [f"{key}/{inner}" for inner in item] if isinstance(item, h5py.Group) else [key]
-    return names
 
 
 def unit_attributes(**attributes: str | int | float) -> dict[str, str | int | float]:

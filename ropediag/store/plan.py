@@ -12,8 +12,7 @@ import numpy as np
 from ropediag import schema
 from ropediag.errors import CaptureError, FormatError
 from ropediag.schema import Variable
-from ropediag.store.folder import Folder, read_unit, unit_names
-from ropediag.store.inspect import open_file
+from ropediag.store.folder import Folder, open_unit, read_unit
 from ropediag.store.pool import replicate_count
 from ropediag.store.units import HEADER, LAYER, LOSS, RAW_SUMS, axis_sizes, check_header
 
@@ -70,8 +69,12 @@ class Plan:
         return variables + sum(values.nbytes for values in self.coordinates.values()) + 2**20
 
 
-def make_plan(folder: Folder) -> Plan:
+def make_plan(folder: Folder, sealed: bool = True) -> Plan:
     """Look at a partial folder.
+
+    Parameters
+    ----------
+    sealed : whether every unit is read, to see that its seal is right; the header always is
 
     Raises
     ------
@@ -91,8 +94,8 @@ def make_plan(folder: Folder) -> Plan:
     losses = {sequence for sequence in folder.losses() if sequence in coordinates["sequence"]}
     names = set(given)
     for path in [folder.layer(*unit) for unit in layers] + [folder.loss(sequence) for sequence in losses]:
-        with open_file(path, str(path)) as file:
-            names |= set(unit_names(file))
+        with open_unit(path, sealed) as file:
+            names |= file.stored.keys()
     variables = tuple(_present(names))
     if any("replicate" in variable.dims for variable in variables):
         coordinates["replicate"] = np.arange(replicate_count(len(coordinates["sequence"])), dtype=np.int32)

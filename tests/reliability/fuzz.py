@@ -76,10 +76,15 @@ def read_all(path: Path) -> dict[str, np.ndarray]:
         return {name: capture.values(name) for name in (*capture.variables, *capture.sizes)}
 
 
+def capture_of(path: Path) -> Path:
+    """The capture that a file belongs to: the partial folder of a unit, else the file itself."""
+    return path.parent if path.parent.name.endswith(".partial") else path
+
+
 def judge(path: Path, right: dict[str, np.ndarray], sealed: bool) -> str:
     """Say how reading a mutant ended."""
     try:
-        found = read_all(path)
+        found = read_all(capture_of(path))
     except RopediagError:
         return "refused"
     except Exception as error:
@@ -92,7 +97,7 @@ def judge(path: Path, right: dict[str, np.ndarray], sealed: bool) -> str:
 
 def work(source: Path, target: Path, start: int, stop: int, sealed: bool) -> None:
     """Read the mutants of these seeds; say the outcome of each in a line."""
-    right, image = read_all(source), source.read_bytes()
+    right, image = read_all(capture_of(source)), source.read_bytes()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     print(json.dumps("ready"), flush=True)
@@ -104,10 +109,13 @@ def work(source: Path, target: Path, start: int, stop: int, sealed: bool) -> Non
 
 
 def fuzz(source: Path, folder: Path, start: int, stop: int, sealed: bool = False) -> Tally:
-    """Read the mutants of a file with the seeds ``start`` .. ``stop`` - 1."""
-    tally, seed = Tally(), start
+    """Read the mutants of a file, finished or a unit, with the seeds ``start`` .. ``stop`` - 1."""
+    tally, seed, target = Tally(), start, folder / "mutant.h5"
+    if capture_of(source) != source:
+        target = folder / "mutant.h5.partial" / source.name
+        shutil.copytree(source.parent, target.parent)
     while seed < stop:
-        paths = source, folder / "mutant.h5"
+        paths = source, target
         words = [sys.executable, "-m", "tests.reliability.fuzz", *paths, str(seed), str(stop), str(sealed)]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
             assert process.stdout is not None
@@ -125,15 +133,15 @@ def fuzz(source: Path, folder: Path, start: int, stop: int, sealed: bool = False
                 process.kill()
                 process.wait()
                 tally.add(seed, "hang" if not ready else f"crash {process.returncode}")
-                keep(folder, seed)
+                keep(target, folder / f"failed-{seed}.h5")
                 seed += 1
     return tally
 
 
-def keep(folder: Path, seed: int) -> None:
+def keep(mutant: Path, place: Path) -> None:
     """Keep a mutant that crashed or hung, to look at."""
-    if (folder / "mutant.h5").is_file():
-        shutil.copy(folder / "mutant.h5", folder / f"failed-{seed}.h5")
+    if mutant.is_file():
+        shutil.copy(mutant, place)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import pytest
 
+from ropediag.store import CaptureWriter
 from ropediag.store.seal import SIZE
 from tests.reliability.fuzz import fuzz, mutate
-from tests.store.synthetic import write_capture
+from tests.store.synthetic import make_attributes, make_header, make_layer, make_loss, write_capture
 from tests.trials import Trials, long_or
 
 
@@ -17,6 +18,20 @@ def test_damaged_files_are_refused_or_give_the_original_numbers(source, tmp_path
     count = long_or(20_000, 400)
     with Trials("damaged files: refused, or the original numbers, in 5 s and 1 GiB") as trials:
         tally = fuzz(source, tmp_path, 0, count)
+        trials.count(count, [f"{outcome}, seed {seed}" for seed, outcome in tally.failed])
+    assert set(tally.outcomes) <= {"refused", "same"}
+    assert tally.outcomes["refused"] > 0.8 * count
+
+
+@pytest.mark.parametrize("unit", ["header.h5", "layer-0000-0001.h5", "loss-0000.h5"])
+def test_damaged_units_of_growing_captures_are_refused_or_give_the_original_numbers(tmp_path, unit):
+    header, count = make_header(), long_or(1000, 40)
+    with CaptureWriter.create(tmp_path / "run.h5", header, make_attributes()) as writer:
+        for place in [(0, 0), (0, 1), (1, 2)]:
+            writer.write_layer(*place, make_layer(header, *place))
+        writer.write_loss(0, make_loss(0))
+    with Trials(f"damaged units of growing captures, {unit}") as trials:
+        tally = fuzz(tmp_path / "run.h5.partial" / unit, tmp_path, 0, count)
         trials.count(count, [f"{outcome}, seed {seed}" for seed, outcome in tally.failed])
     assert set(tally.outcomes) <= {"refused", "same"}
     assert tally.outcomes["refused"] > 0.8 * count

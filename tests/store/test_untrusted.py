@@ -9,9 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
-from ropediag.errors import FormatError
+from ropediag.errors import CaptureError, FormatError
 from ropediag.store import CaptureWriter, open_capture, summarize
 from ropediag.store.seal import seal_file
+from ropediag.store.units import VARIABLES
 from tests.store.synthetic import LENGTH, make_attributes, make_header, make_layer, make_loss, write_capture
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def test_damage_anywhere_is_noticed(finished, tmp_path):
     code = """
 import sys, numpy as np
 from pathlib import Path
-from ropediag.errors import FormatError
+from ropediag.errors import CaptureError, FormatError
 from ropediag.store import open_capture, summarize
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
 def read():
@@ -235,6 +236,89 @@ def test_a_unit_that_was_tampered_with_is_refused(growing):
     edit(folder / "layer-0000-0001.h5", soft_link)
     with pytest.raises(FormatError, match=r"layer-0000-0001\.h5: /scores/alias"):
         open_capture(growing)
+
+
+def test_a_unit_that_is_a_link_is_not_followed(growing, tmp_path):
+    folder = growing.with_name("run.h5.partial")
+    unit = folder / "layer-0000-0001.h5"
+    unit.rename(tmp_path / "elsewhere.h5")
+    unit.symlink_to(tmp_path / "elsewhere.h5")
+    for read in (open_capture, summarize):
+        with pytest.raises(FormatError, match=r"layer-0000-0001\.h5 is a link"):
+            read(growing)
+
+
+def test_a_damaged_unit_is_named_with_what_to_do(growing):
+    unit = growing.with_name("run.h5.partial") / "layer-0000-0001.h5"
+    image = bytearray(unit.read_bytes())
+    image[len(image) // 2] ^= 1
+    unit.write_bytes(image)
+    with pytest.raises(FormatError, match=r"layer-0000-0001\.h5 is damaged.*remove it.*with --resume"):
+        open_capture(growing)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f["rope/inv_freq"].__setitem__((0, 0), 0.0), "rope/inv_freq must be above 0"),
+        (lambda f: f["rope/inv_freq"].__setitem__((0, 0), np.inf), "rope/inv_freq must be above 0"),
+        (lambda f: f["samples/kept_layer"].__setitem__(0, 77), "kept_layer names a layer that"),
+        (lambda f: f["samples/kept_head"].__setitem__(0, 77), "kept_head names a head that"),
+        (lambda f: label(f, "lag", f["lag"][...] * 1000), "coordinate lag must lie from 0 to 39"),
+        (lambda f: label(f, "sample", f["sample"][...] - 1), "coordinate sample must lie from 0 to 39"),
+        (lambda f: f.attrs.create("length", 99), "coordinate position must name each of the 99 tokens"),
+    ],
+)
+def test_numbers_by_which_others_are_found_are_checked(copy, change, message):
+    edit(copy, change)
+    with pytest.raises(FormatError, match=message):
+        open_capture(copy)
+
+
+@pytest.mark.parametrize("path", ["scores/mean", "rows/entropy", "vectors/key_norm", "scores/replicate_mean"])
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_layer_full_of_nan_is_named(copy, path, place):
+    def empty(file):
+        axis = VARIABLES[path].dims.index("layer")
+        file[path][(slice(None),) * axis + (place,)] = np.nan
+
+    edit(copy, empty)
+    with open_capture(copy) as capture:
+        whole = f"{path} holds nothing but NaN in layer {place}"
+        for read in (lambda: capture.values(path), lambda: capture[path].load()):
+            with pytest.raises(FormatError, match=whole):
+                read()
+        assert capture.values(path, layer=1).size  # another layer can be read
+
+
+def test_one_number_in_a_layer_is_enough(copy):
+    def empty(file):
+        kept = file["rows/entropy"][...]
+        file["rows/entropy"][:, 1] = np.nan
+        file["rows/entropy"][0, 1, -1, -1] = kept[0, 1, -1, -1]
+        file["rows/entropy"][1, 1, -1, -1] = kept[1, 1, -1, -1]
+
+    edit(copy, empty)
+    with open_capture(copy) as capture:
+        assert np.isfinite(capture.values("rows/entropy")[:, 1]).sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda unit: unit["rows/entropy"].fill(np.nan), "rows/entropy holds nothing but NaN"),
+        (lambda unit: unit["scores/sum"].fill(np.nan), "scores/sum holds nothing but NaN"),
+        (lambda unit: unit["vectors/key_norm"].__setitem__((0, 0, 0), np.inf), "key_norm holds an infinite"),
+    ],
+)
+def test_a_layer_that_holds_nothing_or_infinity_is_not_written(tmp_path, change, message):
+    header = make_header()
+    unit = make_layer(header, 0, 1)
+    change(unit)
+    with CaptureWriter.create(tmp_path / "run.h5", header, make_attributes()) as writer:
+        with pytest.raises(CaptureError, match=f"layer 1 of sequence 0 is not saved: .*{message}"):
+            writer.write_layer(0, 1, unit)
+        assert not writer.has_layer(0, 1)
 
 
 def test_geometry_that_contradicts_itself_is_refused(copy):
