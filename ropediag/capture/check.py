@@ -42,6 +42,21 @@ def attend_checked(call: AttentionCall) -> Any:
     return result
 
 
+def check_vectors(call: AttentionCall) -> None:
+    """Refuse queries and keys that are not finite, which attention may hide: a key of -inf weighs nothing.
+
+    Raises
+    ------
+    CaptureError
+        Naming the layer.
+    """
+    for name, tensor in (("queries", call.query), ("keys", call.key)):
+        if not all_finite(tensor):
+            raise CaptureError(
+                f"layer {call.layer}: the {name} are not finite (NaN or infinity comes in here first)."
+            )
+
+
 def check_output(call: AttentionCall, output: Tensor) -> None:
     """Refuse what ``attend_checked`` refuses, of an output (batch, position, head, channel) that is there."""
     if not all_finite(output):
@@ -140,6 +155,7 @@ def check_tap(model, input_ids: Int[Tensor, "sequence position"]) -> None:
         pairs = calls.setdefault(call.layer, [])
         if not any(call.query is query and call.key is key for query, key in pairs):
             pairs.append((call.query, call.key))  # several calls on the same vectors count once (DiffLlama)
+            check_vectors(call)
         return attend_checked(call)
 
     with _listen(attention_modules(model)) as run:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ropediag.capture.check import check_vectors
 from ropediag.capture.cores import run_on_cores
 from ropediag.capture.maxima import maximum_by_block
 from ropediag.capture.moments import count_by_lag, sum_by_lag, sum_rest_by_lag
@@ -14,7 +15,6 @@ from ropediag.capture.plan import CapturePlan
 from ropediag.capture.rows import Softmax, measure_contributions, measure_rows
 from ropediag.capture.vectors import measure_vectors, unrotate
 from ropediag.errors import CaptureError
-from ropediag.models.finite import all_finite
 from ropediag.models.tap import AttentionCall
 from ropediag.schema import block_size
 from ropediag.store.units import LAYER
@@ -42,11 +42,7 @@ def measure_layer(call: AttentionCall, sequence: int, plan: CapturePlan) -> Arra
         If queries or keys hold NaN or infinity.
     """
     query, key = call.query[0], call.key[0]
-    for name, tensor in (("queries", query), ("keys", key)):
-        if not all_finite(tensor):
-            raise CaptureError(
-                f"layer {call.layer}: the {name} are not finite (NaN or infinity comes in here first)."
-            )
+    check_vectors(call)
     _check_window(call, plan)
     heads, keys = plan.ranks.own(plan.heads, len(query)), plan.ranks.own(plan.kv_heads, len(key))
     if not heads:

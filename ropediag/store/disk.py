@@ -94,8 +94,12 @@ def writing(path: Path, size: int) -> Iterator[None]:
 
 def says_full(error: Exception) -> bool:
     """Whether an error of a library that writes by itself means a full disk; torch says only "failed"."""
-    said = str(error)
-    return "No space left" in said or "PytorchStreamWriter failed writing" in said
+    link: BaseException | None = error
+    while link is not None:  # what torch says last is not what went wrong first
+        if "No space left" in str(link) or "PytorchStreamWriter failed writing" in str(link):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
 
 
 def free_space(folder: Path) -> int:
