@@ -156,17 +156,23 @@ def list_place_options(view: View) -> dict[str, list[dict[str, str]]]:
     captures = view.desk.entries("capture")
     offered = {"capture": [{"value": name, "label": name} for name in captures]}
     try:
-        capture = view.capture
-        periods = list_periods(capture)
+        return offered | view.keep("places", lambda: _list_places(view.capture))
     except RopediagError:
         return offered
-    for axis in ("layer", "query_head"):
-        offered[axis] = [{"value": str(one), "label": str(one)} for one in capture.values(axis).tolist()]
-    offered["pair"] = [
-        {"value": str(pair), "label": f"{pair} (period {period:,.0f})" if period > 0 else str(pair)}
-        for pair, period in zip(capture.values("pair").tolist(), periods, strict=True)
-    ]
-    return offered
+
+
+def _list_places(capture: Capture) -> dict[str, list[dict[str, str]]]:
+    offered = {
+        axis: [{"value": str(one), "label": str(one)} for one in capture.values(axis).tolist()]
+        for axis in ("layer", "query_head")
+    }
+    pairs = zip(capture.values("pair").tolist(), list_periods(capture), strict=True)
+    return offered | {
+        "pair": [
+            {"value": str(pair), "label": f"{pair} (period {period:,.0f})" if period > 0 else str(pair)}
+            for pair, period in pairs
+        ]
+    }
 
 
 def list_periods(capture: Capture) -> list[float]:

@@ -84,7 +84,7 @@ _CLOSING = """\
 
 `NAME.h5.partial/` grows one file at a time: `header.h5` (coordinates and all that is known at the start),
 `layer-SSSS-LLLL.h5` (sequence, layer), `loss-SSSS.h5` (sequence). Each is whole or absent, survives a kill
-and a full disk, and holds a checksum over its arrays. At the end they become `NAME.h5` and the folder is
+and a full disk, and ends with a seal of its own. At the end they become `NAME.h5` and the folder is
 removed. `ropediag info NAME.h5` says what is still missing, `ropediag capture --resume` goes on.
 """
 

@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ropediag.errors import ConfigError
@@ -122,9 +123,14 @@ def list_diagnostics() -> dict[str, Diagnostic]:
         If a file holds two of them.
     """
     package = importlib.import_module(__package__ or "ropediag.analysis")
+    return dict(_find_in(package.__name__, tuple(package.__path__)))
+
+
+@cache
+def _find_in(package: str, folders: tuple[str, ...]) -> dict[str, Diagnostic]:
     found: dict[str, Diagnostic] = {}
-    for entry in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{entry.name}")
+    for entry in pkgutil.iter_modules(folders):
+        module = importlib.import_module(f"{package}.{entry.name}")
         own = [value for value in vars(module).values() if isinstance(value, Diagnostic)]
         for each in (value for value in own if value.name == entry.name):
             if entry.name in found:

@@ -5,7 +5,6 @@ in memory and written at once (``disk.publish``). A large file goes through ``Gu
 failed write from HDF5 and reports it afterwards.
 """
 
-import hashlib
 import io
 import os
 from collections.abc import Mapping
@@ -22,32 +21,14 @@ Attributes = Mapping[str, str | int | float]
 
 
 def build_image(arrays: Mapping[str, np.ndarray], attributes: Attributes) -> bytes:
-    """Build the HDF5 file of one unit in memory: its arrays, attributes, checksum and ``complete`` = 1."""
+    """Build the HDF5 file of one unit in memory: its arrays and attributes."""
     with h5py.File("unit", "w", driver="core", backing_store=False, libver=LIBVER, track_order=True) as file:
         for path, array in arrays.items():
             dtype = h5py.string_dtype() if array.dtype == object else array.dtype
             file.create_dataset(path, data=array, dtype=dtype)
         file.attrs.update(attributes)
-        file.attrs["checksum"] = checksum(arrays, attributes)
-        file.attrs["complete"] = 1
         file.flush()
         return file.id.get_file_image()
-
-
-def checksum(arrays: Mapping[str, np.ndarray], attributes: Attributes) -> str:
-    """Compute the sha256 over names, dtypes, shapes and data of all arrays, and over all attributes."""
-    digest = hashlib.sha256()
-    for path in sorted(arrays):
-        array = np.ascontiguousarray(arrays[path])
-        text = array.dtype == object
-        digest.update(f"{path} {'str' if text else array.dtype.str} {array.shape}\n".encode())
-        if text:
-            digest.update("\0".join(array.ravel().tolist()).encode())
-        else:
-            digest.update(array.reshape(-1).view(np.uint8).data)
-    for name in sorted(attributes):
-        digest.update(f"{name}={attributes[name]!r}\n".encode())
-    return digest.hexdigest()
 
 
 class GuardedFile(io.RawIOBase):

@@ -48,13 +48,14 @@ class CheckedFile(h5py.File):
     stored: dict[str, Stored]
 
 
-def open_file(source: Path | BinaryIO, name: str) -> CheckedFile:
+def open_file(source: Path | BinaryIO, name: str, stored: dict[str, Stored] | None = None) -> CheckedFile:
     """Open an HDF5 file for reading and check what it is made of.
 
     Parameters
     ----------
     source : a path, or a whole HDF5 file in memory
     name : what to call it in messages
+    stored : its datasets, if these very bytes were checked before
 
     Raises
     ------
@@ -74,7 +75,7 @@ def open_file(source: Path | BinaryIO, name: str) -> CheckedFile:
         raise FormatError(f"{name} is not a whole HDF5 file: {_first_line(error)}.") from error
     try:
         with reading(name, "its structure"):
-            file.stored = dict(_check_group(file.id, name))
+            file.stored = dict(_check_group(file.id, name)) if stored is None else stored
     except BaseException:
         file.close()
         raise

@@ -23,7 +23,7 @@ from ropediag.store.folder import Folder, find
 from ropediag.store.inspect import CheckedFile, open_file, read_attributes, reading
 from ropediag.store.plan import make_plan
 from ropediag.store.seal import open_sealed
-from ropediag.store.units import DIMENSIONS, GROUPS, VARIABLES
+from ropediag.store.units import GROUPS, VARIABLES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -105,7 +105,8 @@ class Capture:
         check_values(file, self.attrs, str(path))
         self.missing_layers, self.missing_losses = missing_layers, missing_losses
         self._file = file
-        self._axes: dict[str, list[int]] = {}
+        self._closed = False
+        self._axes: dict[str, np.ndarray] = {}
         self._used: dict[str, h5py.Dataset] = {}  # kept open: each holds the chunk that was read last
 
     @property
@@ -135,8 +136,8 @@ class Capture:
 
         self._check(key)
         if key in VARIABLES:
-            return to_array(self._file, key, str(self.path), self._check_whole)
-        return to_dataset(self._file, self._members(key), str(self.path), self._check_whole)
+            return to_array(self, self._file, key)
+        return to_dataset(self, self._file, self._members(key))
 
     def __getattr__(self, name: str) -> "xr.Dataset":
         if name.startswith("_") or name not in GROUPS:
@@ -162,19 +163,30 @@ class Capture:
         FormatError, CaptureError
             As ``capture[path]``; of a whole variable also if a measured layer holds nothing but NaN.
         """
-        if path not in DIMENSIONS or path not in self.sizes:
+        is_axis = path in self.sizes
+        if not is_axis:
             self._check(path)
-        self._check_open()
-        axes = VARIABLES[path].dims if path in VARIABLES else (path,)
+        axes = (path,) if is_axis else VARIABLES[path].dims
         for axis in at.keys() - set(axes):
             raise ConfigError(f"{path} has no axis {axis}: it has {', '.join(axes)}.")
         key = tuple(self.place(axis, at[axis]) if axis in at else slice(None) for axis in axes)
+        if is_axis:
+            return self._coordinate(path)[key]
         with reading(str(self.path), path):
             if path not in self._used:
                 self._used[path] = self._file[path]
             dataset = self._used[path]
             found = (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[key]
-        return found if at or path in DIMENSIONS else self._check_whole(path, found)
+        return found if at else check_filled(path, found, self)
+
+    def _coordinate(self, axis: str) -> np.ndarray:
+        """Give a coordinate, read once: many ask for it, and HDF5 lets only one read at a time."""
+        self._check_open()
+        if axis not in self._axes:
+            with reading(str(self.path), axis):
+                self._axes[axis] = self._file[axis][...]
+            self._axes[axis].flags.writeable = False
+        return self._axes[axis]
 
     def place(self, axis: str, value: int) -> int:
         """Find where on an axis a layer, head, pair, ... lies.
@@ -184,9 +196,7 @@ class Capture:
         ConfigError
             If the capture does not hold it.
         """
-        if axis not in self._axes:
-            self._axes[axis] = self.values(axis).tolist()
-        held = self._axes[axis]
+        held = self._coordinate(axis).tolist()
         if value not in held:
             raise ConfigError(f"{self.path} holds no {axis} {value}: it holds {_list_held(held)}.")
         return held.index(value)
@@ -237,6 +247,7 @@ class Capture:
 
     def close(self) -> None:
         """Close the file; arrays that were not read yet cannot be read any more."""
+        self._closed = True
         self._file.close()
 
     def __enter__(self) -> "Capture":
@@ -264,16 +275,13 @@ class Capture:
     def _members(self, group: str) -> tuple[str, ...]:
         return tuple(path for path in self.variables if VARIABLES[path].group == group)
 
-    def _check_whole(self, path: str, array: np.ndarray) -> np.ndarray:
-        return check_filled(path, array, self)
-
     def _check(self, key: str) -> None:
         self._check_open()
         if key not in self:
             raise FormatError(self._absent(key))
 
     def _check_open(self) -> None:
-        if not self._file:
+        if self._closed:
             raise CaptureError(f"{self.path} is closed. Open it again.")
 
     def _absent(self, key: str) -> str:

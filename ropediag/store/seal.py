@@ -10,17 +10,20 @@ import hashlib
 import io
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ropediag import schema
 from ropediag.errors import FormatError
-from ropediag.store.inspect import CheckedFile, open_file, read_attributes
+from ropediag.store.inspect import CheckedFile, Stored, open_file, read_attributes
 
 MAGIC = b"ropediag seal 1\n"
 DIGEST = hashlib.sha256().digest_size
 SIZE = len(MAGIC) + 8 + DIGEST  # magic, length of what is sealed, digest
 _PIECE = 2**22  # bytes read at a time
-_KNOWN: dict[tuple[int, ...], bool] = {}  # files found whole: device, inode, size and time of change
+_MOST = 4096  # files that are remembered
+Mark = tuple[int, ...]  # device, inode, size and times of change of a file
+_KNOWN: dict[Mark, bool] = {}  # files whose seal was looked for: whether there is one, and it is right
+_STORED: dict[Mark, dict[str, Stored]] = {}  # what sealed files hold, once it was checked
 
 
 def make_seal(length: int, digest: bytes) -> bytes:
@@ -44,12 +47,22 @@ def check_seal(path: Path, name: str) -> bool:
     FormatError
         If the seal is not that of the bytes before it.
     """
+    return _check_seal(path, name)[1]
+
+
+def _check_seal(path: Path, name: str) -> tuple[Mark, bool]:
     with open(path, "rb") as file:
         state = os.fstat(file.fileno())
         mark = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
         if mark not in _KNOWN:
-            _KNOWN[mark] = _has_right_seal(file, name)
-    return _KNOWN[mark]
+            _remember(_KNOWN, mark, _has_right_seal(file, name))
+    return mark, _KNOWN[mark]
+
+
+def _remember(memory: dict[Mark, Any], mark: Mark, value: Any) -> None:
+    if len(memory) >= _MOST:
+        memory.clear()
+    memory[mark] = value
 
 
 def _digest(file: BinaryIO | io.RawIOBase, length: int) -> bytes:
@@ -105,10 +118,12 @@ def open_sealed(path: Path, name: str) -> CheckedFile:
     FormatError
         As ``open_file``; if the seal is missing or wrong.
     """
-    sealed = path.is_file() and check_seal(path, name)
-    file = open_file(path, name)
+    mark, sealed = _check_seal(path, name) if path.is_file() else ((), False)
+    file = open_file(path, name, _STORED.get(mark))
     try:
-        if not sealed and read_attributes(file, name)["schema_version"] >= schema.SEALED_SINCE:
+        if sealed:
+            _remember(_STORED, mark, file.stored)
+        elif read_attributes(file, name)["schema_version"] >= schema.SEALED_SINCE:
             raise FormatError(
                 f"{name} has lost its seal: it was cut short, or changed by another program after ropediag "
                 "wrote it. Copy it again from where it came. If the change was meant, "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ropediag import open_capture
-from ropediag.analysis.diagnostic import Diagnostic, diagnostic, list_diagnostics
+from ropediag.analysis.diagnostic import Diagnostic, _find_in, diagnostic, list_diagnostics
 from ropediag.errors import ConfigError
 from ropediag.plots.diagnostic import plot_diagnostic
 from ropediag.schema import DIMENSIONS
@@ -65,6 +65,7 @@ def test_a_second_diagnostic_in_a_file_is_refused(monkeypatch):
 
     again = Diagnostic(**(vars(FOUND["pair_norms"]) | {"shows": "query_norm"}))
     monkeypatch.setattr(home, "measure_again", again, raising=False)
+    _find_in.cache_clear()
     with pytest.raises(ConfigError, match="two diagnostics"):
         list_diagnostics()
 
