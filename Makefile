@@ -4,6 +4,7 @@
 #   make test                 install, then the whole test suite
 #   make reliability          kills, full disks and damaged files, by the hundred; prints one table
 #   make lint                 formatting, lint, types
+#   make lock                 write requirements.lock anew from constraints.txt
 #
 # pip's default torch on Linux brings CUDA; for the CPU alone:
 #   make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
@@ -12,7 +13,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo test reliability lint format docs clean
+.PHONY: demo test reliability lint format docs lock clean
 
 demo: .venv/installed
 	$(BIN)/ropediag demo
@@ -35,8 +36,18 @@ format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/installed
+docs: .venv/installed-dev
 	$(BIN)/python -m ropediag.format_doc > captures/README.md
+	$(BIN)/python -m tests.supply > docs/licences.md
+
+# Takes uv; torch brings CUDA along, which the build of torch that is used brings itself.
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver \
+	nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+lock:
+	uv pip compile pyproject.toml --extra dev -c constraints.txt --generate-hashes --universal --quiet \
+		--python-version 3.11 $(addprefix --no-emit-package ,torch $(CUDA)) --custom-compile-command "make lock" \
+		-o requirements.lock
 
 .venv/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'ropediag needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -47,9 +58,12 @@ docs: .venv/installed
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e .
 	touch $@
 
-.venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev]"
-	touch $@
+# Everything but torch, whose build differs by machine, is taken only with the hash that the lock names.
+.venv/installed-dev: pyproject.toml requirements.lock | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(TORCH)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	touch $@ .venv/installed
 
 clean:
 	rm -rf .venv build *.egg-info
