@@ -18,7 +18,7 @@ from .safeguards import LARGEST_REQUEST, Access, guard, is_local
 from .view import Desk, View
 from .wiring import wire
 
-THREADS = 8  # answers at the same time
+THREADS = 4  # answers at the same time; twice as many keep memory that they no longer use
 CONNECTIONS = 1000  # a browser keeps six
 INDEX = """<!DOCTYPE html>
 <html lang="en">
