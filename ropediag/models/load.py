@@ -6,6 +6,7 @@ whose weights do not fit its config, or hold NaN, is refused here, before anythi
 
 import hashlib
 import logging
+import pickle
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from torch import nn
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.devices import open_parameters
+from ropediag.models.directory import find_directory
 from ropediag.models.finite import all_finite
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
@@ -78,7 +80,7 @@ def load_model(
         If there is no such model, or its weights are missing, unfit, pickled or not finite.
     """
     settle_kernels()
-    directory = _local_directory(source, allow_pickle)
+    directory = find_directory(source, allow_pickle)
     if processes > 1 and device != "auto":
         raise ConfigError(
             f"{processes} processes share the model, each with a device of its own: leave out --device "
@@ -128,42 +130,13 @@ def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path 
     """
     from transformers import AutoConfig
 
-    directory = _local_directory(source, allow_pickle=True, need_weights=False)
+    directory = find_directory(source, allow_pickle=True, need_weights=False)
     location = str(directory) if directory else source
     try:
         with _quiet_transformers():
             return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False), directory
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"cannot load {source}: {first_statement(error)}") from error
-
-
-def _local_directory(source: str, allow_pickle: bool, need_weights: bool = True) -> Path | None:
-    """Find the checkpoint directory, None for a hub id; say what is wrong with a directory."""
-    if source == "demo":
-        from ropediag.assets import demo_model
-
-        return demo_model()
-    path = Path(source).expanduser()
-    if not path.exists():
-        if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-            return None
-        raise ModelError(
-            f"no model at {source}. Give a checkpoint directory (with config.json and *.safetensors), a hub "
-            "id such as org/name, or demo for the bundled model."
-        )
-    if not path.is_dir():
-        raise ModelError(f"{source} is a file. Give the checkpoint directory that holds config.json.")
-    if not (path / "config.json").is_file():
-        raise ModelError(f"{source} holds no config.json, so it is no Hugging Face checkpoint directory.")
-    if need_weights and not any(path.glob("*.safetensors")):
-        if not any(path.glob("*.bin")):
-            raise ModelError(f"{source} holds no weights: no *.safetensors beside its config.json.")
-        if not allow_pickle:
-            raise ModelError(
-                f"{source} holds its weights as pickle (*.bin), which can run code of its author. Convert "
-                "them to safetensors, or pass --allow-pickle if you trust where they come from."
-            )
-    return path
 
 
 def _check_rotation(directory: Path) -> None:
@@ -190,6 +163,8 @@ def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
             return kind.from_pretrained(location, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
         raise ModelError(f"cannot load {location}: {first_statement(error)}") from error
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"cannot load {location}: its pickle holds more than tensors. Refused.") from error
     except Exception as error:  # safetensors and huggingface_hub raise types of their own
         if type(error).__module__.split(".")[0] in {
             "safetensors",
