@@ -2,7 +2,7 @@
 #
 #   make demo                 install, then watch the bundled model break
 #   make test                 install, then the whole test suite
-#   make reliability          kills, full disks and damaged files, by the hundred; prints one table
+#   make reliability          kills, full disks, damaged and hostile files, load; prints one table (half an hour)
 #   make lint                 formatting, lint, types
 #   make lock                 write requirements.lock anew from constraints.txt
 #
@@ -24,7 +24,8 @@ test: .venv/installed-dev
 reliability: .venv/installed-dev
 	rm -f reliability.jsonl
 	-ROPEDIAG_LONG=1 ROPEDIAG_TALLY=$(CURDIR)/reliability.jsonl $(BIN)/python -m pytest -q \
-		tests/reliability tests/store/test_kill.py tests/capture/test_kill.py
+		tests/reliability tests/store/test_kill.py tests/capture/test_kill.py tests/tune/test_kill.py \
+		tests/app/test_hostile.py
 	$(BIN)/python -m tests.reliability reliability.jsonl
 
 lint: .venv/installed-dev

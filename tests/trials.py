@@ -47,7 +47,8 @@ class Trials:
         except Exception as error:
             if not LONG:
                 raise
-            self.lost.append(f"{type(error).__name__}: {error}"[:500])
+            said = f"{type(error).__name__}: {error}"
+            self.lost.append(said if len(said) < 600 else f"{said[:200]} ... {said[-300:]}")
 
     def count(self, tried: int, lost: list[str]) -> None:
         """Trials that were made elsewhere."""
