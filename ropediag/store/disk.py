@@ -12,6 +12,7 @@ import psutil
 from ropediag.errors import CaptureError
 
 TEMPORARY = ".tmp"
+_FULL = ("No space left", "PytorchStreamWriter failed writing", "iostream error")  # torch says no more
 
 
 def publish(path: Path, image: bytes) -> None:
@@ -93,10 +94,10 @@ def writing(path: Path, size: int) -> Iterator[None]:
 
 
 def says_full(error: Exception) -> bool:
-    """Whether an error of a library that writes by itself means a full disk; torch says only "failed"."""
+    """Whether an error of a library that writes by itself means a full disk, or came of one that does."""
     link: BaseException | None = error
-    while link is not None:  # what torch says last is not what went wrong first
-        if "No space left" in str(link) or "PytorchStreamWriter failed writing" in str(link):
+    while link is not None:
+        if any(words in str(link) for words in _FULL):
             return True
         link = link.__cause__ or link.__context__
     return False
