@@ -14,10 +14,14 @@ def command(
     ] = None,
     length: Annotated[int, typer.Option(help="Training length, tokens (bytes).")] = 128,
     base: Annotated[float, typer.Option(help="RoPE base.")] = 10_000.0,
+    family: Annotated[str, typer.Option(help="Kind of model: llama, qwen3 or gpt_neox.")] = "llama",
     layers: Annotated[int, typer.Option(help="Layers.")] = 4,
     width: Annotated[int, typer.Option(help="Channels of the residual stream.")] = 128,
     heads: Annotated[int, typer.Option(help="Attention heads.")] = 2,
-    head_dim: Annotated[int, typer.Option(help="Channels of a head, all rotated.")] = 64,
+    head_dim: Annotated[int, typer.Option(help="Channels of a head.")] = 64,
+    partial_rotary_factor: Annotated[
+        float, typer.Option(help="Share of a head that is rotated; below 1 with gpt_neox.")
+    ] = 1.0,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 8_000,
     batch: Annotated[int, typer.Option(help="Windows a step.")] = 16,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 3e-3,
@@ -27,7 +31,7 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds files.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
-    """Make a small Llama-type model from text, with its training length and base on record.
+    """Make a small model from text, with its training length and base on record.
 
     The defaults make the bundled model: minutes on two CPU cores.
     """
@@ -38,10 +42,12 @@ def command(
         text=tuple(text or ()),
         length=length,
         base=base,
+        family=family,
         layers=layers,
         width=width,
         heads=heads,
         head_dim=head_dim,
+        partial_rotary_factor=partial_rotary_factor,
         steps=steps,
         batch=batch,
         lr=lr,

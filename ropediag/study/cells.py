@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ropediag.errors import ConfigError
+from ropediag.limits import critical_base_for_length
 from ropediag.study.config import StudyConfig
 from ropediag.study.sections import Checkpoint, Grid, Parent, Pretraining, parent_name
 from ropediag.tune.tune_config import TuneConfig
@@ -48,14 +49,13 @@ def list_cells(config: StudyConfig) -> list[Cell]:
     Raises
     ------
     ConfigError
-        If two cells would have one name.
+        If two cells would have one name, or bases follow from a pretraining that is not stated.
     """
-    sources = [_source(parent) for parent in config.parents]
-    cells = [Cell(source) for source in sources]
+    cells = [Cell(_source(parent)) for parent in config.parents]
     for seed in range(config.seeds):
-        for source in sources:
+        for parent in config.parents:
             for grid in config.grid:
-                cells += _tuned_cells(source, grid, seed)
+                cells += _tuned_cells(_source(parent), _resolve(grid, parent), seed)
     cells = list(dict.fromkeys(cells))
     name, count = Counter(cell.name for cell in cells).most_common(1)[0]
     if count > 1:
@@ -72,6 +72,24 @@ def _tuned_cells(source: str, grid: Grid, seed: int) -> Iterator[Cell]:
             yield Cell(source, base, length, seed, evaluate_at=grid.evaluate_at)
         for scaling in grid.scaling:
             yield Cell(source, None, length, seed, scaling.rule, scaling.factor, grid.evaluate_at)
+
+
+def _resolve(grid: Grid, parent: Parent) -> Grid:
+    """Find the bases that reach what a grid asks for from this parent, to three digits."""
+    if not grid.reaches:
+        return grid
+    if isinstance(parent, Pretraining):
+        base, length = parent.run.base, parent.run.length
+    elif isinstance(parent, Checkpoint) and parent.pretrain_base and parent.train_len:
+        base, length = parent.pretrain_base, parent.train_len
+    else:
+        raise ConfigError(
+            f"reaches in a study's grid need to know the pretraining of {_source(parent)}: give the parent as "
+            "a mapping with model, train_len and pretrain_base, or let the study pretrain it."
+        )
+    found = [critical_base_for_length(base, length, round(reach * length)) for reach in grid.reaches]
+    bases = (*grid.bases, *(float(f"{each:.3g}") for each in found))
+    return replace(grid, bases=bases, reaches=(), lengths=grid.lengths or (length,))
 
 
 def _source(parent: Parent) -> str:
@@ -120,7 +138,7 @@ def plan_tuning(cell: Cell, config: StudyConfig, folder: Path) -> TuneConfig | N
         scaling=cell.rule,
         factor=cell.factor,
         length=cell.tune_len,
-        text=tune.text,
+        text=tune.text or (parent.run.text if isinstance(parent, Pretraining) else ()),
         steps=tune.steps,
         batch=batch,
         accumulate=tune.accumulate,

@@ -55,10 +55,15 @@ def _record(config: StudyConfig, cells: Iterable[Cell]) -> dict[str, Any]:
         "tune": asdict(config.tune),
         "evaluate": asdict(config.evaluate),
         "capture": None if config.capture is None else asdict(config.capture),
-        "parents": {parent.name: parent.run.settings() for parent in made},
+        "parents": {parent.name: _settings(parent) for parent in made},
         "evaluate_at": {cell.name: cell.evaluate_at for cell in cells},
     }
     return json.loads(json.dumps(record, default=str))
+
+
+def _settings(parent: Pretraining) -> dict[str, Any]:
+    heldout = {"heldout": parent.heldout} if parent.heldout else {}
+    return parent.run.settings() | heldout
 
 
 def _compare(

@@ -99,10 +99,11 @@ def _read_parent(entry: Any, where: str) -> Parent:
         return _read_section(Checkpoint, entry, where)
     passing = ("out", "force", "resume")
     known = {name: each for name, each in _fields(PretrainConfig).items() if name not in passing}
-    values = _check_keys(_fields(Pretraining, "name") | known, entry, where)
+    values = _check_keys(_fields(Pretraining, "name", "heldout") | known, entry, where)
     name = str(values.pop("name"))
+    heldout = tuple(Path(str(one)) for one in _list(values.pop("heldout", [])))
     run = _build(PretrainConfig, values | {"out": Path("parents") / name, "resume": True}, f"{where}, {name}")
-    return Pretraining(name, run)
+    return Pretraining(name, run, heldout)
 
 
 def _read_section(section: type[Section], found: Any, where: str) -> Section:
@@ -134,6 +135,8 @@ def _build(section: type[Section], values: dict[str, Any], where: str) -> Sectio
     known = _fields(section)
     try:
         return section(**{n: _convert(known[n].type, value, f"{where}, {n}") for n, value in values.items()})
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{where}: a value has the wrong type: {error}.") from error
 

@@ -18,8 +18,8 @@ from ropediag.rope_config import read_layers
 from ropediag.study.cells import Cell, cell_folder, find_parent, parent_model, plan_tuning
 from ropediag.study.config import StudyConfig
 from ropediag.study.sections import Checkpoint, Pretraining
-from ropediag.tune.pretrain import make_llama_config
 from ropediag.tune.rope_change import plan_change
+from ropediag.tune.shapes import make_config
 
 LENGTH_STEP = 256  # lengths that follow from a limit are multiples of it, tokens
 
@@ -42,7 +42,7 @@ def describe_cell(cell: Cell, study: StudyConfig, folder: Path) -> CellModel:
     """
     parent = find_parent(cell, study)
     if isinstance(parent, Pretraining):
-        config, base, length = make_llama_config(parent.run), parent.run.base, parent.run.length
+        config, base, length = make_config(parent.run), parent.run.base, parent.run.length
         metadata: dict[str, Any] = {"pretrain_base": base, "train_len": length, "tune_len": length}
     else:
         config, directory = load_config(cell.parent)
@@ -67,7 +67,7 @@ def plan_evaluation(cell: Cell, study: StudyConfig, folder: Path) -> EvaluateCon
         model=_model_path(cell, study, folder),
         length=length,
         out=cell_folder(cell, folder) / "evaluation.h5",
-        text=evaluate.text,
+        text=_measured_text(cell, study),
         sequences=evaluate.sequences,
         parent=None if cell.tune_len is None else parent,
         trials=evaluate.trials,
@@ -90,12 +90,18 @@ def plan_capture(cell: Cell, study: StudyConfig, folder: Path) -> CaptureConfig 
         model=_model_path(cell, study, folder),
         length=length,
         out=cell_folder(cell, folder) / "capture.h5",
-        text=study.evaluate.text,
+        text=_measured_text(cell, study),
         sequences=capture.sequences,
         rows=capture.rows,
         resume=True,
         **_stated(cell, study),
     )
+
+
+def _measured_text(cell: Cell, study: StudyConfig) -> tuple[Path, ...]:
+    """The text that a cell is measured on: its parent's held-out one, if it has its own."""
+    parent = find_parent(cell, study)
+    return (parent.heldout if isinstance(parent, Pretraining) else ()) or study.evaluate.text
 
 
 def _model_path(cell: Cell, study: StudyConfig, folder: Path) -> str:

@@ -40,16 +40,18 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """A parent that the study pretrains itself, once.
+    """A parent that the study pretrains itself, once; what is tuned from it goes on with its text.
 
     Attributes
     ----------
     name : of its cell, and of its folder in the study's ``parents``
     run : how; its ``out`` is set by ``plan``
+    heldout : files or folders that its cells are measured on; none for the text of the evaluation
     """
 
     name: str
     run: PretrainConfig
+    heldout: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or not set(self.name) <= NAME_LETTERS or self.name.startswith("."):
@@ -89,7 +91,9 @@ class Grid:
     Attributes
     ----------
     bases : above 1
-    lengths : tuning lengths, tokens
+    reaches : multiples of the parent's training length that bases are to reach, by the law without its
+        ceiling; takes parents that state their pretraining
+    lengths : tuning lengths, tokens; may be left out with ``reaches``: the parent's training length
     scaling : rules, each with the parent's own base
     evaluate_at : tokens that its models are evaluated at, instead of what ``evaluate`` makes of the limit
     """
@@ -97,11 +101,17 @@ class Grid:
     bases: tuple[float, ...] = ()
     lengths: tuple[int, ...] = ()
     scaling: tuple[Scaling, ...] = ()
+    reaches: tuple[float, ...] = ()
     evaluate_at: int | None = None
 
     def __post_init__(self) -> None:
-        if not (self.bases or self.scaling) or not self.lengths:
-            raise ConfigError("an entry of a study's grid needs lengths, and bases or scaling or both.")
+        if not (self.bases or self.scaling or self.reaches):
+            raise ConfigError("an entry of a study's grid needs bases, reaches or scaling.")
+        if not self.lengths and not self.reaches:
+            raise ConfigError("an entry of a study's grid needs lengths, unless it has reaches.")
+        for reach in self.reaches:
+            if not 1 < reach < float("inf"):
+                raise ConfigError(f"a reach in a study's grid must be a number above 1: got {reach}.")
         for base in self.bases:
             if not 1 < base < float("inf"):
                 raise ConfigError(f"a base in a study's grid must be above 1: got {base}.")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ropediag.store.disk import publish_alone
-from ropediag.tune.config import PretrainConfig
+from ropediag.tune.config import FAMILIES, PretrainConfig
 from ropediag.tune.metadata import CheckpointMetadata
 from ropediag.tune.tune_config import TuneConfig
 
@@ -20,7 +20,7 @@ pipeline_tag: text-generation
 tags: [rope, diagnostics]
 ---
 
-# A small byte-level Llama for RoPE diagnostics
+# A small byte-level {kind} for RoPE diagnostics
 
 Made by `{command}`.
 
@@ -30,7 +30,7 @@ models do.
 | | |
 |---|---|
 | layers, width, feed-forward | {layers}, {width}, {feed_forward}; untied |
-| heads | {heads} x {head_dim} channels, all rotated |
+| heads | {heads} x {head_dim} channels, {rotated} rotated |
 | parameters | {parameters:,}, float32 |
 | vocabulary | 256: a token is a byte, its id the byte's value; no special tokens |
 | training length | {length} tokens |
@@ -71,6 +71,8 @@ def write_card(out: Path, config: PretrainConfig, metadata: CheckpointMetadata, 
         feed_forward=config.feed_forward,
         heads=config.heads,
         head_dim=config.head_dim,
+        kind=FAMILIES[config.family],
+        rotated="all" if config.partial_rotary_factor == 1 else f"{config.partial_rotary_factor:.0%} of them",
         parameters=parameters,
         length=config.length,
         base=config.base,

@@ -13,6 +13,7 @@ from ropediag.store.guard import check_writable
 from ropediag.tune.metadata import METADATA_NAME
 from ropediag.tune.recall import MIN_LENGTH
 
+FAMILIES = {"llama": "Llama", "qwen3": "Qwen3", "gpt_neox": "GPT-NeoX"}
 PASSING = ("save_every", "force", "resume")  # fields that leave no trace in the weights
 
 
@@ -30,10 +31,15 @@ class PretrainConfig:
         Training length: every window has exactly this many bytes.
     base : float, > 1
         RoPE base.
+    family : str
+        ``llama``; ``qwen3``, with a norm on queries and keys; ``gpt_neox``, whose heads rotate in part and
+        share out ``width`` among them.
     layers, width, heads : int
         Shape of the model; the feed-forward part is 2.75 times ``width``.
     head_dim : int, even
-        Channels of a head, all of them rotated.
+        Channels of a head.
+    partial_rotary_factor : float, above 0, at most 1
+        Share of each head that is rotated; less than 1 takes ``gpt_neox``.
     steps, batch : int
         Optimiser steps, and windows a step.
     lr : float
@@ -57,10 +63,12 @@ class PretrainConfig:
     text: tuple[Path, ...] = ()
     length: int = 128
     base: float = 10_000.0
+    family: str = "llama"
     layers: int = 4
     width: int = 128
     heads: int = 2
     head_dim: int = 64
+    partial_rotary_factor: float = 1.0
     steps: int = 8_000
     batch: int = 16
     lr: float = 3e-3
@@ -79,6 +87,7 @@ class PretrainConfig:
             raise ConfigError(
                 f"head_dim must be even and at least 2, for two channels turn together: got {self.head_dim}."
             )
+        _check_shape(self)
         if self.length < MIN_LENGTH:
             raise ConfigError(
                 f"length must be at least {MIN_LENGTH} tokens, the room that two key-value pairs and their "
@@ -102,6 +111,26 @@ class PretrainConfig:
     def settings(self) -> dict[str, Any]:
         """What a run that goes on must share with the one it goes on from."""
         return read_settings(self)
+
+
+def _check_shape(config: PretrainConfig) -> None:
+    """Refuse what a family cannot be."""
+    family, share = config.family, config.partial_rotary_factor
+    if family not in FAMILIES:
+        raise ConfigError(f"family must be one of {', '.join(FAMILIES)}: got {family!r}.")
+    rotated = share * config.head_dim
+    if not 0 < share <= 1 or rotated != int(rotated) or rotated % 2:
+        raise ConfigError(
+            f"partial_rotary_factor must leave an even number of a head's {config.head_dim} channels, at "
+            f"most all: got {share:g}."
+        )
+    if family != "gpt_neox" and share != 1:
+        raise ConfigError(f"a {family} rotates whole heads; partial_rotary_factor takes family gpt_neox.")
+    if family == "gpt_neox" and config.heads * config.head_dim != config.width:
+        raise ConfigError(
+            f"the heads of a gpt_neox share out its width: {config.heads} x {config.head_dim} channels are "
+            f"not {config.width}."
+        )
 
 
 def check_run(config: Any) -> None:

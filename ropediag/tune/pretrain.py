@@ -1,4 +1,4 @@
-"""Pretraining: from a text to a small Llama-type checkpoint that says how it was made.
+"""Pretraining: from a text to a small checkpoint that says how it was made.
 
 The Hugging Face Trainer does the training. What it makes is an ordinary checkpoint: ``config.json``,
 ``model.safetensors`` in float32, a byte tokenizer, and beside them ``ropediag.json`` and a card.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from ropediag.errors import ConfigError
 from ropediag.text import read_text
@@ -20,7 +20,8 @@ from ropediag.tune.corpus import read_standard_library
 from ropediag.tune.measure import measure_inside
 from ropediag.tune.metadata import CheckpointMetadata, hash_weights, package_versions, write_metadata
 from ropediag.tune.saving import save_model
-from ropediag.tune.tokenizer import VOCABULARY, byte_tokenizer
+from ropediag.tune.shapes import build_model
+from ropediag.tune.tokenizer import byte_tokenizer
 from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer
 from ropediag.tune.windows import TrainingWindows
 
@@ -75,38 +76,8 @@ def pretrain_model(config: PretrainConfig, say: Callable[[str], None] = print) -
     return config.out
 
 
-def build_model(config: PretrainConfig) -> LlamaForCausalLM:
-    """Build the untrained model: Llama with an untied output, float32, no special tokens.
-
-    ``max_position_embeddings`` is the training length: nothing in a Llama stops at it, and it is the
-    nearest thing to a training length that other tools read.
-    """
-    return LlamaForCausalLM(make_llama_config(config))
-
-
-def make_llama_config(config: PretrainConfig) -> LlamaConfig:
-    """Write the shape of the model as transformers' configuration."""
-    return LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=config.width,
-        intermediate_size=config.feed_forward,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        num_key_value_heads=config.heads,
-        head_dim=config.head_dim,
-        max_position_embeddings=config.length,
-        rope_parameters={"rope_type": "default", "rope_theta": float(config.base)},
-        tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=None,
-        pad_token_id=None,
-        attn_implementation="sdpa",
-        dtype="float32",
-    )
-
-
 def train_model(
-    model: LlamaForCausalLM, config: PretrainConfig, text: bytes, say: Callable[[str], None]
+    model: PreTrainedModel, config: PretrainConfig, text: bytes, say: Callable[[str], None]
 ) -> list[tuple[int, float]]:
     """Train a model in place; return the logged (step, nats per token)."""
     windows = TrainingWindows(

@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 from ropediag.errors import ConfigError
 from ropediag.tune.config import PretrainConfig
 from ropediag.tune.metadata import hash_weights, read_metadata
-from ropediag.tune.pretrain import build_model, pretrain_model
+from ropediag.tune.pretrain import pretrain_model
+from ropediag.tune.shapes import build_model
 from ropediag.tune.trainer import Recipe, _arguments
 from ropediag.tune.windows import TrainingWindows
 from tests.tune.tiny import TEXT
