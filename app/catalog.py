@@ -16,6 +16,7 @@ from ropediag.store import Summary, is_study, summarize, summarize_study
 PARTIAL = ".partial"
 FRESH = 0.5  # seconds for which a scan holds: one click asks several times
 AT_ONCE = 16  # new files that one scan reads itself
+PACE = 4.0  # seconds for which the state of a growing capture holds: opening it anew takes a part of one
 Stamp = tuple[int, int]
 
 
@@ -69,6 +70,7 @@ class Catalog:
         self.folder = folder.resolve()
         self._known: dict[str, Entry] = {}  # replaced, never changed: others are reading it
         self._scanned = -FRESH
+        self._noticed: dict[str, float] = {}  # when the present state of a growing capture was first seen
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
 
@@ -96,11 +98,21 @@ class Catalog:
             except OSError:  # it went away meanwhile
                 continue
             known = self._known.get(name)
-            if known is not None and (known.path, known.stamp) == (entry.path, entry.stamp):
+            if known is not None and known.path == path and self._still_holds(known, entry):
                 entry = known
             if name not in found or not entry.is_partial:
                 found[name] = entry
         return dict(sorted(found.items()))
+
+    def _still_holds(self, known: Entry, entry: Entry) -> bool:
+        """Whether what is known of a file holds: it is as it was, or grows and was looked at just now."""
+        now = time.monotonic()
+        if known.stamp == entry.stamp:
+            return True
+        if entry.is_partial and now - self._noticed.get(entry.name, -PACE) < PACE:
+            return True
+        self._noticed[entry.name] = now
+        return False
 
     def _read(self, entries: list[Entry]) -> None:
         if entries:

@@ -10,8 +10,10 @@ from ropediag.app import catalog
 from ropediag.app.catalog import Catalog
 from ropediag.app.view import Desk
 from ropediag.errors import ConfigError, FormatError
+from ropediag.store import CaptureWriter
 from tests.analysis.ragged import write_ragged
 from tests.app.conftest import CAPTURES
+from tests.store.synthetic import make_attributes, make_header, make_layer
 
 EXAMPLE = CAPTURES / "example-8192.h5"
 
@@ -116,3 +118,20 @@ def test_a_view_of_a_file_that_waits_is_of_that_file(tmp_path: Path, monkeypatch
     view = desk.view({"capture": "0.h5", "with": "2.h5//1.h5"})
     assert view.entry.name == "0.h5"
     assert {"0.h5", "1.h5", "2.h5"} <= desk.entries("capture").keys()
+
+
+def test_a_growing_capture_is_looked_at_again_after_a_while(tmp_path: Path, monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(catalog.time, "monotonic", lambda: now[0])
+    header, names = make_header(sequences=1, layers=range(5)), Catalog(tmp_path)
+    with CaptureWriter.create(tmp_path / "grows.h5", header, make_attributes()) as writer:
+
+        def missing_after(layer: int, seconds: float) -> int:
+            writer.write_layer(0, layer, make_layer(header, 0, layer))
+            now[0] += seconds
+            return len(names.scan()["grows.h5"].summary.missing_layers)
+
+        assert missing_after(0, 0.0) == 4
+        assert missing_after(1, 1.0) == 3  # the first change is seen at once
+        assert missing_after(2, 1.0) == 3
+        assert missing_after(3, catalog.PACE) == 1

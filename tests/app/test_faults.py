@@ -62,6 +62,7 @@ def test_a_growing_capture_is_kept_once(tmp_path: Path, monkeypatch) -> None:
     from ropediag.app import catalog
 
     monkeypatch.setattr(catalog, "FRESH", 0.0)
+    monkeypatch.setattr(catalog, "PACE", 0.0)
     header, desk = make_header(sequences=1, layers=(0, 1, 2)), Desk(tmp_path)
     with CaptureWriter.create(tmp_path / "grows.h5", header, make_attributes()) as writer:
         for layer in range(3):

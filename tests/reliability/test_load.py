@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from ropediag.app.catalog import Catalog
 from ropediag.store import CaptureWriter
 from tests.app.conftest import CAPTURES
 from tests.reliability.load import Log, ask, fill_in, find_callback, read_together, run_dashboard
@@ -52,7 +53,7 @@ def watch(process: psutil.Process, stop: threading.Event, seen: list[tuple[float
 @pytest.mark.timeout(900)
 def test_many_readers_beside_a_growing_capture_meet_no_error(folder: Path) -> None:
     stop, memory = threading.Event(), []
-    names = [path.name for path in folder.glob("example-*.h5") if "study" not in path.name]
+    names = [name for name, entry in Catalog(folder).scan().items() if entry.kind == "capture"]
     with run_dashboard(folder) as (port, number):
         others = [
             threading.Thread(target=grow, args=(folder / "grows.h5", stop)),
