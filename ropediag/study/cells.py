@@ -84,7 +84,7 @@ def _resolve(grid: Grid, parent: Parent) -> Grid:
         base, length = parent.pretrain_base, parent.train_len
     else:
         raise ConfigError(
-            f"reaches in a study's grid need to know the pretraining of {_source(parent)}: give the parent as "
+            f"reaches in a study's grid need to know the pretraining of {_source(parent)}: give it as "
             "a mapping with model, train_len and pretrain_base, or let the study pretrain it."
         )
     found = [critical_base_for_length(base, length, round(reach * length)) for reach in grid.reaches]

@@ -1,0 +1,161 @@
+"""Which share of a turn trains a pair? Laws fitted on one half of a study's models and judged on the other.
+
+The paper counts a pair as trained once pretraining has shown it a full turn. A law here is that count with
+another share, with or without the paper's ceiling, or the pair that was seen to drift in the untuned parent;
+each predicts the limit of a tuned model, and is judged by |log(measured / predicted)|. Models of one parent
+share what a law gets wrong about it, so intervals resample parents.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+from jaxtyping import Bool, Float
+
+from ropediag.errors import ConfigError
+from ropediag.limits import extrapolation_limit
+
+KAPPAS = (0.2, 5.0)  # between which a fitted one lies
+RESAMPLES = 2000
+LONGROPE2 = 2.7  # turns: the critical pairs that Shang et al. measured, 25 of Phi-3-mini and 30 of Llama-3-8B
+
+
+@dataclass(frozen=True)
+class TunedModel:
+    """What a law is told of a model, and what was measured.
+
+    Attributes
+    ----------
+    name, parent : of the model, and of the one it was tuned from
+    rotary_dim : rotated dimensions of a head
+    base, tune_len : of the tuning
+    pretrain_base, train_len : of the parent
+    onset_pair : fastest pair that drifts in the untuned parent; NaN where none does
+    measured : limit, tokens
+    """
+
+    name: str
+    parent: str
+    rotary_dim: int
+    base: float
+    tune_len: int
+    pretrain_base: float
+    train_len: int
+    onset_pair: float
+    measured: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How a law did: each figure with the ends of its 95 % interval.
+
+    Attributes
+    ----------
+    median, high : median and 90th percentile of |log(measured / predicted)|
+    ratio : geometric mean of measured over predicted
+    count : models it made a prediction for
+    """
+
+    median: tuple[float, float, float]
+    high: tuple[float, float, float]
+    ratio: tuple[float, float, float]
+    count: int
+
+
+def split(names: Sequence[str]) -> Bool[np.ndarray, " model"]:
+    """Choose the half to fit on by a hash of each name, whatever was measured."""
+    return np.array([hashlib.sha256(name.encode()).digest()[0] % 2 == 0 for name in names])
+
+
+def predict_limits(
+    models: Sequence[TunedModel], kappa: float = 1.0, ceiled: bool = False
+) -> Float[np.ndarray, " model"]:
+    """Predict every limit, tokens, by the extended law with ``1 / kappa`` turns; NaN where it sets none."""
+    limits = [
+        extrapolation_limit(
+            one.rotary_dim, one.base, one.pretrain_base, one.train_len, one.tune_len, 1 / kappa, ceiled
+        )
+        for one in models
+    ]
+    return np.array([np.nan if limit is None else limit for limit in limits])
+
+
+def predict_from_drift(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
+    """Predict every limit: the period, under the tuned base, of the pair that first drifts in the parent."""
+    periods = [2 * np.pi * one.base ** (2 * one.onset_pair / one.rotary_dim) for one in models]
+    return np.maximum(periods, [one.tune_len for one in models])
+
+
+def fit_kappa(models: Sequence[TunedModel], ceiled: bool = False) -> float:
+    """Find the kappa whose law has the smallest mean |log(measured / predicted)|.
+
+    Raises
+    ------
+    ConfigError
+        If no model has a measured limit.
+    """
+    measured = np.array([one.measured for one in models])
+    if not np.isfinite(measured).any():
+        raise ConfigError("a kappa takes models with a measured limit: got none.")
+
+    def loss(log_kappa: float) -> float:
+        return float(np.nanmean(errors_of(models, predict_limits(models, np.exp(log_kappa), ceiled))))
+
+    grid = np.linspace(*np.log(KAPPAS), 81)
+    best = grid[int(np.argmin([loss(each) for each in grid]))]
+    step = grid[1] - grid[0]
+    found = scipy.optimize.minimize_scalar(loss, bounds=(best - step, best + step), method="bounded")
+    return float(np.exp(found.x if found.fun <= loss(best) else best))
+
+
+def errors_of(
+    models: Sequence[TunedModel], predicted: Float[np.ndarray, " model"]
+) -> Float[np.ndarray, " model"]:
+    """|log(measured / predicted)| of every model; NaN where either is missing."""
+    return np.abs(np.log(np.array([one.measured for one in models]) / predicted))
+
+
+def resample(models: Sequence[TunedModel], seed: int) -> list[int]:
+    """Draw parents with replacement; gives the places of all their models."""
+    parents = sorted({one.parent for one in models})
+    drawn = np.random.default_rng(seed).choice(len(parents), len(parents))
+    places: Mapping[str, list[int]] = {
+        parent: [place for place, one in enumerate(models) if one.parent == parent] for parent in parents
+    }
+    return [place for index in drawn for place in places[parents[index]]]
+
+
+def kappa_interval(
+    models: Sequence[TunedModel], ceiled: bool = False, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Find the 95 % interval of a fitted kappa, over parents; to 0.4 %, on a grid."""
+    grid = np.geomspace(*KAPPAS, 801)
+    errors = np.array([errors_of(models, predict_limits(models, kappa, ceiled)) for kappa in grid])
+    drawn = (resample(models, seed) for seed in range(resamples))
+    found = [grid[np.nanmean(errors[:, places], axis=1).argmin()] for places in drawn]
+    return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
+
+
+def judge(models: Sequence[TunedModel], predicted: Float[np.ndarray, " model"]) -> Judgement:
+    """Judge predictions against what was measured."""
+    errors = errors_of(models, predicted)
+    ratios = np.log(np.array([one.measured for one in models]) / predicted)
+    drawn = [resample(models, seed) for seed in range(RESAMPLES)]
+
+    def with_interval(
+        values: Float[np.ndarray, " model"],
+        summary: Callable[[np.ndarray], float],
+        finish: Callable[[float], float] = float,
+    ) -> tuple[float, float, float]:
+        found = [summary(values[places]) for places in drawn]
+        low, high = np.nanquantile(found, [0.025, 0.975])
+        return finish(summary(values)), finish(low), finish(high)
+
+    return Judgement(
+        median=with_interval(errors, np.nanmedian),
+        high=with_interval(errors, lambda values: np.nanquantile(values, 0.9)),
+        ratio=with_interval(ratios, np.nanmean, lambda value: float(np.exp(value))),
+        count=int(np.isfinite(errors).sum()),
+    )

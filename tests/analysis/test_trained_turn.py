@@ -1,0 +1,103 @@
+"""The fitted share of a turn is the one that the limits were made with; so are halves and intervals."""
+
+import numpy as np
+import pytest
+
+from ropediag.analysis.trained_turn import (
+    TunedModel,
+    errors_of,
+    fit_kappa,
+    judge,
+    kappa_interval,
+    predict_from_drift,
+    predict_limits,
+    resample,
+    split,
+)
+from ropediag.errors import ConfigError
+
+
+def make_models(kappa, noise=0.0, seed=0, dims=(64, 32)):
+    """Tuned models whose limits follow the law with this kappa, times noise that is the parent's own."""
+    random = np.random.default_rng(seed)
+    models = []
+    for parent in range(8):
+        pretrain_base, train_len = (100.0, 1e4)[parent % 2], (128, 256)[parent // 2 % 2]
+        own = np.exp(noise * random.normal())
+        for number, reach in enumerate((1.5, 2.2, 3.3, 5.0)):
+            full = np.log(train_len / 2 / np.pi)
+            base = float(np.exp(np.log(reach * train_len / 2 / np.pi) * np.log(pretrain_base) / full))
+            trained = kappa * train_len
+            limit = 2 * np.pi * (trained / 2 / np.pi) ** (np.log(base) / np.log(pretrain_base))
+            models.append(TunedModel(
+                f"p{parent}-{number}", f"p{parent}", dims[parent % len(dims)], base, train_len, pretrain_base,
+                train_len, 11.0, own * max(limit, train_len),
+            ))  # fmt: skip
+    return models
+
+
+@pytest.mark.parametrize("kappa", [0.8, 1.0, 1.3, 2.0])
+def test_the_kappa_that_limits_were_made_with_is_found(kappa):
+    models = make_models(kappa)
+    assert fit_kappa(models) == pytest.approx(kappa, rel=1e-3)
+    np.testing.assert_allclose(errors_of(models, predict_limits(models, kappa)), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("ceiled", [False, True])
+def test_no_other_kappa_does_better(ceiled):
+    models = make_models(1.3, noise=0.1)
+    best = fit_kappa(models, ceiled)
+    least = min(np.nanmean(errors_of(models, predict_limits(models, each, ceiled)))
+                for each in np.geomspace(0.3, 4, 400))  # fmt: skip
+    assert np.nanmean(errors_of(models, predict_limits(models, best, ceiled))) <= least * 1.001
+
+
+def test_the_interval_holds_the_truth_and_is_wider_where_parents_differ():
+    truth = 1.3
+    narrow, wide = (kappa_interval(make_models(truth, noise), resamples=300) for noise in (0.02, 0.1))
+    assert narrow[0] < truth < narrow[1]
+    assert wide[1] - wide[0] > narrow[1] - narrow[0]
+
+
+def test_the_halves_depend_on_names_alone_and_are_about_halves():
+    names = [f"model-{number}" for number in range(400)]
+    half = split(names)
+    assert 160 < half.sum() < 240
+    np.testing.assert_array_equal(split(names[::-1]), half[::-1])
+
+
+def test_parents_are_drawn_with_all_their_models():
+    models = make_models(1.0)
+    places = resample(models, 3)
+    assert len(places) == len(models)
+    counts = np.bincount([int(models[place].parent[1:]) for place in places], minlength=8)
+    assert (counts % 4 == 0).all()
+    assert (counts == 0).any()
+
+
+def test_a_judgement_is_made_of_the_errors():
+    models = make_models(1.3, noise=0.2)
+    predicted = predict_limits(models)
+    found = judge(models, predicted)
+    errors = [abs(np.log(one.measured / each)) for one, each in zip(models, predicted, strict=True)]
+    assert found.median[0] == pytest.approx(np.median(errors))
+    assert found.high[0] == pytest.approx(np.quantile(errors, 0.9))
+    assert found.count == len(models)
+    assert found.ratio[0] == pytest.approx(np.exp(np.mean(np.log([m.measured for m in models] / predicted))))
+    for low_high in (found.median, found.high, found.ratio):
+        assert low_high[1] <= low_high[0] <= low_high[2]
+
+
+def test_what_was_not_measured_counts_nowhere():
+    models = make_models(1.3)
+    some = [*models, TunedModel("x", "p0", 64, 1e6, 128, 1e4, 128, np.nan, np.nan)]
+    assert fit_kappa(some) == pytest.approx(1.3, rel=1e-3)
+    assert judge(some, predict_limits(some)).count == len(models)
+    with pytest.raises(ConfigError, match="got none"):
+        fit_kappa(some[-1:])
+
+
+def test_the_drift_of_the_parent_predicts_the_period_of_its_onset_pair():
+    (one,) = make_models(1.0)[1:2]
+    period = 2 * np.pi / one.base ** (-2 * 11 / one.rotary_dim)
+    assert predict_from_drift([one])[0] == pytest.approx(max(period, one.tune_len))
