@@ -175,3 +175,17 @@ def test_what_is_typed_quickly_stays(page, theory) -> None:
     page.wait_for_timeout(500)
     assert page.input_value("[aria-label='Base of setting A']") in ("400000", "400,000")
     assert page.input_value("[aria-label='Tuning length of setting A']") in ("46384", "46,384")
+
+
+def test_the_echo_of_a_change_does_not_undo_a_later_one(page, theory) -> None:
+    page.goto(f"{theory}?settings={TUNED}")
+    wait_answer(page, "129,027 tokens")
+    filled = page.evaluate("""() => {
+        const { edit, fill } = window.dash_clientside.theory;
+        const ids = [{ row: 0, field: "base" }, { row: 0, field: "factor" }];
+        const search = edit(["10000", ""], ids, "?settings=base-1e6", []);
+        const show = (values) => fill(null, search, [], ids, values, [{ row: 0 }], [{}])[0]
+            .map((value) => (value === window.dash_clientside.no_update ? "kept" : value));
+        return [show(["10000", "4"]), show(["1e6", "4"])];  // the echo; then the same link, opened again
+    }""")
+    assert filled == [["kept", "kept"], ["10,000", ""]]
