@@ -9,16 +9,17 @@ MEGABYTE = 2**20
 
 
 class Memo:
-    """Keeps what ``make`` returned, by key, up to a number of bytes; made once, also by two threads.
+    """Keeps what ``make`` returned, by key, up to so many bytes and results; made once, also by two threads.
 
     Parameters
     ----------
-    limit : bytes that all results together may take
+    limit : bytes that the arrays of all results together may take
     size : of one result, in bytes
+    most : results: a labelled array takes 50 KB beside its numbers
     """
 
-    def __init__(self, limit: int, size: Callable[[Any], int]) -> None:
-        self._limit, self._size = limit, size
+    def __init__(self, limit: int, size: Callable[[Any], int], most: int = 1000) -> None:
+        self._limit, self._size, self._most = limit, size, most
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._making: dict[Hashable, Lock] = {}
         self._lock = Lock()
@@ -43,9 +44,12 @@ class Memo:
             with self._lock:
                 self._kept[key] = made, self._size(made)
                 self._making.pop(key, None)
-                while sum(size for _, size in self._kept.values()) > self._limit and len(self._kept) > 1:
+                while self._is_full() and len(self._kept) > 1:
                     self._kept.popitem(last=False)
         return made
+
+    def _is_full(self) -> bool:
+        return len(self._kept) > self._most or sum(size for _, size in self._kept.values()) > self._limit
 
     def drop(self, outdated: Callable[[Any], bool]) -> None:
         """Give up the results whose keys are outdated."""

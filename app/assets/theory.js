@@ -23,12 +23,27 @@
     const now = (search, presets) => parse(read(search).settings || presets[0] || "");
     const go = (search, settings) => query({ ...read(search), settings: write(settings) });
 
+    // A change in a box comes back as a new URL while the next one may be typed already: it must not be undone.
+    const LATE = 3000; // milliseconds after which a URL is no echo any more
+    let sent = []; // what boxes wrote into the URL and has not come back
+    const send = (search, settings) => {
+        sent.push({ text: write(settings), at: performance.now() });
+        return go(search, settings);
+    };
+    const is_echo = (search) => {
+        sent = sent.filter(({ at }) => performance.now() - at < LATE);
+        const place = sent.findIndex(({ text }) => text === read(search).settings);
+        sent = sent.slice(place + 1);
+        return place >= 0;
+    };
+
     window.dash_clientside = window.dash_clientside || {};
     window.dash_clientside.theory = {
         // Show the settings of the URL: values of all boxes, which rows there are, whether there is room for more.
         fill(need, search, preset, ids, values, rows, before) {
-            const settings = now(search, preset);
+            const settings = now(search, preset), echo = is_echo(search);
             const shown = ids.map(({ row, field }, step) => {
+                if (echo) return skip();
                 const wanted = (settings[row] || {})[field] || (field === "rule" ? "none" : "");
                 return plain(values[step]) === wanted ? skip() : grouped(wanted);
             });
@@ -51,7 +66,7 @@
                 if (value !== (settings[row][field] || "")) changed = true;
                 if (value) found[row][field] = value;
             });
-            return changed ? go(search, found) : skip();
+            return changed ? send(search, found) : skip();
         },
 
         // A setting is added, copied or removed, or all are replaced.

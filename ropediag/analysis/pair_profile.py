@@ -66,7 +66,8 @@ def measure_pair_profile(
         arrays[name] = average_known(arrays[name])
     margin = least * float(judged["scale"])
     with np.errstate(divide="ignore"):
-        period = 2 * np.pi / float(capture.values("rope/inv_freq", layer=layer, pair=pair))
+        turned = float(capture.values("rope/inv_freq", layer=layer, pair=pair))
+    period = 2 * np.pi / turned if turned else np.inf  # some models have pairs that never turn
     scalars = {
         "range_low": (low, "logit", "lower end of the range of the mean contribution in training"),
         "range_high": (high, "logit", "upper end of the range of the mean contribution in training"),

@@ -165,9 +165,9 @@ def check_values(file: CheckedFile, attributes: Mapping[str, Any], name: str) ->
             _check_within(file, attributes["length"], name)
         if "rope/inv_freq" in file.stored:
             turned = file["rope/inv_freq"][...]
-            if not (np.isnan(turned) | ((turned > 0) & (turned < math.inf))).all():
+            if not (np.isnan(turned) | ((turned >= 0) & (turned < math.inf))).all():
                 raise FormatError(
-                    f"{name}: rope/inv_freq must be above 0, or NaN where a layer has no such pair: got "
+                    f"{name}: rope/inv_freq must be at least 0, or NaN where a layer has no such pair: got "
                     f"{np.nanmin(turned):g} to {np.nanmax(turned):g} rad/token."
                 )
         for path, axis in (("samples/kept_layer", "layer"), ("samples/kept_head", "query_head")):

@@ -108,7 +108,7 @@ def plant_drift(capture: Capture, out: Path, plants: Sequence[Plant] = (), seed:
     Raises
     ------
     CaptureError
-        If the capture has fewer than 8 sequences.
+        If the capture has fewer than 8 sequences, or is not finished.
     ConfigError
         If the onset of a plant is no lag bin past the trained length, or one that its pair does not see.
     """
@@ -116,6 +116,11 @@ def plant_drift(capture: Capture, out: Path, plants: Sequence[Plant] = (), seed:
     if sequences < REPLICATES:
         raise CaptureError(
             f"{capture.path} has {sequences} sequences: resampling takes at least {REPLICATES}."
+        )
+    if capture.missing_layers:
+        raise CaptureError(
+            f"{capture.path} is not finished: {len(capture.missing_layers)} (sequence, layer) units are "
+            "missing. Finish it with ropediag capture --resume first."
         )
     random = np.random.default_rng(seed)
     arrays = {name: capture.values(name) for name in capture.variables}

@@ -48,3 +48,10 @@ def test_a_result_that_failed_is_tried_again() -> None:
     with pytest.raises(ValueError, match="no result"):
         memo.get("key", fail)
     assert memo.get("key", lambda: 3) == 3
+
+
+def test_only_so_many_results_are_kept_however_small() -> None:
+    memo, made = Memo(10**9, count_bytes, most=3), []
+    for key in ("a", "b", "c", "a", "d", "a", "b"):
+        memo.get(key, lambda key=key: made.append(key))
+    assert made == ["a", "b", "c", "d", "b"]

@@ -162,3 +162,30 @@ def test_the_code_of_a_figure_runs(page, theory) -> None:
         exec("\n".join([*lines, f"figure = {last}"]), known)
         names = {trace.name for trace in known["figure"].data}
         assert {name[0] for name in names} == {"A", "B"}
+
+
+def test_what_is_typed_quickly_stays(page, theory) -> None:
+    page.goto(f"{theory}?settings={TUNED}")
+    wait_answer(page, "129,027 tokens")
+    for number in range(1, 5):
+        set_box(page, "Base of setting A", f"{number}00000")
+        set_box(page, "Tuning length of setting A", f"{number}6384")
+        set_box(page, "Target length of setting A", f"{number}31072")
+    page.wait_for_url(lambda url: all(part in url for part in ("base-400000", "tune-46384", "target-431072")))
+    page.wait_for_timeout(500)
+    assert page.input_value("[aria-label='Base of setting A']") in ("400000", "400,000")
+    assert page.input_value("[aria-label='Tuning length of setting A']") in ("46384", "46,384")
+
+
+def test_the_echo_of_a_change_does_not_undo_a_later_one(page, theory) -> None:
+    page.goto(f"{theory}?settings={TUNED}")
+    wait_answer(page, "129,027 tokens")
+    filled = page.evaluate("""() => {
+        const { edit, fill } = window.dash_clientside.theory;
+        const ids = [{ row: 0, field: "base" }, { row: 0, field: "factor" }];
+        const search = edit(["10000", ""], ids, "?settings=base-1e6", []);
+        const show = (values) => fill(null, search, [], ids, values, [{ row: 0 }], [{}])[0]
+            .map((value) => (value === window.dash_clientside.no_update ? "kept" : value));
+        return [show(["10000", "4"]), show(["1e6", "4"])];  // the echo; then the same link, opened again
+    }""")
+    assert filled == [["kept", "kept"], ["10,000", ""]]

@@ -112,7 +112,7 @@ def test_nothing_is_left_when_it_fails(model, ids, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise CaptureError("the disk is full")
 
-    monkeypatch.setattr("ropediag.store.whole.publish", fail)
+    monkeypatch.setattr("ropediag.store.whole.publish_alone", fail)
     with pytest.raises(CaptureError, match="disk is full"):
         evaluate(model, ids, trials=0, out=tmp_path / "out.h5")
     assert list(tmp_path.iterdir()) == []

@@ -260,8 +260,8 @@ def test_a_damaged_unit_is_named_with_what_to_do(growing):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f["rope/inv_freq"].__setitem__((0, 0), 0.0), "rope/inv_freq must be above 0"),
-        (lambda f: f["rope/inv_freq"].__setitem__((0, 0), np.inf), "rope/inv_freq must be above 0"),
+        (lambda f: f["rope/inv_freq"].__setitem__((0, 0), -1.0), "rope/inv_freq must be at least 0"),
+        (lambda f: f["rope/inv_freq"].__setitem__((0, 0), np.inf), "rope/inv_freq must be at least 0"),
         (lambda f: f["samples/kept_layer"].__setitem__(0, 77), "kept_layer names a layer that"),
         (lambda f: f["samples/kept_head"].__setitem__(0, 77), "kept_head names a head that"),
         (lambda f: label(f, "lag", f["lag"][...] * 1000), "coordinate lag must lie from 0 to 39"),

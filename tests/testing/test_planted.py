@@ -84,14 +84,23 @@ def test_what_cannot_be_planted_is_refused(source, tmp_path):
         plant_drift(few, tmp_path / "b.h5")
 
 
-def test_a_ragged_model_is_planted_where_it_has_pairs_and_keeps_the_rest(tmp_path):
-    """8 sequences; layers with fewer heads and pairs, without RoPE, and one that is still to come."""
+def test_nothing_is_planted_in_an_unfinished_capture(tmp_path):
     path = write_ragged(tmp_path / "run.h5", sequences=8, train_len=4)
+    with (
+        open_capture(path) as capture,
+        pytest.raises(CaptureError, match=r"not finished: 8 .* --resume first"),
+    ):
+        plant_drift(capture, tmp_path / "planted.h5")
+
+
+def test_a_ragged_model_is_planted_where_it_has_pairs_and_keeps_the_rest(tmp_path):
+    """8 sequences; layers with fewer heads and pairs, and one without RoPE."""
+    path = write_ragged(tmp_path / "run.h5", sequences=8, finished=True, train_len=4)
     with open_capture(path) as capture:
         finite = np.isfinite(capture.values("scores/mean"))
         plants = [plant for seed in range(10) for plant in choose_plants(capture, 0.2, 1.0, seed)]
         assert all(finite[plant.layer, plant.query_head, plant.pair].any() for plant in plants)
-        assert {plant.layer for plant in plants} == {0, 1}
+        assert {plant.layer for plant in plants} == {0, 1, 3}
         with open_capture(plant_drift(capture, tmp_path / "planted.h5", plants[:1])) as planted:
             np.testing.assert_array_equal(np.isfinite(planted.values("scores/mean")), finite)
             low = capture.values("scores/lag_mean_min"), planted.values("scores/lag_mean_min")
