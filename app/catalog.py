@@ -177,6 +177,8 @@ def _read(entry: Entry) -> Entry:
         summary = _summarize(entry.path)
     except FormatError as error:
         return replace(entry, reason=str(error).replace(str(entry.path), entry.path.name))
+    except OSError as error:
+        return replace(entry, reason=f"{entry.path.name} cannot be read: {error.strerror or error}.")
     return replace(entry, kind=str(summary.attributes.get("kind", "capture")), summary=summary)
 
 

@@ -18,7 +18,7 @@ class Memo:
     most : results: a labelled array takes 50 KB beside its numbers
     """
 
-    def __init__(self, limit: int, size: Callable[[Any], int], most: int = 1000) -> None:
+    def __init__(self, limit: int, size: Callable[[Any], int], most: int = 400) -> None:
         self._limit, self._size, self._most = limit, size, most
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._making: dict[Hashable, Lock] = {}

@@ -158,7 +158,7 @@ def check_values(file: CheckedFile, attributes: Mapping[str, Any], name: str) ->
     Raises
     ------
     FormatError
-        If a bin or a position lies outside the capture, pairs do not turn, or a kept head is none of its own.
+        If a bin or position lies outside the capture, a frequency is below 0, or a kept head is not captured.
     """
     with reading(name, "its coordinates"):
         if attributes.get("kind", "capture") == "capture":

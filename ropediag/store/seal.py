@@ -51,16 +51,19 @@ def check_seal(path: Path, name: str) -> bool:
 
 
 def _check_seal(path: Path, name: str) -> tuple[Mark, bool]:
-    with open(path, "rb") as file:
-        state = os.fstat(file.fileno())
-        mark = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-        if mark not in _KNOWN:
-            _remember(_KNOWN, mark, _has_right_seal(file, name))
-    return mark, _KNOWN[mark]
+    try:
+        with open(path, "rb") as file:
+            state = os.fstat(file.fileno())
+            mark = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+            right = _KNOWN[mark] if mark in _KNOWN else _has_right_seal(file, name)
+    except OSError as error:  # it may go away while we look
+        raise FormatError(f"{name} cannot be read: {error.strerror}.") from error
+    _remember(_KNOWN, mark, right)
+    return mark, right
 
 
 def _remember(memory: dict[Mark, Any], mark: Mark, value: Any) -> None:
-    if len(memory) >= _MOST:
+    if len(memory) >= _MOST and mark not in memory:
         memory.clear()
     memory[mark] = value
 

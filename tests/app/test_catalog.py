@@ -11,6 +11,7 @@ from ropediag.app.catalog import Catalog
 from ropediag.app.view import Desk
 from ropediag.errors import ConfigError, FormatError
 from ropediag.store import CaptureWriter
+from ropediag.store.seal import check_seal
 from tests.analysis.ragged import write_ragged
 from tests.app.conftest import CAPTURES
 from tests.store.synthetic import make_attributes, make_header, make_layer
@@ -135,3 +136,18 @@ def test_a_growing_capture_is_looked_at_again_after_a_while(tmp_path: Path, monk
         assert missing_after(1, 1.0) == 3  # the first change is seen at once
         assert missing_after(2, 1.0) == 3
         assert missing_after(3, catalog.PACE) == 1
+
+
+def test_a_file_that_goes_away_while_it_is_read_breaks_nothing(tmp_path: Path, monkeypatch) -> None:
+    path = Path(shutil.copy(EXAMPLE, tmp_path / "one.h5"))
+
+    def summarize_late(path: Path) -> None:
+        path.unlink()
+        path.stat()
+
+    monkeypatch.setattr(catalog, "summarize", summarize_late)
+    names = Catalog(tmp_path)
+    assert names.scan()["one.h5"].reason == "one.h5 cannot be read: No such file or directory."
+    assert names.scan() == {}
+    with pytest.raises(FormatError, match=r"one\.h5 cannot be read: No such file"):
+        check_seal(path, "one.h5")
