@@ -38,7 +38,7 @@ class StudyConfig:
     ----------
     name : of the study and its results
     parents : pretrained models; each is measured untuned too
-    grid : what to tune
+    grid : what to tune; empty for a study of the parents alone
     capture : how to capture each cell as well; None for no captures
     seeds : seeds 0 .. seeds - 1 of the tuning
     resources : of one cell, as ``ray.remote`` takes them (num_cpus, num_gpus, ...)
@@ -46,7 +46,7 @@ class StudyConfig:
 
     name: str
     parents: tuple[Parent, ...]
-    grid: tuple[Grid, ...]
+    grid: tuple[Grid, ...] = ()
     tune: Tuning = field(default_factory=Tuning)
     evaluate: Evaluation = field(default_factory=Evaluation)
     capture: Capturing | None = None
@@ -56,8 +56,8 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not self.name or not set(self.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-."):
             raise ConfigError(f"a study's name holds lowercase letters, digits, - and .: got {self.name!r}.")
-        if not self.parents or not self.grid:
-            raise ConfigError(f"study {self.name}: parents and grid must not be empty.")
+        if not self.parents:
+            raise ConfigError(f"study {self.name}: parents must not be empty.")
         if len({parent_name(parent) for parent in self.parents}) < len(self.parents):
             raise ConfigError(
                 f"study {self.name}: parents must have different names, which name their cells."

@@ -75,7 +75,8 @@ def run_study(
     if failures:
         cell, error = failures[0]
         raise RopediagError(f"{len(failures)} of {len(waiting)} cells failed, first {cell.name}: {error}")
-    return _write_results(make_table({cell: work.evaluation(cell) for cell in cells}), folder)
+    captures = {cell: work.capture(cell) for cell in cells} if config.capture else None
+    return _write_results(make_table({cell: work.evaluation(cell) for cell in cells}, captures), folder)
 
 
 def _run_waiting(engine: str, work: CellWork, waiting: list[Cell]) -> Finished:
@@ -110,7 +111,7 @@ def fit_table(table: xr.Dataset) -> LawFit | None:
 def _write_results(table: xr.Dataset, folder: Path) -> StudyResult:
     law = fit_table(table)
     table.attrs |= {"kind": "study"} | ({} if law is None else {"law": json.dumps(asdict(law))})
-    rows = table.drop_dims(["position", "multiple"]).to_dataframe()
+    rows = table.drop_dims(["position", "multiple", "pair"], errors="ignore").to_dataframe()
     publish_alone(folder / "table.csv", rows.round(4).to_csv())
     flags = {name: table[name].astype("i1") for name in table if table[name].dtype == bool}
     publish_alone(folder / "table.h5", bytes(table.assign(flags).to_netcdf(engine="h5netcdf")))

@@ -46,7 +46,8 @@ class Pretraining:
     ----------
     name : of its cell, and of its folder in the study's ``parents``
     run : how; its ``out`` is set by ``plan``
-    heldout : files or folders that its cells are measured on; none for the text of the evaluation
+    heldout : files or folders that its cells are measured on; none for the text of the evaluation. Like the
+        ``text`` of ``run`` relative to where the study is run; absolute on a cluster of several machines
     """
 
     name: str

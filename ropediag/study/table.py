@@ -11,6 +11,7 @@ import xarray as xr
 from ropediag.analysis.limit import MeasuredLimit, measure_limit, moving_mean
 from ropediag.limits import critical_base
 from ropediag.store import Capture, open_capture
+from ropediag.study.captured import describe_capture
 from ropediag.study.cells import Cell
 
 POINTS = 256  # of a curve, evenly spaced in the logarithm of the position
@@ -18,16 +19,17 @@ RECALLED = 0.5  # share of right answers
 EXCESS_AT = (1.0, 1.5, 2.0, 4.0, 8.0)  # multiples of the predicted limit
 
 
-def make_table(evaluations: dict[Cell, Path]) -> xr.Dataset:
-    """Collect the evaluations of a study's cells.
+def make_table(evaluations: dict[Cell, Path], captures: dict[Cell, Path] | None = None) -> xr.Dataset:
+    """Collect the evaluations of a study's cells, and what their captures say of drift.
 
     Parameters
     ----------
-    evaluations : the finished cells and their files
+    evaluations, captures : the finished cells and their files
 
     Returns
     -------
-    Dataset over ``model``, ``multiple`` and ``position``; what a model did not show is NaN
+    Dataset over ``model``, ``multiple`` and ``position``, with captures also over ``pair``; what a model did
+    not show is NaN
     """
     rows = []
     for cell, path in evaluations.items():
@@ -38,6 +40,11 @@ def make_table(evaluations: dict[Cell, Path]) -> xr.Dataset:
     rows = [row.interp(position=position) for row in rows]
     for row in rows:
         row.attrs.clear()
+    if captures:
+        rows = [
+            xr.merge([row, describe_capture(captures[cell])])
+            for cell, row in zip(evaluations, rows, strict=True)
+        ]
     table = xr.concat(rows, "model", join="outer")
     return table.assign_coords(model=[cell.name for cell in evaluations])
 

@@ -34,24 +34,25 @@ class CellWork:
         if not self.evaluation(cell).exists():
             evaluate_checkpoint(plan_evaluation(cell, self.config, self.folder))
         capture = plan_capture(cell, self.config, self.folder)
-        if capture is not None and not self._capture(cell).exists():
+        if capture is not None and not self.capture(cell).exists():
             capture_checkpoint(capture)
 
     def evaluation(self, cell: Cell) -> Path:
         """Where the cell's measurements lie."""
         return cell_folder(cell, self.folder) / "evaluation.h5"
 
+    def capture(self, cell: Cell) -> Path:
+        """Where the cell's capture lies, if the study captures."""
+        return cell_folder(cell, self.folder) / "capture.h5"
+
     def is_finished(self, cell: Cell) -> bool:
-        captured = self.config.capture is None or self._capture(cell).exists()
+        captured = self.config.capture is None or self.capture(cell).exists()
         return self.evaluation(cell).exists() and captured and self.has_parent(cell)
 
     def has_parent(self, cell: Cell) -> bool:
         """Whether the cell's parent is there, or is none that the study makes."""
         parent = find_parent(cell, self.config)
         return not isinstance(parent, Pretraining) or _is_made(parent.plan(self.folder).out)
-
-    def _capture(self, cell: Cell) -> Path:
-        return cell_folder(cell, self.folder) / "capture.h5"
 
     def _make(self, cell: Cell) -> None:
         """Pretrain the cell's own model if it is a parent, tune it if not, unless that was done before."""

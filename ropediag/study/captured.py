@@ -1,0 +1,48 @@
+"""What a capture adds to the row of its model: how its pairs turn, and which of them drift."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.onset_pair import find_onset_pairs
+from ropediag.store import open_capture
+
+LABELS = {
+    "rotary_dim": ("1", "rotated dimensions of a head"),
+    "period": ("token", "period of each pair as the model is, the same in all layers that rotate"),
+    "drift": ("in-window std", "drift of each pair, mean over the heads of the model"),
+    "onset_pair": ("1", "fastest pair that drifts, mean over the heads of the model"),
+    "onset_pair_low": ("1", "lower end of its 95 % interval"),
+    "onset_pair_high": ("1", "upper end of its 95 % interval"),
+}
+
+
+def describe_capture(path: Path) -> xr.Dataset:
+    """Sum up the drift of a captured model.
+
+    Returns
+    -------
+    Dataset of the names of ``LABELS``; ``period`` and ``drift`` over ``pair``. Where layers rotate
+    differently, those of the first that rotates.
+    """
+    with open_capture(path) as capture:
+        drift = measure_drift(capture)
+        found = find_onset_pairs(drift, capture["rope/critical_pair"].load())
+        spec = capture.spec()
+    turning = np.isfinite(spec.inv_freq)
+    own = spec.inv_freq[turning.any(1).argmax()]
+    with np.errstate(divide="ignore"):
+        period = 2 * np.pi / own
+    values = {
+        "rotary_dim": ((), 2 * int(np.isfinite(own).sum())),
+        "period": ("pair", period),
+        "drift": ("pair", drift.drift.mean(("layer", "query_head")).values),
+        **{name: ((), float(found[f"model_{name}"])) for name in LABELS if name.startswith("onset")},
+    }
+    described = {
+        name: (axes, value, dict(zip(("units", "long_name"), LABELS[name], strict=True)))
+        for name, (axes, value) in values.items()
+    }
+    return xr.Dataset(described, {"pair": np.arange(len(own))})
