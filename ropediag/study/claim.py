@@ -16,7 +16,9 @@ from ropediag.store.guard import check_writable
 from ropediag.study.cells import Cell
 from ropediag.study.config import StudyConfig
 from ropediag.study.sections import Evaluation, Pretraining, Tuning
+from ropediag.tune.config import PretrainConfig
 
+LATER = ("family", "partial_rotary_factor")  # settings of a parent that earlier versions did not write
 DEFAULTS = {"tune": asdict(Tuning()), "evaluate": asdict(Evaluation())}
 
 
@@ -79,7 +81,8 @@ def _compare(
     if found.get("capture") and wanted["capture"] and found["capture"] != wanted["capture"]:
         raise ConfigError(f"{folder} holds captures made otherwise than {name} asks for. {refusal}")
     for parent, settings in found.get("parents", {}).items():
-        if wanted["parents"].get(parent, settings) != settings:
+        before = {name: getattr(PretrainConfig, name) for name in LATER} | settings
+        if wanted["parents"].get(parent, before) != before:
             raise ConfigError(f"{folder} holds a parent {parent} pretrained otherwise. {refusal}")
     for cell in sorted(evaluated):
         before_at, now = found.get("evaluate_at", {}).get(cell), wanted["evaluate_at"][cell]

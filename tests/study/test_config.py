@@ -1,6 +1,7 @@
 """A study's YAML: what it means, and a clear line for what it cannot mean."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,31 @@ def test_cells_are_the_parents_and_the_product_of_each_grid_none_twice(tmp_path)
     config = read(tmp_path, SMALL + "seeds: 2\n")
     tuned = [("demo", base, length) for length in (128, 512) for base in (1e6, 2e4)]
     assert list_cells(config) == [Cell("demo")] + [Cell(*cell, seed) for seed in (0, 1) for cell in tuned]
+
+
+def test_a_study_without_a_grid_is_one_of_its_parents(tmp_path):
+    config = read(tmp_path, "name: small\nparents: [demo, a/b]\n")
+    assert list_cells(config) == [Cell("demo"), Cell("a/b")]
+
+
+def test_reaches_are_the_bases_by_which_each_parent_gets_there_at_its_own_length(tmp_path):
+    parents = "[{name: new, base: 100, length: 256}, {model: a/b, train_len: 4096, pretrain_base: 1e4}]"
+    text = f"name: small\nparents: {parents}\ngrid: [{{reaches: [2, 4], bases: 7e6}}]\n"
+    tuned = [cell for cell in list_cells(read(tmp_path, text)) if cell.tune_len]
+    for parent, base, length in (("new", 100, 256), ("a/b", 1e4, 4096)):
+        own = [cell for cell in tuned if cell.parent == parent]
+        assert [cell.tune_len for cell in own] == [length] * 3
+        assert own[0].base == 7e6
+        for cell, reach in zip(own[1:], (2, 4), strict=True):
+            turns = math.log(length / 2 / math.pi) / math.log(base)  # reach = 2 pi base' ** turns
+            assert 2 * math.pi * cell.base**turns == pytest.approx(reach * length, rel=0.01)
+            assert cell.base == float(f"{cell.base:.3g}")
+
+
+def test_reaches_of_a_parent_whose_pretraining_is_not_stated_are_refused(tmp_path):
+    config = read(tmp_path, "name: small\nparents: [demo]\ngrid: [{reaches: 2}]\n")
+    with pytest.raises(ConfigError, match="need to know the pretraining of demo"):
+        list_cells(config)
 
 
 def test_a_scaling_rule_is_tuned_at_every_length_and_named(tmp_path):
@@ -81,7 +107,7 @@ def test_the_shipped_studies_can_be_read(path, tmp_path, monkeypatch):
     [
         ("", "must be a mapping"),
         ("a: [", "is not YAML"),
-        ("name: small\nparents: [demo]\n", "lacks the key 'grid'"),
+        ("name: small\ngrid: [{bases: 1e6, lengths: 128}]\n", "lacks the key 'parents'"),
         (SMALL + "colour: red\n", "has no key 'colour'"),
         (SMALL + "tune: {stepz: 3}\n", "has no key 'stepz'"),
         (SMALL + "tune: {steps: many}\n", "wrong type"),
@@ -105,8 +131,19 @@ def test_the_shipped_studies_can_be_read(path, tmp_path, monkeypatch):
         (SMALL.replace("[demo]", "[{model: a/b, trained: 64}]"), "has no key 'trained'"),
         (SMALL.replace("[demo]", "[{model: a/b, train_len: 1}]"), "train_len must be at least 2"),
         (SMALL.replace("[demo]", "[{model: a/b, pretrain_base: 1}]"), "pretrain_base must be above 1"),
-        (SMALL + "  - {lengths: 128}\n", "bases or scaling or both"),
+        (SMALL + "  - {lengths: 128}\n", "needs bases, reaches or scaling"),
         (SMALL + "  - {bases: 1e6}\n", "needs lengths"),
+        (SMALL + "  - {reaches: 1}\n", "a reach .* above 1: got 1.0"),
+        (
+            SMALL.replace("[demo]", "[{name: new, family: gpt}]"),
+            "family must be one of llama, qwen3, gpt_neox",
+        ),
+        (SMALL.replace("[demo]", "[{name: new, partial_rotary_factor: 0.5}]"), "takes family gpt_neox"),
+        (SMALL.replace("[demo]", "[{name: new, family: gpt_neox, width: 100}]"), "share out its width"),
+        (
+            SMALL.replace("[demo]", "[{name: new, family: gpt_neox, partial_rotary_factor: 0.3}]"),
+            "even number",
+        ),
         (SMALL + "  - {scaling: [{rule: best, factor: 4}], lengths: 128}\n", "one of linear, ntk"),
         (SMALL + "  - {scaling: [{rule: yarn, factor: 1}], lengths: 128}\n", "a number above 1"),
         (SMALL + "  - {scaling: [{rule: yarn}], lengths: 128}\n", "lacks the key 'factor'"),

@@ -1,5 +1,6 @@
 """Studies that pretrain their own parents, tune with scaling rules and capture what they make."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -7,14 +8,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.onset_pair import measure_onset_pair
 from ropediag.errors import ConfigError
 from ropediag.prediction import predict
 from ropediag.store import open_capture
 from ropediag.study.cells import list_cells
 from ropediag.study.config import StudyConfig
-from ropediag.study.plan import plan_evaluation
+from ropediag.study.plan import plan_capture, plan_evaluation
 from ropediag.study.run import run_study
 from ropediag.study.sections import Capturing, Evaluation, Grid, Pretraining, Scaling, Tuning
+from ropediag.tune.metadata import read_metadata
 from tests.tune.tiny import tiny_config
 
 RULES = ("linear", "ntk", "dynamic", "yarn", "llama3")
@@ -82,6 +86,39 @@ def test_lengths_are_fixed_where_the_grid_says_and_planned_before_the_model_is_t
         assert (length == 300) == (cell.evaluate_at is not None)
 
 
+def test_the_table_says_what_each_capture_shows_of_drift(finished, config, table):
+    for cell in list_cells(config):
+        row, folder = table.sel(model=cell.name), finished.folder / "cells" / cell.name
+        with open_capture(folder / "capture.h5") as capture:
+            drift, spec = measure_drift(capture).drift.values, capture.spec()
+            onset = float(measure_onset_pair(capture).model_onset_pair)
+        assert float(row.rotary_dim) == 16
+        np.testing.assert_allclose(row.period, 2 * np.pi / spec.inv_freq[0])
+        for pair in range(8):
+            heads = [drift[layer, head, pair] for layer, head in np.ndindex(drift.shape[:2])]
+            assert float(row.drift.sel(pair=pair)) == pytest.approx(sum(heads) / len(heads))
+        np.testing.assert_equal(float(row.onset_pair), onset)
+    assert "rotary_dim" in (finished.folder / "table.csv").read_text()
+
+
+def test_a_parent_of_another_kind_is_tuned_and_measured_on_its_own_text(config, tmp_path):
+    (tmp_path / "mine.txt").write_text("".join(f"line {n} of a text\n" for n in range(1000)))
+    shape = {"family": "gpt_neox", "partial_rotary_factor": 0.5, "width": 64, "head_dim": 32, "heads": 2}
+    run = replace(config.parents[0].run, text=(tmp_path / "mine.txt",), **shape)
+    parent = Pretraining("neox", run, heldout=(tmp_path / "mine.txt",))
+    study = replace(config, parents=(parent,), tune=replace(config.tune, text=()),
+                    grid=(Grid(reaches=(2.0,)),))  # fmt: skip
+    result = run_study(study, tmp_path / "runs", say=quiet)
+    digest = hashlib.sha256((tmp_path / "mine.txt").read_bytes()).hexdigest()
+    for folder in (tmp_path / "runs/parents/neox", *tmp_path.glob("runs/cells/neox-*/model")):
+        assert json.loads((folder / "config.json").read_text())["model_type"] == "gpt_neox"
+        assert read_metadata(folder).text_hash == digest
+    assert result.table.rotary_dim.values.tolist() == [16, 16]
+    for cell in list_cells(study):
+        for plan in (plan_evaluation, plan_capture):
+            assert plan(cell, study, tmp_path / "runs").text == parent.heldout
+
+
 def test_every_cell_is_captured_at_its_own_length(finished, config):
     for cell in list_cells(config):
         folder = finished.folder / "cells" / cell.name
@@ -132,6 +169,9 @@ def test_a_folder_of_an_earlier_version_is_taken_up(config, tmp_path):
     record = json.loads((tmp_path / "study.json").read_text())
     kept = {"tune": ("steps", "tokens", "lr", "text"), "evaluate": ("sequences", "least", "reach", "text")}
     earlier = {section: {name: record[section][name] for name in names} for section, names in kept.items()}
+    later = ("family", "partial_rotary_factor")
+    own = {name: value for name, value in record["parents"]["own"].items() if name not in later}
+    earlier["parents"] = {"own": own}
     (tmp_path / "study.json").write_text(json.dumps(earlier))
     said = []
     run_study(plain, tmp_path, say=said.append)
