@@ -103,7 +103,7 @@ def fit_kappa(models: Sequence[TunedModel], ceiled: bool = False) -> float:
     def loss(log_kappa: float) -> float:
         return float(np.nanmean(errors_of(models, predict_limits(models, np.exp(log_kappa), ceiled))))
 
-    grid = np.linspace(*np.log(KAPPAS), 81)
+    grid = np.log(np.geomspace(*KAPPAS, 81))
     best = grid[int(np.argmin([loss(each) for each in grid]))]
     step = grid[1] - grid[0]
     found = scipy.optimize.minimize_scalar(loss, bounds=(best - step, best + step), method="bounded")

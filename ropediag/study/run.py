@@ -76,7 +76,13 @@ def run_study(
         cell, error = failures[0]
         raise RopediagError(f"{len(failures)} of {len(waiting)} cells failed, first {cell.name}: {error}")
     captures = {cell: work.capture(cell) for cell in cells} if config.capture else None
-    return _write_results(make_table({cell: work.evaluation(cell) for cell in cells}, captures), folder)
+    table = make_table({cell: work.evaluation(cell) for cell in cells}, captures)
+    costs = {
+        "units": "s",
+        "long_name": "processor time that the model took: training, evaluation and capture",
+    }
+    table["cpu_seconds"] = ("model", [work.cpu_seconds(cell) for cell in cells], costs)
+    return _write_results(table, folder)
 
 
 def _run_waiting(engine: str, work: CellWork, waiting: list[Cell]) -> Finished:

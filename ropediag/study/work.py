@@ -1,11 +1,17 @@
 """The work of one cell: make the model, measure it, each step once, whatever was interrupted before."""
 
+import json
+import math
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ropediag.capture import capture_checkpoint
 from ropediag.evaluate.run import evaluate_checkpoint
+from ropediag.store.disk import publish_alone
 from ropediag.study.cells import Cell, cell_folder, find_parent, plan_tuning
 from ropediag.study.config import StudyConfig
 from ropediag.study.plan import plan_capture, plan_evaluation
@@ -30,12 +36,35 @@ class CellWork:
     def __call__(self, cell: Cell) -> None:
         if self.is_finished(cell):
             return
+        with self._count_cost(cell):
+            self._make_and_measure(cell)
+
+    def _make_and_measure(self, cell: Cell) -> None:
         self._make(cell)
         if not self.evaluation(cell).exists():
             evaluate_checkpoint(plan_evaluation(cell, self.config, self.folder))
         capture = plan_capture(cell, self.config, self.folder)
         if capture is not None and not self.capture(cell).exists():
             capture_checkpoint(capture)
+
+    def cpu_seconds(self, cell: Cell) -> float:
+        """Processor time that the cell took, in all runs of it that ended well; NaN where none did."""
+        path = self._cost(cell)
+        return (
+            float(json.loads(path.read_text(encoding="utf-8"))["cpu_seconds"]) if path.exists() else math.nan
+        )
+
+    @contextmanager
+    def _count_cost(self, cell: Cell) -> Iterator[None]:
+        """Add the processor time of a block, with that of its child processes, to what the cell has cost."""
+        before, begun = self.cpu_seconds(cell), sum(os.times()[:4])
+        yield
+        spent = sum(os.times()[:4]) - begun
+        total = spent if math.isnan(before) else before + spent
+        publish_alone(self._cost(cell), json.dumps({"cpu_seconds": round(total, 2)}))
+
+    def _cost(self, cell: Cell) -> Path:
+        return cell_folder(cell, self.folder) / "cost.json"
 
     def evaluation(self, cell: Cell) -> Path:
         """Where the cell's measurements lie."""

@@ -98,6 +98,7 @@ def test_the_table_says_what_each_capture_shows_of_drift(finished, config, table
             heads = [drift[layer, head, pair] for layer, head in np.ndindex(drift.shape[:2])]
             assert float(row.drift.sel(pair=pair)) == pytest.approx(sum(heads) / len(heads))
         np.testing.assert_equal(float(row.onset_pair), onset)
+    assert (table.cpu_seconds > 0.1).all()
     assert "rotary_dim" in (finished.folder / "table.csv").read_text()
 
 
@@ -133,9 +134,11 @@ def test_a_capture_that_is_missing_is_made_without_evaluating_again(finished, co
     cell = finished.folder / "cells" / "own-b8000-t64-s0"
     (cell / "capture.h5").unlink()
     before = (cell / "evaluation.h5").stat().st_mtime_ns
+    cost = json.loads((cell / "cost.json").read_text())["cpu_seconds"]
     run_study(config, finished.folder, say=quiet)
     assert (cell / "capture.h5").exists()
     assert (cell / "evaluation.h5").stat().st_mtime_ns == before
+    assert json.loads((cell / "cost.json").read_text())["cpu_seconds"] > cost
 
 
 @pytest.mark.parametrize(
