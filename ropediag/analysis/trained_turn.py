@@ -7,7 +7,7 @@ share what a law gets wrong about it, so intervals resample parents.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,14 +72,14 @@ def split(names: Sequence[str]) -> Bool[np.ndarray, " model"]:
 def predict_limits(
     models: Sequence[TunedModel], kappa: float = 1.0, ceiled: bool = False
 ) -> Float[np.ndarray, " model"]:
-    """Predict every limit, tokens, by the extended law with ``1 / kappa`` turns; NaN where it sets none."""
+    """Predict every limit, tokens, by the extended law with ``1 / kappa`` turns; infinite where it has none."""
     limits = [
         extrapolation_limit(
             one.rotary_dim, one.base, one.pretrain_base, one.train_len, one.tune_len, 1 / kappa, ceiled
         )
         for one in models
     ]
-    return np.array([np.nan if limit is None else limit for limit in limits])
+    return np.array([np.inf if limit is None else limit for limit in limits])
 
 
 def predict_from_drift(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
@@ -110,39 +110,44 @@ def fit_kappa(models: Sequence[TunedModel], ceiled: bool = False) -> float:
     return float(np.exp(found.x if found.fun <= loss(best) else best))
 
 
+def fit_scale(models: Sequence[TunedModel]) -> float:
+    """Find the constant by which the paper's limits have the smallest mean |log(measured / predicted)|."""
+    ratios = np.array([one.measured for one in models]) / predict_limits(models, ceiled=True)
+    return float(np.nanmedian(ratios))
+
+
 def errors_of(
     models: Sequence[TunedModel], predicted: Float[np.ndarray, " model"]
 ) -> Float[np.ndarray, " model"]:
-    """|log(measured / predicted)| of every model; NaN where either is missing."""
-    return np.abs(np.log(np.array([one.measured for one in models]) / predicted))
+    """|log(measured / predicted)| of every model; infinite where none was predicted, NaN if not known."""
+    return np.abs(np.log([one.measured for one in models]) - np.log(predicted))
 
 
-def resample(models: Sequence[TunedModel], seed: int) -> list[int]:
-    """Draw parents with replacement; gives the places of all their models."""
-    parents = sorted({one.parent for one in models})
-    drawn = np.random.default_rng(seed).choice(len(parents), len(parents))
-    places: Mapping[str, list[int]] = {
-        parent: [place for place, one in enumerate(models) if one.parent == parent] for parent in parents
-    }
-    return [place for index in drawn for place in places[parents[index]]]
+def resample(models: Sequence[TunedModel], count: int = RESAMPLES) -> Iterator[list[int]]:
+    """Draw parents with replacement, so many times; gives the places of all their models."""
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(models):
+        places.setdefault(one.parent, []).append(place)
+    groups, random = list(places.values()), np.random.default_rng(0)
+    for _ in range(count):
+        yield [place for index in random.integers(len(groups), size=len(groups)) for place in groups[index]]
 
 
 def kappa_interval(
     models: Sequence[TunedModel], ceiled: bool = False, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Find the 95 % interval of a fitted kappa, over parents; to 0.4 %, on a grid."""
-    grid = np.geomspace(*KAPPAS, 801)
+    """Find the 95 % interval of a fitted kappa, over parents; to 0.8 %, on a grid."""
+    grid = np.geomspace(*KAPPAS, 401)
     errors = np.array([errors_of(models, predict_limits(models, kappa, ceiled)) for kappa in grid])
-    drawn = (resample(models, seed) for seed in range(resamples))
-    found = [grid[np.nanmean(errors[:, places], axis=1).argmin()] for places in drawn]
+    found = [grid[np.nanmean(errors[:, places], axis=1).argmin()] for places in resample(models, resamples)]
     return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
 
 
 def judge(models: Sequence[TunedModel], predicted: Float[np.ndarray, " model"]) -> Judgement:
     """Judge predictions against what was measured."""
     errors = errors_of(models, predicted)
-    ratios = np.log(np.array([one.measured for one in models]) / predicted)
-    drawn = [resample(models, seed) for seed in range(RESAMPLES)]
+    ratios = np.log([one.measured for one in models]) - np.log(predicted)
+    drawn = list(resample(models))
 
     def with_interval(
         values: Float[np.ndarray, " model"],

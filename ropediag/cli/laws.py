@@ -1,0 +1,56 @@
+"""``ropediag laws``: which law predicts the limits of a study's models, fitted on half of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def command(
+    table: Annotated[Path, typer.Argument(help="The table.h5 of a study that captures its models.")],
+    parents: Annotated[
+        bool, typer.Option("--parents", help="Halve the parents instead of the models: none in both halves.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+) -> None:
+    """Fit the laws of a context limit on one half of a study's models and judge them on the other."""
+    import json
+
+    from ropediag.analysis.laws import compare_laws, list_models
+    from ropediag.store import open_study
+
+    found = compare_laws(list_models(open_study(table)), "parent" if parents else "name")
+    if as_json:
+        rows = found.to_dataframe().astype(object).where(lambda frame: frame.notna(), None)
+        typer.echo(json.dumps(found.attrs | {"laws": rows.to_dict("index")}, indent=2))
+    else:
+        _print_table(found)
+
+
+def _print_table(found: "xr.Dataset") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("law", "kappa", "median", "90th percentile", "measured / predicted", "models", box=None)
+    for name in found.law.values:
+        row = found.sel(law=name)
+        kappa = "" if row.kappa.isnull() else _interval(row, "kappa")
+        figures = (_interval(row, figure) for figure in ("median", "high", "ratio"))
+        table.add_row(str(name), kappa, *figures, str(int(row["count"])))
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    what = {"name": "models", "parent": "models of other parents"}[found.attrs["half"]]
+    console.print(
+        f"fitted on {found.attrs['fitted']} models, judged on {found.attrs['judged']} {what}; median and "
+        "90th percentile of |log(measured / predicted)|, with 95 % intervals over parents. A pair counts as "
+        "trained after 1 / kappa turns.",
+        soft_wrap=True,
+    )
+
+
+def _interval(row: "xr.Dataset", name: str) -> str:
+    value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
