@@ -72,7 +72,7 @@ def split(names: Sequence[str]) -> Bool[np.ndarray, " model"]:
 def predict_limits(
     models: Sequence[TunedModel], kappa: float = 1.0, ceiled: bool = False
 ) -> Float[np.ndarray, " model"]:
-    """Predict every limit, tokens, by the extended law with ``1 / kappa`` turns; infinite where it has none."""
+    """Predict every limit, tokens, by the extended law with ``1 / kappa`` turns; infinite if it has none."""
     limits = [
         extrapolation_limit(
             one.rotary_dim, one.base, one.pretrain_base, one.train_len, one.tune_len, 1 / kappa, ceiled
