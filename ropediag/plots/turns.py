@@ -1,0 +1,65 @@
+"""Drift by turns: what each pair of a study's untuned models did past training, by what training showed of it."""
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from ropediag.analysis.drift import LEAST
+from ropediag.analysis.unseen_swing import unseen_swing
+from ropediag.plots.style import COLOURS, FAINT, LINE, TEMPLATE
+
+HEIGHT = 460
+SHOWN = (0.04, 8.0)  # turns
+
+
+def plot_drift_by_turns(table: xr.Dataset) -> go.Figure:
+    """Draw the drift of every pair of the untuned models over the turns it made in pretraining.
+
+    Parameters
+    ----------
+    table : of a study that captures its models, as ``open_study`` gives it
+
+    Returns
+    -------
+    go.Figure
+        One colour for each base of pretraining; the grey curve, on the axis at the right, is the swing that a
+        cosine of random phase has left to show, in amplitudes. The turns are on a logarithmic axis.
+    """
+    parents = table.isel(model=np.flatnonzero(~table.tuned.values.astype(bool)))
+    figure = go.Figure()
+    for index, base in enumerate(np.unique(parents.pretrain_base.values)):
+        rows = parents.isel(model=np.flatnonzero(parents.pretrain_base.values == base))
+        turns = (rows.train_len / rows.period).transpose("model", "pair").values.ravel()
+        drift = rows.drift.transpose("model", "pair").values.ravel()
+        names = np.repeat(rows.model.values, rows.sizes["pair"])
+        shown = np.isfinite(drift) & (turns >= SHOWN[0]) & (turns <= SHOWN[1])
+        figure.add_scatter(
+            x=turns[shown],
+            y=drift[shown],
+            mode="markers",
+            marker={"color": COLOURS[index % len(COLOURS)], "size": 6, "opacity": 0.7},
+            name=f"pretrained with base {base:,.0f}",
+            text=names[shown],
+            hovertemplate="%{text}<br>%{x:.2f} turns: %{y:.2f} in-window std<extra></extra>",
+        )
+    curve = np.geomspace(*SHOWN, 160)
+    figure.add_scatter(
+        x=curve,
+        y=unseen_swing(curve),
+        yaxis="y2",
+        mode="lines",
+        line={"color": FAINT, "dash": "dot"},
+        name="swing left to show (right)",
+        hovertemplate="%{x:.2f} turns: %{y:.2f} amplitudes<extra></extra>",
+    )
+    figure.add_hline(y=LEAST, line={"color": LINE, "width": 1, "dash": "dash"})
+    figure.add_vline(x=1.0, line={"color": LINE, "width": 1, "dash": "dash"})
+    figure.update_layout(
+        template=TEMPLATE,
+        height=HEIGHT,
+        xaxis={"type": "log", "title": {"text": "turns within the training length"}, "dtick": "D2"},
+        yaxis={"title": {"text": "drift (in-window std)"}, "rangemode": "tozero"},
+        yaxis2={"title": {"text": "amplitudes"}, "overlaying": "y", "side": "right", "rangemode": "tozero",
+                "showgrid": False},
+    )  # fmt: skip
+    return figure
