@@ -1,4 +1,4 @@
-"""Drift by turns: what each pair of a study's untuned models did past training, by what training showed of it."""
+"""Drift by turns: what each pair of untuned models did past training, by what training showed of it."""
 
 import numpy as np
 import plotly.graph_objects as go
