@@ -3,6 +3,8 @@
 #   make demo                 install, then watch the bundled model break
 #   make test                 install, then the whole test suite
 #   make reliability          kills, full disks, damaged and hostile files, load; prints one table (half an hour)
+#   make site                 the documentation as a site in build/site, every link checked
+#   make notebooks            run the notebooks anew and keep what they show; takes a Chromium
 #   make lint                 formatting, lint, types
 #   make lock                 write requirements.lock anew from constraints.txt
 #
@@ -13,7 +15,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo test reliability lint format docs lock clean
+.PHONY: demo test reliability lint site notebooks format docs lock clean
 
 demo: .venv/installed
 	$(BIN)/ropediag demo
@@ -36,6 +38,13 @@ lint: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+site: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+notebooks: .venv/installed-dev
+	cd notebooks && for name in *.py; do ../$(BIN)/jupytext --quiet --to ipynb $$name; done
+	cd notebooks && PLOTLY_RENDERER=plotly_mimetype+svg ../$(BIN)/jupyter execute --inplace *.ipynb
 
 docs: .venv/installed-dev
 	$(BIN)/python -m ropediag.format_doc > captures/README.md
