@@ -67,7 +67,9 @@ plot_diagnostic(drift, "drift", capture["rope/critical_pair"])
 
 # %%
 explosions = measure_explosions(capture)
-table = explosions[["layer", "query_head", "pair", "period", "drift", "move", "onset", "share"]].to_dataframe()
+table = explosions[
+    ["layer", "query_head", "pair", "period", "drift", "move", "onset", "share"]
+].to_dataframe()
 table.head(10).round(2)
 
 # %% [markdown]
@@ -97,7 +99,11 @@ for pair in mean.pair.values:
         mode="none", fillcolor=SHADE, visible=bool(pair == shown_first), name="its range in training", showlegend=True,
     )  # fmt: skip
 steps = [
-    {"method": "update", "label": str(pair), "args": [{"visible": [trace // 2 == pair for trace in range(64)]}]}
+    {
+        "method": "update",
+        "label": str(pair),
+        "args": [{"visible": [trace // 2 == pair for trace in range(64)]}],
+    }
     for pair in mean.pair.values
 ]
 figure.add_vline(x=128, line_dash="dash")
@@ -116,8 +122,10 @@ figure
 
 # %%
 worst = table.iloc[0]
-assert verdict.measured_limit is not None and 128 < verdict.measured_limit < 160
-assert critical == 11 and (table.pair.head(10) >= critical).all()
+assert verdict.measured_limit is not None
+assert 128 < verdict.measured_limit < 160
+assert critical == 11
+assert (table.pair.head(10) >= critical).all()
 assert table.drift.head(10).between(1, 6).all()
 assert float(drift.drift.sel(pair=slice(0, 10)).max()) < 0.25 < float(worst.drift)
 assert table.move.abs().max() > 13

@@ -52,12 +52,19 @@ print(f"measured / predicted: {law.ratio_low:.2f} to {law.ratio_high:.2f}")
 # Here the law sets no limit, and there is no cliff. What the smaller bases lose they lose everywhere:
 
 # %%
-small = rows[rows.tuned & (rows.tune_len == 128) & (rows.base < 10_000)].groupby("base").mean(numeric_only=True)
+small = (
+    rows[rows.tuned & (rows.tune_len == 128) & (rows.base < 10_000)].groupby("base").mean(numeric_only=True)
+)
 figure = go.Figure()
 for index, (name, column) in enumerate(
-    {"steepest rise past 128 tokens (nats)": "steepest_rise", "cost within 128 tokens (nats)": "short_context_cost"}.items()
+    {
+        "steepest rise past 128 tokens (nats)": "steepest_rise",
+        "cost within 128 tokens (nats)": "short_context_cost",
+    }.items()
 ):
-    figure.add_scatter(x=small.index, y=small[column], name=name, mode="lines+markers", line={"color": COLOURS[index]})
+    figure.add_scatter(
+        x=small.index, y=small[column], name=name, mode="lines+markers", line={"color": COLOURS[index]}
+    )
 figure.update_layout(
     template=TEMPLATE, height=420, xaxis={"type": "log", "title": {"text": "base"}},
     yaxis={"title": {"text": "nats per token"}, "rangemode": "tozero"},

@@ -13,7 +13,14 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
-PAGES = ("README.md", "SECURITY.md", "CHANGELOG.md", "captures/README.md", "benchmarks/README.md", "docs/*.md")
+PAGES = (
+    "README.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "captures/README.md",
+    "benchmarks/README.md",
+    "docs/*.md",
+)
 SILENT = ("cli", "assets")  # rooms whose functions nobody calls
 
 
@@ -38,7 +45,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def _find_links(page: Path) -> set[Path]:
     """Files of the repository that a page links to or shows."""
-    targets = (page.parent / link for link in LINK.findall(page.read_text(encoding="utf-8")) if ":" not in link)
+    targets = (
+        page.parent / link for link in LINK.findall(page.read_text(encoding="utf-8")) if ":" not in link
+    )
     return {target.resolve() for target in targets if target.is_file()}
 
 
@@ -55,7 +64,9 @@ def _list_reference() -> dict[str, str]:
         name = room.replace(" ", "-")
         texts["index"] += f"- [{room}]({name}.md)\n"
         modules = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths)
-        texts[name] = f"# {room}\n\n" + "\n".join(f"::: {module.removesuffix('.__init__')}" for module in modules)
+        texts[name] = f"# {room}\n\n" + "\n".join(
+            f"::: {module.removesuffix('.__init__')}" for module in modules
+        )
     return texts
 
 
