@@ -1,4 +1,4 @@
-"""Where the site takes its pages from: the repository's own Markdown, at the places it has there, and the code.
+"""Where the site takes its pages from: the repository's own Markdown, at its own places, and the code.
 
 A page links to other files as it does in the repository, so it reads the same in both. Every file that a page
 links to comes along; the reference has a page for each room, with every public name of its modules.
@@ -58,8 +58,8 @@ def _list_reference() -> dict[str, str]:
         room = path.relative_to(ROOT / "ropediag").parts[0]
         if room not in SILENT and _has_public_names(path):
             rooms.setdefault("laws and geometry" if room.endswith(".py") else room, []).append(path)
-    texts = {"index": "# Reference\n\nEvery public name, room by room; [the architecture](../docs/architecture.md) "
-                      "says what each room is for.\n\n"}  # fmt: skip
+    index = "# Reference\n\nEvery public name; [the architecture](../docs/architecture.md) says what is where.\n\n"
+    texts = {"index": index}
     for room, paths in rooms.items():
         name = room.replace(" ", "-")
         texts["index"] += f"- [{room}]({name}.md)\n"
