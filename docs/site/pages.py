@@ -58,7 +58,7 @@ def _list_reference() -> dict[str, str]:
         room = path.relative_to(ROOT / "ropediag").parts[0]
         if room not in SILENT and _has_public_names(path):
             rooms.setdefault("laws and geometry" if room.endswith(".py") else room, []).append(path)
-    index = "# Reference\n\nEvery public name; [the architecture](../docs/architecture.md) says what is where.\n\n"
+    index = "# Reference\n\nEvery public name; [what is where](../docs/architecture.md).\n\n"
     texts = {"index": index}
     for room, paths in rooms.items():
         name = room.replace(" ", "-")
