@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.glance import Glance, glance
+from ropediag.analysis.standard_error import standard_error
 from ropediag.schema import lag_edges
 from ropediag.store import Capture
 
@@ -154,7 +155,7 @@ def _smooth_losses(capture: Capture, span: int) -> dict[str, xr.DataArray]:
         curves["nll_windowed"] = np.nanmean(smooth_by_ratio(losses["nll_windowed"], span)[1], axis=0)
         curves["excess"] = np.nanmean(excess, axis=0)
         if len(excess) > 1:
-            curves["excess_se"] = np.nanstd(excess, axis=0, ddof=1) / np.sqrt(len(excess))
+            curves["excess_se"] = standard_error(excess)
     position = ("position", centres, {"units": "tokens", "long_name": "position of the predicted token"})
     return {
         name: xr.DataArray(

@@ -5,6 +5,7 @@ import xarray as xr
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.heads import key_head_index
+from ropediag.analysis.standard_error import standard_error
 from ropediag.store import Capture
 
 
@@ -30,9 +31,8 @@ def measure_pair_norms(capture: Capture) -> xr.Dataset:
     query, key = (_over_positions(capture, side) for side in ("query", "key"))
     read = key.isel(kv_head=xr.DataArray(key_head_index(capture), dims="query_head")).drop_vars("kv_head")
     product = (query * read).transpose("sequence", "layer", "query_head", "pair")
-    count = product.sizes["sequence"]
-    error = product.std("sequence", ddof=1) / np.sqrt(count) if count > 1 else np.nan * product[0]
     mean = product.mean("sequence")
+    error = mean.copy(data=standard_error(product.values))
     present = mean.fillna(0.0)
     total = present.sum("pair").where(present.sum("pair") > 0)
     labels = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from ropediag.capture import capture_checkpoint
 from ropediag.evaluate.run import evaluate_checkpoint
 from ropediag.store.disk import publish_alone
+from ropediag.store.folder import Folder
 from ropediag.study.cells import Cell, cell_folder, find_parent, plan_tuning
 from ropediag.study.config import StudyConfig
 from ropediag.study.plan import plan_capture, plan_evaluation
@@ -44,7 +45,7 @@ class CellWork:
         if not self.evaluation(cell).exists():
             evaluate_checkpoint(plan_evaluation(cell, self.config, self.folder))
         capture = plan_capture(cell, self.config, self.folder)
-        if capture is not None and not self.capture(cell).exists():
+        if capture is not None and not self._is_captured(cell):
             capture_checkpoint(capture)
 
     def cpu_seconds(self, cell: Cell) -> float:
@@ -75,13 +76,18 @@ class CellWork:
         return cell_folder(cell, self.folder) / "capture.h5"
 
     def is_finished(self, cell: Cell) -> bool:
-        captured = self.config.capture is None or self.capture(cell).exists()
+        captured = self.config.capture is None or self._is_captured(cell)
         return self.evaluation(cell).exists() and captured and self.has_parent(cell)
 
     def has_parent(self, cell: Cell) -> bool:
         """Whether the cell's parent is there, or is none that the study makes."""
         parent = find_parent(cell, self.config)
         return not isinstance(parent, Pretraining) or _is_made(parent.plan(self.folder).out)
+
+    def _is_captured(self, cell: Cell) -> bool:
+        """Whether the capture is there and the folder it grew in is gone, which is removed last."""
+        path = self.capture(cell)
+        return path.exists() and not Folder.beside(path).path.exists()
 
     def _make(self, cell: Cell) -> None:
         """Pretrain the cell's own model if it is a parent, tune it if not, unless that was done before."""

@@ -141,6 +141,16 @@ def test_a_capture_that_is_missing_is_made_without_evaluating_again(finished, co
     assert json.loads((cell / "cost.json").read_text())["cpu_seconds"] > cost
 
 
+def test_what_a_kill_left_of_the_folder_of_a_finished_capture_is_removed(finished, config):
+    cell = finished.folder / "cells" / "own-b8000-t64-s0"
+    before = (cell / "capture.h5").stat().st_mtime_ns
+    (cell / "capture.h5.partial").mkdir()
+    (cell / "capture.h5.partial" / "loss-0000.h5").touch()
+    run_study(config, finished.folder, say=quiet)
+    assert not (cell / "capture.h5.partial").exists()
+    assert (cell / "capture.h5").stat().st_mtime_ns == before
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
