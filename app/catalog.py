@@ -43,6 +43,7 @@ class Entry:
 
     @property
     def is_unread(self) -> bool:
+        """Whether nobody has looked into it yet."""
         return self.summary is None and not self.reason
 
     @property
@@ -60,6 +61,7 @@ class Entry:
 
     @property
     def is_partial(self) -> bool:
+        """Whether it is the folder of a capture that grows."""
         return self.path.name.endswith(PARTIAL)
 
 

@@ -49,6 +49,7 @@ class Job:
         return self.state == "running"
 
     def stop(self) -> None:
+        """Stop it before its next step."""
         if self.state == "running":
             self.state = "stopped"
 

@@ -131,14 +131,17 @@ class View:
 
     @property
     def layer(self) -> int:
+        """The chosen layer."""
         return self.place["layer"]
 
     @property
     def query_head(self) -> int:
+        """The chosen query head."""
         return self.place["query_head"]
 
     @property
     def pair(self) -> int:
+        """The chosen pair."""
         return self.place["pair"]
 
     def measure(self, function: Callable[..., Any], **options: Hashable) -> Any:

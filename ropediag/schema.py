@@ -47,6 +47,7 @@ class Variable:
 
     @property
     def path(self) -> str:
+        """Group and name, as in the file."""
         return f"{self.group}/{self.name}"
 
 

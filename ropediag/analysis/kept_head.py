@@ -54,10 +54,12 @@ class KeptHead:
 
     @property
     def length(self) -> int:
+        """Positions of the sequence."""
         return len(self.query)
 
     @property
     def nbytes(self) -> int:
+        """Bytes that its arrays take."""
         return sum(array.nbytes for array in (self.query, self.key, self.sums, self.maxima))
 
 

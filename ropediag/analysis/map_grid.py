@@ -37,14 +37,17 @@ class Grid:
 
     @property
     def query_ends(self) -> Int[np.ndarray, " row"]:
+        """First query after each row of cells."""
         return np.minimum(self.query + self.query_step, self.query_stop)
 
     @property
     def key_ends(self) -> Int[np.ndarray, " column"]:
+        """First key after each column of cells."""
         return np.minimum(self.key + self.key_step, self.key_stop)
 
     @property
     def least_step(self) -> int:
+        """Tokens along the shorter side of a cell."""
         return min(self.query_step, self.key_step)
 
     @property

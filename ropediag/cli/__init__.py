@@ -19,7 +19,6 @@ def build_app() -> typer.Typer:
         name="ropediag",
         help="Where, when and why a RoPE model breaks past its training length.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
     for module in pkgutil.iter_modules(__path__):

@@ -23,6 +23,7 @@ class RecallAt:
 
     @property
     def share(self) -> float:
+        """Hits among all, 0 to 1."""
         return self.hits / self.count
 
 

@@ -62,6 +62,7 @@ class AttentionCall:
 
     @property
     def softcap(self) -> float | None:
+        """The soft cap of its logits; None without one."""
         return self.options.get("softcap")
 
     @property

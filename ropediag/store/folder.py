@@ -48,12 +48,15 @@ class Folder:
 
     @property
     def header(self) -> Path:
+        """Where what was known at the start lies."""
         return self.path / HEADER_NAME
 
     def layer(self, sequence: int, layer: int) -> Path:
+        """Where one sequence through one layer lies."""
         return self.path / f"layer-{sequence:04d}-{layer:04d}.h5"
 
     def loss(self, sequence: int) -> Path:
+        """Where the loss of one sequence lies."""
         return self.path / f"loss-{sequence:04d}.h5"
 
     def layers(self) -> set[tuple[int, int]]:

@@ -22,6 +22,7 @@ IDENTITY = ("schema_version", "config", "weight_fingerprint", "text_hash", "leng
 
 
 def check_path(path: Path | str) -> Path:
+    """Check the name of a finished file: no folder, in a folder that exists, or CaptureError."""
     path = Path(path)
     if path.name.endswith(SUFFIX):
         raise CaptureError(f"name the finished file, not its folder: got {path}.")
@@ -43,6 +44,7 @@ def check_writable(path: Path) -> Path:
 
 
 def check_attributes(attributes: Attributes) -> dict[str, str | int | float]:
+    """Check root attributes against the schema; gives them with the version of the format."""
     for name, value in attributes.items():
         if name not in schema.ATTRIBUTES:
             raise CaptureError(f"a capture has no attribute {name!r}: see ATTRIBUTES in ropediag/schema.py.")
@@ -55,6 +57,7 @@ def check_attributes(attributes: Attributes) -> dict[str, str | int | float]:
 
 
 def compare_identity(place: Path, earlier: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Raise CaptureError where what makes two runs one capture differs, naming it."""
     for name in IDENTITY:
         if earlier.get(name) != now.get(name):
             compare = _compare_configs if name == "config" else _compare
@@ -83,6 +86,7 @@ def _compare_configs(earlier: object, now: object) -> str:
 def compare_coordinates(
     place: Path, earlier: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]
 ) -> None:
+    """Raise CaptureError where the axes of two runs differ, naming the first."""
     for name in DIMENSIONS:
         if (name in earlier) != (name in now) or not np.array_equal(earlier.get(name, 0), now.get(name, 0)):
             raise CaptureError(
@@ -92,6 +96,7 @@ def compare_coordinates(
 
 
 def remove_capture(final: Path, folder: Folder) -> None:
+    """Remove a finished capture and the folder of one that grows, unless a process writes there."""
     if folder.path.exists():
         folder.check_removable()
         os.close(take_lock(folder.path))

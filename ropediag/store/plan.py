@@ -42,6 +42,7 @@ class Plan:
 
     @property
     def sizes(self) -> dict[str, int]:
+        """Lengths of the axes."""
         return axis_sizes(self.coordinates)
 
     @property
@@ -57,6 +58,7 @@ class Plan:
         return tuple(s for s in wanted if s not in self.losses) if self.losses else ()
 
     def shape(self, variable: Variable) -> tuple[int, ...]:
+        """Lengths of the axes of one variable."""
         return tuple(self.sizes[dim] for dim in variable.dims)
 
     def kept(self, layer: int) -> list[int]:

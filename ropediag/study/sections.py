@@ -35,6 +35,7 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
+        """The last part of what it is called."""
         return Path(self.model).name
 
 

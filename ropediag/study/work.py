@@ -35,6 +35,7 @@ class CellWork:
     folder: Path
 
     def __call__(self, cell: Cell) -> None:
+        """Make and measure a cell, whatever of it is not there yet."""
         if self.is_finished(cell):
             return
         with self._count_cost(cell):
@@ -76,6 +77,7 @@ class CellWork:
         return cell_folder(cell, self.folder) / "capture.h5"
 
     def is_finished(self, cell: Cell) -> bool:
+        """Whether all that the study asks of the cell is there."""
         captured = self.config.capture is None or self._is_captured(cell)
         return self.evaluation(cell).exists() and captured and self.has_parent(cell)
 

@@ -11,6 +11,7 @@ PARAMETERS = ["self", "query", "key", "value", "attention_mask"]
 
 
 def attends(module: nn.Module) -> bool:
+    """Whether this module attends in a method ``_attn`` of its own."""
     method = getattr(type(module), "_attn", None)
     calls = "_attn" in inspect.unwrap(type(module).forward).__code__.co_names
     return calls and method is not None and list(inspect.signature(method).parameters) == PARAMETERS
@@ -18,6 +19,7 @@ def attends(module: nn.Module) -> bool:
 
 @contextmanager
 def listen(module: nn.Module, wrap: Callable[..., Any]) -> Iterator[None]:
+    """Let ``wrap`` stand for the module's attention within the block."""
     own: Any = module._attn
 
     def original(_module, query, key, value, attention_mask=None):

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 
 def attends(module: nn.Module) -> bool:
+    """Whether this module calls torch's attention in its own ``forward``."""
     names = inspect.unwrap(type(module).forward).__code__.co_names
     config: Any = getattr(module, "config", None)
     return "scaled_dot_product_attention" in names and getattr(config, "_attn_implementation", None) == "sdpa"
@@ -18,6 +19,7 @@ def attends(module: nn.Module) -> bool:
 
 @contextmanager
 def listen(module: nn.Module, wrap: Callable[..., Any]) -> Iterator[None]:
+    """Let ``wrap`` stand for torch's attention within the module's ``forward``."""
     own = module.forward
 
     class Heard(TorchFunctionMode):
