@@ -6,6 +6,7 @@ Dependencies are those at hand; everything of ropediag comes from the wheel.
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -81,18 +82,26 @@ def test_every_command_works_from_an_empty_folder_outside_the_checkout(installed
     assert told["predicted_limit"] == 128
     call(*ropediag, "report", "own.h5", "--out", "own.html", cwd=tmp_path, **where)
     assert (tmp_path / "own.html").stat().st_size > 1_000_000
-    with subprocess.Popen([*ropediag, "dash", ".", "--port", "0"], cwd=tmp_path, env=os.environ | where,
-                          stdout=subprocess.PIPE, text=True) as process:  # fmt: skip
+    port = free_port()
+    command = [*ropediag, "dash", ".", "--port", str(port)]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | where, stdout=subprocess.DEVNULL
+    ) as process:
         try:
-            address = process.stdout.readline().partition("http://")[2].partition("/")[0]
-            page = ask(f"http://{address}/")
+            page = ask(f"http://127.0.0.1:{port}/")
         finally:
             process.terminate()
     assert "ropediag" in page
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def ask(address: str) -> str:
-    for _ in range(50):
+    for _ in range(100):
         try:
             with urllib.request.urlopen(address) as answer:
                 return answer.read().decode()
