@@ -1,6 +1,5 @@
 """Compare: several captures over each other, and one minus the selected one, diagnostic by diagnostic."""
 
-import json
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -9,6 +8,7 @@ from dash import html
 
 from ropediag.analysis.breakdown import measure_breakdown
 from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.law import word_law
 from ropediag.analysis.limit_table import tabulate_limits
 from ropediag.analysis.overlay import overlay_breakdowns, overlay_drifts
 from ropediag.analysis.verdict import judge_capture
@@ -136,17 +136,6 @@ def _open_study(view: View) -> xr.Dataset:
     return view.desk.keep(entry, "table", lambda: open_study(entry.path))
 
 
-def _word_law(table: xr.Dataset) -> str:
-    if "law" not in table.attrs:
-        return "Too few of its models show both limits for a line."
-    law = json.loads(table.attrs["law"])
-    return (
-        f"{law['count']} models above their critical base. On logarithmic axes a line of slope "
-        f"{law['slope']:.2f} (95 % interval {law['low']:.2f} to {law['high']:.2f}) fits them with R² "
-        f"{law['r_squared']:.3f}; the law itself has slope 1. Bars are 95 % intervals over sequences."
-    )
-
-
 STUDY_LAW = Panel(
     name="study-law",
     title="A whole study and the law",
@@ -158,7 +147,7 @@ STUDY_LAW = Panel(
         "from ropediag.plots.law import plot_law\n"
         f"plot_law(open_study({str(view.desk.entries('study')[STUDY.value(view)].path)!r}))"
     ),
-    explain=_word_law,
+    explain=word_law,
     height=430,
 )
 

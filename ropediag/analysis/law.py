@@ -4,13 +4,15 @@ A slope of 1 and a ratio of 1 would be the law itself; a slope of 1 with another
 another share of a turn counted as trained.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy
+import xarray as xr
 from jaxtyping import Float
 
-from ropediag.errors import ConfigError
+from ropediag.errors import ConfigError, FormatError
 
 
 @dataclass(frozen=True)
@@ -70,4 +72,36 @@ def fit_law(predicted: Float[np.ndarray, " model"], measured: Float[np.ndarray, 
         ratio_low=float(ratios.min()),
         ratio_high=float(ratios.max()),
         count=len(predicted),
+    )
+
+
+def read_law(table: xr.Dataset) -> LawFit | None:
+    """Read the fit that the table of a study records; None if it records none.
+
+    Raises
+    ------
+    FormatError
+        If what it records is no fit.
+    """
+    recorded = table.attrs.get("law")
+    if recorded is None:
+        return None
+    try:
+        found = json.loads(recorded)
+        numbers = {each.name: float(found[each.name]) for each in fields(LawFit) if each.name != "count"}
+        return LawFit(**numbers, count=int(found["count"]))
+    except (TypeError, ValueError, LookupError, RecursionError) as error:
+        raise FormatError(f"the law that the study's table records is no fit: {recorded!r:.80}.") from error
+
+
+def word_law(table: xr.Dataset) -> str:
+    """Say what the models of a study make of the law; errors as ``read_law``."""
+    law = read_law(table)
+    if law is None:
+        return "Too few of its models show both limits for a line."
+    return (
+        f"{law.count:,.0f} models above their critical base. On logarithmic axes a line of slope "
+        f"{law.slope:.2f} (95 % interval {law.low:.2f} to {law.high:.2f}) fits them with R² "
+        f"{law.r_squared:.3f}; the law itself has slope 1. Measured over "
+        f"predicted limits are {law.ratio_low:.2f} to {law.ratio_high:.2f}."
     )

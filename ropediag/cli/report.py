@@ -1,4 +1,4 @@
-"""``ropediag report``: captures and ablations as one HTML file that needs no network."""
+"""``ropediag report``: captures, ablations and studies as one HTML file that needs no network."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,12 +8,13 @@ import typer
 
 def command(
     files: Annotated[
-        list[Path], typer.Argument(metavar="CAPTURE...", help="Captures and ablations, NAME.h5.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Captures, ablations and tables of studies, NAME.h5."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("report.html"),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write what captures and ablations say as one HTML file, with verdict, figures and tables."""
+    """Write what captures, ablations and studies say as one HTML file: verdicts, figures, tables."""
     from ropediag.report import write_report
 
     path = write_report(files, out, force=force)

@@ -21,6 +21,8 @@ def plot_reach(table: xr.Dataset) -> go.Figure:
         Both axes logarithmic; bars are the interval over sequences.
     """
     figure = go.Figure()
+    if "parent" not in table:  # of an earlier version, which had one
+        table = table.assign(parent=("model", ["tuned models"] * table.sizes["model"]))
     shown = table.where(table.tuned & np.isfinite(table.predicted), drop=True)
     for index, parent in enumerate(dict.fromkeys(shown.parent.values.tolist())):
         rows = shown.where(shown.parent == parent, drop=True).sortby("base")

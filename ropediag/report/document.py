@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from ropediag.plots.style import DARK
 from ropediag.report.capture_section import Answer, CaptureSection, describe_capture
 from ropediag.report.causes_section import CausesSection, describe_causes
 from ropediag.report.figures import Drawing, pack, pack_drawings
-from ropediag.store import Capture, open_capture
+from ropediag.report.side_by_side import SideBySide, set_side_by_side
+from ropediag.report.study_section import StudySection, describe_study
+from ropediag.store import Capture, is_study, open_capture, open_study
 from ropediag.store.disk import publish_alone
 
 LARGEST = 5_000_000  # bytes
@@ -27,11 +29,11 @@ LEFT_OUT = "its figure was left out to keep this file small. ropediag analyze --
 
 
 def write_report(files: Sequence[Path | str], out: Path | str, *, force: bool = False) -> Path:
-    """Write one self-contained HTML file about captures and ablations.
+    """Write one self-contained HTML file about captures, ablations and studies.
 
     Parameters
     ----------
-    files : NAME.h5 or NAME.h5.partial, of kind ``capture`` or ``ablation``
+    files : NAME.h5 or NAME.h5.partial, of kind ``capture`` or ``ablation``, or the table of a study
     out : the file to write, NAME.html
     force : replace a file of this name
 
@@ -50,36 +52,66 @@ def write_report(files: Sequence[Path | str], out: Path | str, *, force: bool = 
     """
     out = Path(out)
     if not files:
-        raise ConfigError("a report needs at least one capture or ablation: got none.")
+        raise ConfigError("a report needs at least one capture, ablation or study: got none.")
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"the file to write must be named *.html: got {out}.")
     if out.exists() and not force:
         raise CaptureError(f"{out} exists. Choose another name with --out, or replace it with --force.")
+    tables = [Path(path) for path in files if is_study(Path(path))]
+    studies = tuple(
+        describe_study(open_study(path), path, f"study-{index}") for index, path in enumerate(tables)
+    )
     with ExitStack() as stack:
-        opened = [stack.enter_context(open_capture(path)) for path in files]
+        opened = [stack.enter_context(open_capture(path)) for path in files if Path(path) not in tables]
         ablations = [one for one in opened if one.attrs.get("kind") == "ablation"]
         captures = [one for one in opened if one not in ablations]
         sections = tuple(describe_capture(one, f"capture-{index}") for index, one in enumerate(captures))
+        together = _set_together(captures, sections) if len(captures) > 1 else None
         causes = describe_causes(_name_files(ablations)) if ablations else None
-    document = render(sections, causes, _write_command(files, out))
+    document = render(Content(sections, together, causes, studies, _write_command(files, out)))
     out.parent.mkdir(parents=True, exist_ok=True)
     publish_alone(out, document.encode())
     return out
 
 
-def render(sections: Sequence[CaptureSection], causes: CausesSection | None, command: str) -> str:
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What a page holds: captures, what they are together, ablations, studies, the command that made it."""
+
+    sections: tuple[CaptureSection, ...]
+    together: SideBySide | None
+    causes: CausesSection | None
+    studies: tuple[StudySection, ...]
+    command: str
+
+    def list_drawings(self) -> list[Drawing]:
+        """List all figures."""
+        answers = [each for one in self.sections for each in (one.breakdown, one.drift, *one.answers)]
+        drawings = [each.drawing for each in answers if each.drawing is not None]
+        for part in (self.together, *self.studies):
+            drawings += [drawing for _, drawing in (part.drawings if part else ())]
+        return drawings + (
+            [self.causes.repairs, *(each.curves for each in self.causes.ablated)] if self.causes else []
+        )
+
+
+def _set_together(captures: Sequence[Capture], sections: Sequence[CaptureSection]) -> SideBySide:
+    named = _name_files(captures)
+    verdicts = [section.verdict for section in sections]
+    return set_side_by_side(named, dict(zip(named, verdicts, strict=True)))
+
+
+def render(content: Content) -> str:
     """Set the page; the largest figures of diagnostics are left out where it would be too large."""
     library = pack(get_plotlyjs())
     while True:
-        document = _set_page(sections, causes, command, library)
+        document = _set_page(content, library)
         if len(document.encode()) < LARGEST:
             return document
-        sections = _leave_out_largest(sections)
+        content = replace(content, sections=_leave_out_largest(content.sections))
 
 
-def _set_page(
-    sections: Sequence[CaptureSection], causes: CausesSection | None, command: str, library: str
-) -> str:
+def _set_page(content: Content, library: str) -> str:
     page, script, style = (
         resources.files(__package__).joinpath(f"page.{ending}").read_text()
         for ending in ("html", "js", "css")
@@ -88,23 +120,19 @@ def _set_page(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(page).render(
-        sections=sections,
-        causes=causes,
-        command=command,
+        sections=content.sections,
+        together=content.together,
+        causes=content.causes,
+        studies=content.studies,
+        command=content.command,
         script=script,
         style=style,
         hashes=[_hash(script), _hash(get_plotlyjs())],
         library=library,
-        figures=pack_drawings(_list_drawings(sections, causes)),
+        figures=pack_drawings(content.list_drawings()),
         settings=json.dumps({"dark": DARK, "config": {**SHOW_CONFIG, "responsive": True}}),
         versions=f"ropediag {metadata.version('ropediag')}, plotly {plotly.__version__}",
     )
-
-
-def _list_drawings(sections: Sequence[CaptureSection], causes: CausesSection | None) -> list[Drawing]:
-    answers = [each for one in sections for each in (one.breakdown, one.drift, *one.answers)]
-    drawings = [each.drawing for each in answers if each.drawing is not None]
-    return drawings + ([causes.repairs, *(each.curves for each in causes.ablated)] if causes else [])
 
 
 def _leave_out_largest(sections: Sequence[CaptureSection]) -> tuple[CaptureSection, ...]:

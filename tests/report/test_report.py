@@ -14,16 +14,18 @@ import pytest
 from ropediag import open_capture
 from ropediag.analysis.diagnostic import list_diagnostics
 from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.law import word_law
 from ropediag.analysis.verdict import judge_capture
 from ropediag.errors import CaptureError, ConfigError, FormatError
 from ropediag.report import document, write_report
 from ropediag.report.figures import KEPT_BITS, _round
-from ropediag.store import write_whole
+from ropediag.store import open_study, write_whole
 from tests.analysis.captures import EXAMPLE
 from tests.analysis.ragged import write_ragged
 from tests.cli.command_line import run
 from tests.store.synthetic import make_attributes
 
+STUDY = EXAMPLE.with_name("example-study-scaling-law.h5")
 ABLATIONS = sorted(EXAMPLE.parent.glob("example-ablation-*.h5"))
 HOSTILE = (
     "</title></script>\"'><script>window.hit = 1</script><img src=x onerror='window.hit = 2'>{{ 7 * 7 }}"
@@ -116,6 +118,44 @@ def test_the_figures_hold_the_numbers_of_the_analysis(report):
     with open_capture(EXAMPLE) as capture:
         drift = measure_drift(capture).drift.values
     np.testing.assert_allclose(drawn, drift.reshape(8, 32).T, rtol=2.0**-KEPT_BITS, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Path:
+    """The report of two captures and a study."""
+    files = [EXAMPLE, EXAMPLE.with_name("example-tuned-b160000-8192.h5"), STUDY]
+    return write_report(files, tmp_path_factory.mktemp("together") / "report.html")
+
+
+def test_captures_stand_side_by_side_and_a_study_with_all_its_models(together):
+    source = together.read_text()
+    text, figures = Page(source).text, read_figures(source)
+    named = {"together-excess", "together-drift", "together-limits", "study-0-law", "study-0-reach"}
+    assert named <= set(figures)
+    with open_capture(EXAMPLE) as capture:
+        verdict = judge_capture(capture)
+    low, high = verdict.measured_limit_low, verdict.measured_limit_high
+    assert f"{verdict.measured_limit:,.0f} ({low:,.0f} to {high:,.0f})" in text
+    table = open_study(STUDY)
+    assert word_law(table) in text
+    for name in table.model.values:
+        row = table.sel(model=name)
+        assert f"{name}" in text
+        assert np.isnan(row.measured) or f"{float(row.measured):,.0f} (" in text
+
+
+def test_a_study_alone_has_a_report(tmp_path):
+    page = Page(write_report([STUDY], tmp_path / "report.html").read_text())
+    assert "76 models" in page.text
+
+
+@pytest.mark.parametrize("law", ["[]", "{}", "no json", json.dumps({"slope": "<b>"})])
+def test_a_study_whose_law_is_no_fit_is_refused(tmp_path, law):
+    flags = {name: table[name].astype("i1") for table in [open_study(STUDY)] for name in table
+             if table[name].dtype == bool}  # fmt: skip
+    open_study(STUDY).assign(flags).assign_attrs(law=law).to_netcdf(tmp_path / "t.h5", engine="h5netcdf")
+    with pytest.raises(FormatError, match="records is no fit"):
+        write_report([tmp_path / "t.h5"], tmp_path / "report.html")
 
 
 def test_rounding_keeps_the_leading_bits_and_what_is_no_number():
