@@ -40,7 +40,7 @@ format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 
 site: .venv/installed-dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 notebooks: .venv/installed-dev
 	cd notebooks && for name in *.py; do ../$(BIN)/jupytext --quiet --to ipynb $$name; done
