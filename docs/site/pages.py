@@ -7,7 +7,9 @@ links to comes along; the reference has a page for each room, with every public 
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
+import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -20,14 +22,19 @@ PAGES = (
     "CHANGELOG.md",
     "captures/README.md",
     "benchmarks/README.md",
+    "notebooks/README.md",
     "docs/*.md",
 )
+SVG = "image/svg+xml"
 SILENT = ("cli", "assets")  # rooms whose functions nobody calls
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the reference to the navigation."""
-    config.nav = [*(config.nav or []), {"Reference": [f"reference/{name}.md" for name in _list_reference()]}]
+    notebooks = [f"notebooks/{path.stem}.md" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    reference = [f"reference/{name}.md" for name in _list_reference()]
+    more = [{"Notebooks": ["notebooks/README.md", *notebooks]}, {"Reference": reference}]
+    config.nav = [*(config.nav or []), *more]
     return config
 
 
@@ -39,9 +46,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in [*pages, *sorted(linked - set(pages))]:
         place = path.relative_to(ROOT).as_posix()
         found.append(File.generated(config, place, abs_src_path=str(path)))
-    for name, text in _list_reference().items():
-        found.append(File.generated(config, f"reference/{name}.md", content=text))
+    for place, text in _list_written().items():
+        found.append(File.generated(config, place, content=text))
     return found
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Lead links to notebooks to their pages."""
+    return markdown.replace(".ipynb)", ".md)")
+
+
+def _list_written() -> dict[str, str]:
+    """Everything that lies nowhere: the reference, and the notebooks as pages."""
+    written = {f"reference/{name}.md": text for name, text in _list_reference().items()}
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        page, pictures = _write_page(notebook)
+        written[f"notebooks/{notebook.stem}.md"] = page
+        written |= {f"notebooks/{name}": picture for name, picture in pictures.items()}
+    return written
 
 
 def _find_links(page: Path) -> set[Path]:
@@ -75,3 +97,33 @@ def _has_public_names(path: Path) -> bool:
     kinds = (ast.FunctionDef, ast.ClassDef)
     body = ast.parse(path.read_text(encoding="utf-8")).body
     return any(isinstance(one, kinds) and not one.name.startswith("_") for one in body)
+
+
+def _write_page(notebook: Path) -> tuple[str, dict[str, str]]:
+    """Write a notebook as Markdown.
+
+    Returns
+    -------
+    the page, and its pictures: name of the file -> SVG
+    """
+    parts, pictures = [], {}
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        parts.append(_fence(cell.source, "python"))
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if SVG in data:
+                name = f"{notebook.stem}-{len(pictures)}.svg"
+                pictures[name] = data[SVG]
+                parts.append(f"![Figure {len(pictures)}]({name})")
+            else:
+                parts.append(
+                    data.get("text/html") or _fence(data.get("text/plain") or output.get("text", ""), "text")
+                )
+    return "\n\n".join(parts) + "\n", pictures
+
+
+def _fence(text: str, language: str) -> str:
+    return f"```{language}\n{text.rstrip()}\n```"
