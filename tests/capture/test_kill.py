@@ -59,9 +59,11 @@ def contents(path):
 
 
 def units(path):
-    """How many units are on the disk."""
-    folder = path.with_name(path.name + ".partial")
-    return sum(1 for _ in folder.glob("l*.h5")) if folder.is_dir() else -1
+    """How many units are on the disk; -1 without the folder, which goes when the capture is whole."""
+    try:
+        return sum(name.startswith("l") for name in os.listdir(f"{path}.partial"))
+    except FileNotFoundError:
+        return -1
 
 
 def check_nothing_lost(path, final):
