@@ -9,6 +9,7 @@ from ropediag.analysis.unseen_swing import unseen_swing
 from ropediag.plots.style import COLOURS, FAINT, LINE, TEMPLATE
 
 HEIGHT = 460
+RIGHT = {"overlaying": "y", "side": "right", "showgrid": False}  # a second axis
 SHOWN = (0.04, 8.0)  # turns
 
 
@@ -59,9 +60,8 @@ def plot_drift_by_turns(table: xr.Dataset) -> go.Figure:
         height=HEIGHT,
         xaxis={"type": "log", "title": {"text": "turns within the training length"}, "dtick": "D2"},
         yaxis={"title": {"text": "drift (in-window std)"}, "rangemode": "tozero"},
-        yaxis2={"title": {"text": "amplitudes"}, "overlaying": "y", "side": "right", "rangemode": "tozero",
-                "showgrid": False},
-    )  # fmt: skip
+        yaxis2={"title": {"text": "amplitudes"}, "rangemode": "tozero", **RIGHT},
+    )
     return figure
 
 
@@ -76,7 +76,7 @@ def plot_damage_by_turns(table: xr.Dataset, multiple: float) -> go.Figure:
     Returns
     -------
     go.Figure
-        A dot a model, over the turns that its slowest pair made in pretraining; the drift on the axis at the right.
+        A dot a model, over the turns of its slowest pair in pretraining; the drift on the axis at the right.
     """
     period, drift = (table[name].transpose("model", "pair").values for name in ("period", "drift"))
     last = np.isfinite(period).sum(1) - 1
@@ -104,9 +104,8 @@ def plot_damage_by_turns(table: xr.Dataset, multiple: float) -> go.Figure:
     figure.update_layout(
         template=TEMPLATE,
         height=HEIGHT,
-        xaxis={"title": {"text": "turns of the slowest pair within the training length"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": "turns of the slowest pair in pretraining"}, "rangemode": "tozero"},
         yaxis={"title": {"text": "excess (nats per token)"}},
-        yaxis2={"title": {"text": "drift (in-window std)"}, "overlaying": "y", "side": "right", "showgrid": False,
-                "rangemode": "tozero"},
-    )  # fmt: skip
+        yaxis2={"title": {"text": "drift (in-window std)"}, "rangemode": "tozero", **RIGHT},
+    )
     return figure
