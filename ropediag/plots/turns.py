@@ -66,7 +66,7 @@ def plot_drift_by_turns(table: xr.Dataset) -> go.Figure:
 
 
 def plot_damage_by_turns(table: xr.Dataset, multiple: float) -> go.Figure:
-    """Draw what chosen turns of the slowest pair cost: the excess far past training, and the drift of that pair.
+    """Draw what chosen turns of the slowest pair cost: the excess past training, and the drift of that pair.
 
     Parameters
     ----------
