@@ -9,6 +9,7 @@ from ropediag.analysis.unseen_swing import unseen_swing
 from ropediag.plots.style import COLOURS, FAINT, LINE, TEMPLATE
 
 HEIGHT = 460
+RIGHT = {"overlaying": "y", "side": "right", "showgrid": False}  # a second axis
 SHOWN = (0.04, 8.0)  # turns
 
 
@@ -59,7 +60,52 @@ def plot_drift_by_turns(table: xr.Dataset) -> go.Figure:
         height=HEIGHT,
         xaxis={"type": "log", "title": {"text": "turns within the training length"}, "dtick": "D2"},
         yaxis={"title": {"text": "drift (in-window std)"}, "rangemode": "tozero"},
-        yaxis2={"title": {"text": "amplitudes"}, "overlaying": "y", "side": "right", "rangemode": "tozero",
-                "showgrid": False},
-    )  # fmt: skip
+        yaxis2={"title": {"text": "amplitudes"}, "rangemode": "tozero", **RIGHT},
+    )
+    return figure
+
+
+def plot_damage_by_turns(table: xr.Dataset, multiple: float) -> go.Figure:
+    """Draw what chosen turns of the slowest pair cost: the excess past training, and the drift of that pair.
+
+    Parameters
+    ----------
+    table : of a study of untuned models that captures them, as ``open_study`` gives it
+    multiple : of the training length, at which the excess is read
+
+    Returns
+    -------
+    go.Figure
+        A dot a model, over the turns of its slowest pair in pretraining; the drift on the axis at the right.
+    """
+    period, drift = (table[name].transpose("model", "pair").values for name in ("period", "drift"))
+    last = np.isfinite(period).sum(1) - 1
+    models = np.arange(len(last))
+    turns = table.train_len.values / period[models, last]
+    excess = [
+        float(row.excess.dropna("position").interp(position=multiple * float(row.train_len)))
+        for row in (table.isel(model=index) for index in models)
+    ]
+    figure = go.Figure()
+    for values, name, colour, symbol, axis in (
+        (excess, f"excess at {multiple:g} x the training length", COLOURS[0], "circle", "y"),
+        (drift[models, last], "drift of the slowest pair (right)", COLOURS[1], "diamond-open", "y2"),
+    ):
+        figure.add_scatter(
+            x=turns,
+            y=values,
+            yaxis=axis,
+            mode="markers",
+            marker={"color": colour, "symbol": symbol, "size": 10},
+            name=name,
+            text=table.model.values,
+            hovertemplate="%{text}<br>%{x:.2f} turns: %{y:.2f}<extra></extra>",
+        )
+    figure.update_layout(
+        template=TEMPLATE,
+        height=HEIGHT,
+        xaxis={"title": {"text": "turns of the slowest pair in pretraining"}, "rangemode": "tozero"},
+        yaxis={"title": {"text": "excess (nats per token)"}},
+        yaxis2={"title": {"text": "drift (in-window std)"}, "rangemode": "tozero", **RIGHT},
+    )
     return figure

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from ropediag.plots.turns import plot_drift_by_turns
+from ropediag.plots.turns import plot_damage_by_turns, plot_drift_by_turns
 
 
 def make_table():
@@ -30,3 +30,15 @@ def test_every_pair_of_an_untuned_model_stands_at_its_turns():
     assert "base 10,000" in large.name
     assert (np.diff(curve.y) <= 1e-6).all()
     assert curve.yaxis == "y2"
+
+
+def test_the_damage_stands_at_the_turns_of_the_slowest_pair():
+    position = np.array([100.0, 300.0, 900.0])
+    table = make_table().assign_coords(position=position)
+    table["excess"] = (("model", "position"), np.array([[0, 1, 3.0], [0, 2, 2], [0, 0, np.nan]]))
+    excess, drift = plot_damage_by_turns(table, 4).data
+    np.testing.assert_allclose(excess.x, [0.5, 1.28, 0.064])
+    np.testing.assert_allclose(drift.y, [1.5, 0.2, 0.4])
+    at = (512 - 300) / 600
+    np.testing.assert_allclose(excess.y, [1 + 2 * at, 2, np.nan])
+    assert drift.yaxis == "y2"
