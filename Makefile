@@ -55,7 +55,7 @@ CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-c
 	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver \
 	nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 lock:
-	uv pip compile pyproject.toml --extra dev -c constraints.txt --generate-hashes --universal --quiet \
+	uv pip compile pyproject.toml --extra dev --extra docs -c constraints.txt --generate-hashes --universal --quiet \
 		--python-version 3.11 $(addprefix --no-emit-package ,torch $(CUDA)) --custom-compile-command "make lock" \
 		-o requirements.lock
 

@@ -1,21 +1,23 @@
 """Make the example captures anew: ``python captures/make_examples.py [NAME ...]``.
 
-``README.md`` says what each shows. ``example-8192.h5`` stays as it is: tests and benchmarks take their noise
-from it. Everything is read from this repository; all of them take about two minutes on two cores.
+``README.md`` says what each shows; without a name the ablations follow, by ``make_ablations.sh``. Everything is
+read from this repository. Tests and documents hold numbers of ``example-8192.h5``: other versions of torch give
+others in the last digits.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TUNED = "--model studies/models/demo-{}-t128-s0 --len 8192 --sequences 2 --rows 16"
 EXAMPLES = {
-    "example-tuned-b500-8192": "--model studies/models/demo-b500-t128-s0 --len 8192 --sequences 2",
-    "example-tuned-b160000-8192": "--model studies/models/demo-b160000-t128-s0 --len 8192 --sequences 2",
-    "example-tuned-b16000000-8192": "--model studies/models/demo-b16000000-t128-s0 --len 8192 --sequences 2",
+    "example-8192": "--model demo --len 8192 --sequences 8",
+    **{f"example-tuned-{base}-8192": TUNED.format(base) for base in ("b500", "b160000", "b16000000")},
     "example-kept-2048": "--model demo --len 2048 --keep-qk 1:1 --keep-qk 2:0",
-    "example-65536": "--model demo --len 65536",
+    "example-65536": "--model demo --len 65536 --rows 16",
 }
 STUDY = ("studies/results/scaling-law.h5", "captures/example-study-scaling-law.h5")
 
@@ -26,7 +28,15 @@ def make_example(name: str) -> None:
     subprocess.run([*command, "--out", f"captures/{name}.h5", "--force"], cwd=ROOT, check=True)
 
 
+def make_ablations() -> None:
+    """Make the example ablations, with the ``ropediag`` beside this Python."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([ROOT / "captures" / "make_ablations.sh"], env=os.environ | {"PATH": path}, check=True)
+
+
 if __name__ == "__main__":
     for name in sys.argv[1:] or EXAMPLES:
         make_example(name)
+    if not sys.argv[1:]:
+        make_ablations()
     shutil.copyfile(*(ROOT / place for place in STUDY))

@@ -58,7 +58,7 @@ _EXAMPLES = """\
 ## Examples
 
 The captures of this folder are real runs on the bundled held-out text.
-`python captures/make_examples.py` makes all but the first anew; it holds the commands.
+`python captures/make_examples.py` makes all of them anew; it holds the commands.
 
 """
 _EXAMPLE_ROWS = (

@@ -33,7 +33,9 @@ def read_constraints():
 
 def test_everything_that_development_needs_is_locked_with_its_hash():
     lock = read_lock()
-    needed = {one.name: one.version for one in list_packages("ropediag", ("dev",)) if one.name != BY_MACHINE}
+    needed = {
+        one.name: one.version for one in list_packages("ropediag", ("dev", "docs")) if one.name != BY_MACHINE
+    }
     assert needed.keys() <= lock.keys()
     assert {name: lock[name][0] for name in needed} == needed
     assert all(hashes for _, hashes in lock.values())
@@ -46,7 +48,7 @@ def test_the_versions_that_users_get_advised_are_the_locked_ones():
     assert not differing
 
 
-@pytest.mark.parametrize("one", list_packages("ropediag", ("dev",)), ids=lambda one: one.name)
+@pytest.mark.parametrize("one", list_packages("ropediag", ("dev", "docs")), ids=lambda one: one.name)
 def test_a_licence_may_be_combined_with_ours(one):
     assert any(name in one.licence for name in ACCEPTED), f"{one.name}: {one.licence!r}"
     assert not re.search(r"\b(A|L)?GPL|GNU", one.licence)
