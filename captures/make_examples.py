@@ -1,8 +1,8 @@
 """Make the example captures anew: ``python captures/make_examples.py [NAME ...]``.
 
 ``README.md`` says what each shows; without a name the ablations follow, by ``make_ablations.sh``. Everything
-is read from this repository. Tests and documents hold numbers of ``example-8192.h5``: another torch gives other
-last digits.
+is read from this repository. Tests and documents hold numbers of ``example-8192.h5``: another torch gives
+other last digits.
 """
 
 import os
