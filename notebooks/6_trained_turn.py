@@ -32,7 +32,9 @@ from ropediag.store import open_study
 RESULTS = Path("..") / "studies" / "results"
 coverage, turns = open_study(RESULTS / "coverage.h5"), open_study(RESULTS / "turns.h5")
 models = list_models(coverage)
-print(f"{coverage.sizes['model']} models, {len(models)} of them tuned; {float(coverage.cpu_seconds.sum()) / 3600:.1f} CPU hours")
+print(
+    f"{coverage.sizes['model']} models, {len(models)} of them tuned; {float(coverage.cpu_seconds.sum()) / 3600:.1f} CPU hours"
+)
 
 # %% [markdown]
 # ## Laws, fitted on one half and judged on the other

@@ -21,6 +21,8 @@ from jaxtyping import Float
 
 from ropediag.errors import ConfigError
 
+FITTED_TURNS = 0.79  # fitted to small models, judged on others: docs/trained-turn.md
+
 
 def critical_pair(inv_freq: Float[np.ndarray, " pair"], train_len: int, turns: float = 1.0) -> int:
     """Count the pairs trained in pretraining: for falling frequencies, the first one that was not.
@@ -98,6 +100,19 @@ def extrapolation_limit(
     if not ceiled:
         exponent = math.log(train_len / (2 * math.pi * turns)) / math.log(pretrain_base)
     return max(float(tune_len), 2 * math.pi * _raise(base, exponent))
+
+
+def fitted_limit(
+    rotary_dim: int, base: float, pretrain_base: float, train_len: int, tune_len: int | None = None
+) -> float | None:
+    """Compute the limit if a pair counts as trained after ``FITTED_TURNS``, without a ceiling.
+
+    Fitted to small models and judged on others, on which it errs less than the paper's law
+    (``docs/trained-turn.md``); what it is worth for large ones is not known. As ``extrapolation_limit``.
+    """
+    return extrapolation_limit(
+        rotary_dim, base, pretrain_base, train_len, tune_len, turns=FITTED_TURNS, ceiled=False
+    )
 
 
 def angle_range_limit(

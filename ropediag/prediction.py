@@ -15,7 +15,7 @@ from ropediag import limits
 from ropediag.bound import UntrainedPair, bound_layer, first_untrained, widest_layers
 from ropediag.checkpoint import Training, read_checkpoint, resolve_training
 from ropediag.errors import ConfigError
-from ropediag.reach import Target, TargetAnswer, answer_target
+from ropediag.reach import Frequencies, Target, TargetAnswer, answer_target, is_plain
 from ropediag.retrieval_bound import SEARCHED, bm_bound
 from ropediag.rope_config import LayerRope, read_layers, read_layout
 from ropediag.rope_parameters import plain_config, read_rule, scale_config
@@ -34,6 +34,7 @@ class Prediction:
     critical_dimension, tuned_critical_dimension : dimensions trained by pretraining, by tuning alone
     critical_base : base above which tuning at tune_len leaves pairs untrained
     limit : tokens, or None: no bound of this kind
+    fitted_limit : tokens, by ``limits.fitted_limit``; None under scaled frequencies, or where limit is None
     law : in words, what sets the limit
     first_untrained : what breaks first; None if nothing does
     retrieval_bound : first lag with B_m < 0, tokens; None if not below 2^22
@@ -56,6 +57,7 @@ class Prediction:
     tuned_critical_dimension: int
     critical_base: float
     limit: float | None
+    fitted_limit: float | None
     law: str
     first_untrained: UntrainedPair | None
     retrieval_bound: int | None
@@ -180,11 +182,21 @@ def _predict_layer(
         tuned_critical_dimension=limits.critical_dimension(now, tune_len, turns),
         critical_base=limits.critical_base(training.pretrain_base, train_len, tune_len, turns),
         limit=limit,
+        fitted_limit=_fitted_limit(now, training, limit),
         law=bound.law,
         first_untrained=first_untrained(layer, layout, bound, training, turns),
         retrieval_bound=bm_bound(now),
         target=None if target is None else answer_target(target, limit, now, before, training, turns),
         notes=(),
+    )
+
+
+def _fitted_limit(now: Frequencies, training: Training, limit: float | None) -> float | None:
+    """The fitted law beside the paper's, where that is about plain frequencies and sets a limit."""
+    if limit is None or not is_plain(now, training.base):
+        return None
+    return limits.fitted_limit(
+        2 * len(now), training.base, training.pretrain_base, training.train_len, training.tune_len
     )
 
 

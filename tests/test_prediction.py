@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from ropediag import limits
 from ropediag.cli import build_app, main
 from ropediag.errors import ConfigError
+from ropediag.limits import FITTED_TURNS
 from ropediag.prediction import predict
 
 FLAGS = ["--base", "1e6", "--pretrain-base", "1e4", "--train-len", "4096", "--rotary-dim", "128"]
@@ -248,3 +250,13 @@ def test_predicting_never_loads_torch_and_the_command_loads_nothing_early():
     for program in (early, late):
         checked = f"{program}; assert not unwanted & set(sys.modules)"
         subprocess.run([sys.executable, "-c", checked], check=True, timeout=60)
+
+
+def test_the_fitted_limit_stands_beside_the_law_for_plain_frequencies_alone():
+    numbers = {"base": 1e6, "pretrain_base": 1e4, "train_len": 4096, "rotary_dim": 128}
+    found = predict(**numbers)
+    turns = np.log(4096 / 2 / np.pi / FITTED_TURNS) / np.log(1e4)
+    assert found.fitted_limit == pytest.approx(2 * np.pi * 1e6**turns)
+    assert found.limit == predict(**numbers, turns=1.0).limit
+    assert predict(**numbers | {"base": 1e4}).fitted_limit == 4096
+    assert predict(**numbers | {"base": 1e4}, scaling="yarn", factor=4).fitted_limit is None

@@ -117,6 +117,7 @@ def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
         ("critical base", f"{_plain(prediction.critical_base)} at this tuning length"),
         ("limit", limit),
         ("  because", prediction.law),
+        *_describe_fitted(prediction),
         ("retrieval bound", "none found" if retrieval is None else f"{retrieval:,} tokens (first B_m < 0)"),
     ]
     first = prediction.first_untrained
@@ -127,6 +128,15 @@ def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
             ("  its coverage", f"{first.coverage:.3f} of a turn seen in training"),
         ]
     return rows
+
+
+def _describe_fitted(prediction: "Prediction") -> list[tuple[str, str]]:
+    from ropediag.limits import FITTED_TURNS
+
+    if prediction.fitted_limit is None:
+        return []
+    said = f"{_tokens(prediction.fitted_limit)}: trained after {FITTED_TURNS:g} turns (docs/trained-turn.md)"
+    return [("  fitted limit", said)]
 
 
 def _describe_target(target: "TargetAnswer", retrieval_bound: int | None) -> list[tuple[str, str]]:
