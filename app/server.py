@@ -124,7 +124,7 @@ def serve(folder: Path, port: int, capture: str | None = None, access: Access | 
     """Serve until interrupted."""
     access = access or Access()
     _share_memory()
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # says who waits
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each that waits
     server = listen(make_app(folder, capture, prepare=True, access=access), port, access.host)
     fields = {"capture": capture, "token": access.token}
     query = urlencode({name: value for name, value in fields.items() if value}, safe="/")

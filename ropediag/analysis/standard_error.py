@@ -10,7 +10,7 @@ def standard_error(values: Float[np.ndarray, "sequence ..."]) -> Float[np.ndarra
     NaN, which a capture that grows holds for what is still to come, counts nowhere; the error is NaN where
     fewer than two sequences are there.
     """
-    known = np.isfinite(values)
+    known = ~np.isnan(values)
     count = known.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(known, values, 0.0).sum(0) / count

@@ -18,3 +18,7 @@ def test_it_is_that_of_the_sequences_that_are_there():
             mean = sum(own) / len(own)
             expected = (sum((one - mean) ** 2 for one in own) / (len(own) - 1) / len(own)) ** 0.5
         np.testing.assert_allclose(found[place], expected)
+
+
+def test_infinity_is_not_taken_for_a_sequence_that_is_missing():
+    assert np.isnan(standard_error(np.array([[1.0], [2.0], [np.inf]]))).all()
