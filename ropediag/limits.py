@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from ropediag.errors import ConfigError
 
-FITTED_TURNS = 0.79  # fitted to small models, judged on others: docs/trained-turn.md
+FITTED_TURNS = 0.82  # fitted to small models and judged on others: docs/trained-turn.md
 
 
 def critical_pair(inv_freq: Float[np.ndarray, " pair"], train_len: int, turns: float = 1.0) -> int:
@@ -107,12 +107,30 @@ def fitted_limit(
 ) -> float | None:
     """Compute the limit if a pair counts as trained after ``FITTED_TURNS``, without a ceiling.
 
-    Fitted to small models and judged on others, on which it errs less than the paper's law
-    (``docs/trained-turn.md``); what it is worth for large ones is not known. As ``extrapolation_limit``.
+    Fitted to limits of small models, read at an excess of 0.3 nats, and judged on others, on which it errs
+    less than the paper's law; what it is worth for large ones is not known. ``docs/trained-turn.md`` says how
+    much less, and why the share is more of the threshold than of the pairs. As ``extrapolation_limit``.
     """
     return extrapolation_limit(
         rotary_dim, base, pretrain_base, train_len, tune_len, turns=FITTED_TURNS, ceiled=False
     )
+
+
+def stretched_limit(
+    untuned_limit: float, pair: float, rotary_dim: int, base: float, pretrain_base: float
+) -> float:
+    """Compute the limit after tuning with another base, in tokens, from what the untuned model showed.
+
+    ``untuned_limit * (base / pretrain_base) ** (2 pair / rotary_dim)``: the measured limit of the untuned
+    model, stretched as the other base stretches the pair at which its drift begins. For bases above the
+    critical one; nothing is fitted. Its errors on small models are in ``docs/trained-turn.md``.
+
+    Parameters
+    ----------
+    pair : at which drift begins in the untuned model, between pairs as ``interpolate_onset`` finds it
+    """
+    _check(bases={"base": base, "pretrain_base": pretrain_base}, rotary_dim=rotary_dim)
+    return untuned_limit * math.exp(2 * pair / rotary_dim * math.log(base / pretrain_base))
 
 
 def angle_range_limit(

@@ -1,4 +1,4 @@
-"""Draw the figures of ``docs/trained-turn.md`` from ``studies/results``: ``python docs/images/trained_turn.py``.
+"""Draw the figures of ``docs/trained-turn.md``, from ``studies/results``.
 
 Needs what ``breakdown.py`` needs.
 """

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from ropediag.analysis.onset_pair import interpolate_onset
 from ropediag.analysis.trained_turn import (
     LONGROPE2,
     TunedModel,
@@ -17,21 +18,38 @@ from ropediag.analysis.trained_turn import (
     fit_scale,
     judge,
     kappa_interval,
+    predict_by_stretch,
     predict_from_drift,
+    predict_from_lateness,
     predict_limits,
     split,
 )
 from ropediag.errors import ConfigError
 
-NEEDED = ("rotary_dim", "onset_pair", "predicted", "measured", "past_critical_base", "parent", "rule")
+NEEDED = (
+    "rotary_dim",
+    "onset_pair",
+    "drift",
+    "predicted",
+    "measured",
+    "past_critical_base",
+    "parent",
+    "rule",
+)
 Law = Callable[[Sequence[TunedModel], Sequence[TunedModel]], Float[np.ndarray, " model"]]
 LAWS: dict[str, Law] = {
     "paper": lambda fitted, judged: predict_limits(judged, ceiled=True),
     "paper, no ceiling": lambda fitted, judged: predict_limits(judged),
     "share of a turn": lambda fitted, judged: predict_limits(judged, fit_kappa(fitted)),
     "share of a turn, ceiling": lambda fitted, judged: predict_limits(judged, fit_kappa(fitted, True), True),
-    "paper, times a constant": lambda fitted, judged: fit_scale(fitted) * predict_limits(judged, ceiled=True),
-    "drift of the parent": lambda fitted, judged: predict_from_drift(judged),
+    "paper, times a constant": lambda fitted, judged: (
+        fit_scale(fitted, True) * predict_limits(judged, ceiled=True)
+    ),
+    "no ceiling, times a constant": lambda fitted, judged: fit_scale(fitted, False) * predict_limits(judged),
+    "no ceiling, late as the parent": lambda fitted, judged: predict_from_lateness(judged),
+    "period of the onset pair": lambda fitted, judged: predict_from_drift(judged),
+    "stretch of the onset pair": lambda fitted, judged: predict_by_stretch(judged, whole=True),
+    "stretch of the onset": lambda fitted, judged: predict_by_stretch(judged),
     "LongRoPE2": lambda fitted, judged: predict_limits(judged, 1 / LONGROPE2),
 }
 CEILED = {"share of a turn": False, "share of a turn, ceiling": True}
@@ -56,7 +74,12 @@ def list_models(table: xr.Dataset) -> list[TunedModel]:
             "again."
         )
     rows = table[[name for name in table if table[name].dims == ("model",)]].to_dataframe()
-    onsets = rows[~rows.tuned.astype(bool)].set_index("parent").onset_pair
+    parents = rows[~rows.tuned.astype(bool)].set_index("parent")
+    drift = table.drift.transpose("model", "pair").to_series().unstack("pair")
+    onsets = {
+        row.parent: interpolate_onset(drift.loc[name].to_numpy(), row.onset_pair)
+        for name, row in rows[~rows.tuned.astype(bool)].iterrows()
+    }
     chosen = rows[rows.tuned.astype(bool) & rows.past_critical_base.astype(bool) & (rows.rule == "none")]
     return [
         TunedModel(
@@ -67,7 +90,9 @@ def list_models(table: xr.Dataset) -> list[TunedModel]:
             tune_len=int(row.tune_len),
             pretrain_base=row.pretrain_base,
             train_len=int(row.train_len),
-            onset_pair=onsets.get(row.parent, np.nan),
+            onset_pair=parents.onset_pair.get(row.parent, np.nan),
+            onset=onsets.get(row.parent, np.nan),
+            parent_limit=parents.measured.get(row.parent, np.nan),
             measured=row.measured,
         )
         for name, row in chosen.iterrows()

@@ -79,6 +79,24 @@ def find_onset_pairs(drift: xr.Dataset, critical_pair: xr.DataArray) -> xr.Datas
     )
 
 
+def interpolate_onset(drift: Float[np.ndarray, " pair"], onset_pair: float) -> float:
+    """Find the place between two pairs at which the mean drift of a model passes ``LEAST``.
+
+    Parameters
+    ----------
+    drift : of each pair, mean over the heads of the model
+    onset_pair : ``model_onset_pair``
+
+    Returns
+    -------
+    Above ``onset_pair - 1`` and at most ``onset_pair``; NaN where no pair drifts
+    """
+    if not np.isfinite(onset_pair) or onset_pair == 0:
+        return float(onset_pair)
+    before, after = drift[int(onset_pair) - 1 : int(onset_pair) + 1]
+    return float(onset_pair - np.clip((after - LEAST) / (after - before), 0, 1))
+
+
 def _first(flags: np.ndarray) -> Float[np.ndarray, "*axis"]:
     """Index of the first true one along the last axis, NaN if there is none."""
     return np.where(flags.any(-1), flags.argmax(-1).astype(float), np.nan)

@@ -15,7 +15,7 @@ import scipy
 from jaxtyping import Bool, Float
 
 from ropediag.errors import ConfigError
-from ropediag.limits import extrapolation_limit
+from ropediag.limits import extrapolation_limit, stretched_limit
 
 KAPPAS = (0.2, 5.0)  # between which a fitted one lies
 RESAMPLES = 2000
@@ -33,6 +33,8 @@ class TunedModel:
     base, tune_len : of the tuning
     pretrain_base, train_len : of the parent
     onset_pair : fastest pair that drifts in the untuned parent; NaN where none does
+    onset : where between that pair and the one before it the mean drift of the parent passes its least
+    parent_limit : measured limit of the untuned parent, tokens
     measured : limit, tokens
     """
 
@@ -44,7 +46,14 @@ class TunedModel:
     pretrain_base: float
     train_len: int
     onset_pair: float
+    onset: float
+    parent_limit: float
     measured: float
+
+    @property
+    def lateness(self) -> float:
+        """How far past its training length the untuned parent breaks: its limit over that length."""
+        return self.parent_limit / self.train_len
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,29 @@ def predict_from_drift(models: Sequence[TunedModel]) -> Float[np.ndarray, " mode
     return np.maximum(periods, [one.tune_len for one in models])
 
 
+def predict_from_lateness(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
+    """Predict every limit: the paper's without its ceiling, as late as the untuned parent; nothing fitted."""
+    return predict_limits(models) * np.array([one.lateness for one in models])
+
+
+def predict_by_stretch(models: Sequence[TunedModel], whole: bool = False) -> Float[np.ndarray, " model"]:
+    """Predict every limit by ``stretched_limit``, from limit and onset of the parent; nothing fitted.
+
+    ``whole`` takes the onset pair itself, instead of the place between it and the pair before.
+    """
+    limits = [
+        stretched_limit(
+            one.parent_limit,
+            one.onset_pair if whole else one.onset,
+            one.rotary_dim,
+            one.base,
+            one.pretrain_base,
+        )
+        for one in models
+    ]
+    return np.maximum(limits, [one.tune_len for one in models])
+
+
 def fit_kappa(models: Sequence[TunedModel], ceiled: bool = False) -> float:
     """Find the kappa whose law has the smallest mean |log(measured / predicted)|.
 
@@ -110,9 +142,9 @@ def fit_kappa(models: Sequence[TunedModel], ceiled: bool = False) -> float:
     return float(np.exp(found.x if found.fun <= loss(best) else best))
 
 
-def fit_scale(models: Sequence[TunedModel]) -> float:
+def fit_scale(models: Sequence[TunedModel], ceiled: bool) -> float:
     """Find the constant by which the paper's limits have the smallest mean |log(measured / predicted)|."""
-    ratios = np.array([one.measured for one in models]) / predict_limits(models, ceiled=True)
+    ratios = np.array([one.measured for one in models]) / predict_limits(models, ceiled=ceiled)
     return float(np.nanmedian(ratios))
 
 

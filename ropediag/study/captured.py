@@ -13,19 +13,25 @@ LABELS = {
     "rotary_dim": ("1", "rotated dimensions of a head"),
     "period": ("token", "period of each pair as the model is, the same in all layers that rotate"),
     "drift": ("in-window std", "drift of each pair, mean over the heads of the model"),
+    "drifting": ("1", "share of the heads in which each pair has left its range by the measured limit"),
     "onset_pair": ("1", "fastest pair that drifts, mean over the heads of the model"),
     "onset_pair_low": ("1", "lower end of its 95 % interval"),
     "onset_pair_high": ("1", "upper end of its 95 % interval"),
 }
 
 
-def describe_capture(path: Path) -> xr.Dataset:
+def describe_capture(path: Path, limit: float = np.nan) -> xr.Dataset:
     """Sum up the drift of a captured model.
+
+    Parameters
+    ----------
+    path : of the capture
+    limit : measured limit of the model, tokens; NaN where it has none
 
     Returns
     -------
-    Dataset of the names of ``LABELS``; ``period`` and ``drift`` over ``pair``. Where layers rotate
-    differently, those of the first that rotates.
+    Dataset of the names of ``LABELS``; ``period``, ``drift`` and ``drifting`` over ``pair``. Where layers
+    rotate differently, periods are those of the first that rotates.
     """
     with open_capture(path) as capture:
         drift = measure_drift(capture)
@@ -35,10 +41,13 @@ def describe_capture(path: Path) -> xr.Dataset:
     own = spec.inv_freq[turning.any(1).argmax()]
     with np.errstate(divide="ignore"):
         period = 2 * np.pi / own
+    heads = ("layer", "query_head")
+    left = (drift.onset <= limit).where(drift.drift.notnull() & np.isfinite(limit)).mean(heads)
     values = {
         "rotary_dim": ((), 2 * int(np.isfinite(own).sum())),
         "period": ("pair", period),
-        "drift": ("pair", drift.drift.mean(("layer", "query_head")).values),
+        "drift": ("pair", drift.drift.mean(heads).values),
+        "drifting": ("pair", left.values),
         **{name: ((), float(found[f"model_{name}"])) for name in LABELS if name.startswith("onset")},
     }
     described = {

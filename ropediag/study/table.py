@@ -42,7 +42,7 @@ def make_table(evaluations: dict[Cell, Path], captures: dict[Cell, Path] | None 
         row.attrs.clear()
     if captures:
         rows = [
-            xr.merge([row, describe_capture(captures[cell])])
+            xr.merge([row, describe_capture(captures[cell], float(row.measured))])
             for cell, row in zip(evaluations, rows, strict=True)
         ]
     table = xr.concat(rows, "model", join="outer")

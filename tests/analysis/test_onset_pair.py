@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from ropediag import open_capture
-from ropediag.analysis.onset_pair import find_onset_pairs, measure_onset_pair
+from ropediag.analysis.onset_pair import find_onset_pairs, interpolate_onset, measure_onset_pair
 from tests.analysis.captures import EXAMPLE
 
 AXES = ("layer", "query_head", "pair")
@@ -72,3 +72,18 @@ def test_the_bundled_model_begins_within_three_pairs_of_the_critical_one():
     assert float(found.model_onset_pair_low) <= onset <= float(found.model_onset_pair_high)
     assert 11 <= onset <= 14
     assert float(found.model_past_critical) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("drift", "pair", "place"),
+    [
+        ([0.0, 0.1, 0.4, 0.6], 2, 1.5),
+        ([0.0, 0.25, 0.35, 0.0], 2, 1.0),
+        ([0.0, 0.3, 0.35, 0.0], 2, 1.0),  # the pair before moved as much, but was too uncertain to count
+        ([0.0, 0.0, 0.25, 0.0], 2, 2.0),
+        ([0.5, 0.0], 0, 0.0),
+        ([0.0, 0.0], np.nan, np.nan),
+    ],
+)
+def test_the_onset_is_placed_between_pairs(drift, pair, place):
+    assert interpolate_onset(np.array(drift), float(pair)) == pytest.approx(place, nan_ok=True)

@@ -1,5 +1,7 @@
 """The fitted share of a turn is the one that the limits were made with; so are halves and intervals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from ropediag.analysis.trained_turn import (
     fit_kappa,
     judge,
     kappa_interval,
+    predict_by_stretch,
     predict_from_drift,
+    predict_from_lateness,
     predict_limits,
     resample,
     split,
@@ -31,7 +35,7 @@ def make_models(kappa, noise=0.0, seed=0, dims=(64, 32)):
             limit = 2 * np.pi * (trained / 2 / np.pi) ** (np.log(base) / np.log(pretrain_base))
             models.append(TunedModel(
                 f"p{parent}-{number}", f"p{parent}", dims[parent % len(dims)], base, train_len, pretrain_base,
-                train_len, 11.0, own * max(limit, train_len),
+                train_len, 11.0, 10.5, 1.2 * own * train_len, own * max(limit, train_len),
             ))  # fmt: skip
     return models
 
@@ -90,7 +94,7 @@ def test_a_judgement_is_made_of_the_errors():
 
 def test_what_was_not_measured_counts_nowhere():
     models = make_models(1.3)
-    some = [*models, TunedModel("x", "p0", 64, 1e6, 128, 1e4, 128, np.nan, np.nan)]
+    some = [*models, TunedModel("x", "p0", 64, 1e6, 128, 1e4, 128, *[np.nan] * 4)]
     assert fit_kappa(some) == pytest.approx(1.3, rel=1e-3)
     assert judge(some, predict_limits(some)).count == len(models)
     with pytest.raises(ConfigError, match="got none"):
@@ -101,3 +105,20 @@ def test_the_drift_of_the_parent_predicts_the_period_of_its_onset_pair():
     (one,) = make_models(1.0)[1:2]
     period = 2 * np.pi / one.base ** (-2 * 11 / one.rotary_dim)
     assert predict_from_drift([one])[0] == pytest.approx(max(period, one.tune_len))
+
+
+def test_a_model_as_late_as_its_parent_is_predicted_without_a_fit():
+    models = make_models(1.0)
+    late = [replace(one, measured=one.measured * one.parent_limit / one.train_len) for one in models]
+    np.testing.assert_allclose(errors_of(late, predict_from_lateness(late)), 0, atol=1e-9)
+    assert late[0].lateness == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize(("whole", "pair"), [(True, 11.0), (False, 10.5)])
+def test_the_limit_of_the_parent_is_stretched_as_much_as_the_period_of_its_onset(whole, pair):
+    for one in make_models(1.0):
+        period, tuned = (
+            2 * np.pi * base ** (2 * pair / one.rotary_dim) for base in (one.pretrain_base, one.base)
+        )
+        expected = max(one.parent_limit * tuned / period, one.tune_len)
+        assert predict_by_stretch([one], whole)[0] == pytest.approx(expected)

@@ -1,0 +1,30 @@
+"""What a study's row says of a capture is what the capture says, head by head."""
+
+import numpy as np
+
+from ropediag import open_capture
+from ropediag.analysis.drift import measure_drift
+from ropediag.study.captured import describe_capture
+from tests.analysis.captures import EXAMPLE
+
+
+def test_heads_are_counted_whose_pairs_left_their_range_by_the_limit():
+    limit = 200.0
+    with open_capture(EXAMPLE) as capture:
+        drift = measure_drift(capture)
+    left = np.zeros(drift.sizes["pair"])
+    for layer in drift.layer.values:
+        for head in drift.query_head.values:
+            for pair in drift.pair.values:
+                one = drift.sel(layer=layer, query_head=head, pair=pair)
+                left[pair] += bool(one.drifts) and float(one.onset) <= limit
+    found = describe_capture(EXAMPLE, limit)
+    np.testing.assert_allclose(found.drifting, left / drift.drift[..., 0].size)
+    assert 0 < found.drifting.max() < 1
+    assert found.drifting.values.sum() < describe_capture(EXAMPLE, 8192.0).drifting.values.sum()
+
+
+def test_without_a_limit_nothing_is_said_of_it():
+    found = describe_capture(EXAMPLE)
+    assert np.isnan(found.drifting).all()
+    assert np.isfinite(found.drift).all()
