@@ -82,4 +82,4 @@ dict(zip(shares.tolist(), unseen_swing(shares).round(3).tolist(), strict=True))
 # every other pair more:
 
 # %%
-plot_damage_by_turns(turns, 8)
+plot_damage_by_turns(turns, 2)

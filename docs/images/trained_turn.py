@@ -12,7 +12,7 @@ from ropediag.store import open_study
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "studies" / "results"
-MULTIPLE = 8  # of the training length
+MULTIPLE = 2  # of the training length
 
 coverage, turns = open_study(RESULTS / "coverage.h5"), open_study(RESULTS / "turns.h5")
 figures = {

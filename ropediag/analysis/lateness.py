@@ -14,7 +14,12 @@ import numpy as np
 import xarray as xr
 
 from ropediag.analysis.laws import list_models
-from ropediag.analysis.trained_turn import fit_kappa, kappa_interval, predict_limits
+from ropediag.analysis.trained_turn import (
+    fit_kappa,
+    kappa_interval,
+    predict_by_stretch,
+    predict_limits,
+)
 
 
 def read_limit(curve: xr.DataArray, threshold: float) -> float:
@@ -53,7 +58,8 @@ def compare_thresholds(table: xr.Dataset, thresholds: Sequence[float]) -> xr.Dat
     xr.Dataset over ``threshold``; means are geometric, over models that have the limit
         ``lateness``: limit of the untuned models over their training length; ``kappa`` with its interval,
         fitted to all tuned models; ``ratio``: their limit over the paper's law without its ceiling; ``left``:
-        the same after each limit is divided by its parent's lateness; ``count``: tuned models with a limit
+        the same after each limit is divided by its parent's lateness; ``stretched``: their limit over that of
+        ``predict_by_stretch``; ``count``: tuned models with a limit
     """
     models = list_models(table)
     plain = predict_limits(models)
@@ -76,6 +82,7 @@ def compare_thresholds(table: xr.Dataset, thresholds: Sequence[float]) -> xr.Dat
                 "kappa_high": high,
                 "ratio": _mean(ratio),
                 "left": _mean(ratio / late),
+                "stretched": _mean(np.array([one.measured for one in moved]) / predict_by_stretch(moved)),
                 "count": int(np.isfinite(ratio).sum()),
             }
         )

@@ -64,6 +64,11 @@ def test_planted_lateness_is_found_and_nothing_is_left_of_the_factor():
     np.testing.assert_allclose(found.lateness, np.exp(np.array(thresholds) / SLOPE), rtol=2e-3)
     np.testing.assert_allclose(found.ratio, found.lateness, rtol=2e-3)
     np.testing.assert_allclose(found.left, 1, rtol=2e-3)
+    periods = [one.base ** (2 * one.onset / one.rotary_dim) for one in models]
+    before = [one.pretrain_base ** (2 * one.onset / one.rotary_dim) for one in models]
+    limits = [one.train_len * now / then for one, now, then in zip(models, periods, before, strict=True)]
+    expected = np.exp(np.mean(np.log(predict_limits(models) / limits)))
+    np.testing.assert_allclose(found.stretched, expected, rtol=2e-3)
     assert (np.diff(found.kappa) > 0.05).all()
     assert ((found.kappa_low <= found.kappa * 1.01) & (found.kappa <= found.kappa_high * 1.01)).all()
     assert found["count"].values.tolist() == [len(models)] * 3

@@ -1,0 +1,69 @@
+"""``ropediag stretch``: where a model would break with larger bases, from a capture of it untuned."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ropediag.analysis.stretch import Stretch
+
+
+def command(
+    path: Annotated[Path, typer.Argument(metavar="CAPTURE", help="Capture of the untuned model, NAME.h5.")],
+    base: Annotated[list[float] | None, typer.Option(help="Base of a tuning; repeatable.")] = None,
+    target_len: Annotated[
+        list[int] | None, typer.Option(help="Length to reach, tokens, with the least base; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+) -> None:
+    """Predict limits after tuning with larger bases, or bases for lengths, as the untuned model broke."""
+    import json
+    from dataclasses import asdict
+
+    from ropediag.analysis.stretch import measure_stretch
+    from ropediag.errors import ConfigError
+    from ropediag.store import open_capture
+
+    if not base and not target_len:
+        raise ConfigError("nothing was asked for. Give --base, --target-len or both.")
+    with open_capture(path) as capture:
+        found = measure_stretch(capture)
+    rows = [_row(found, each) for each in base or ()]
+    rows += [_row(found, found.base_for(float(length))) for length in target_len or ()]
+    if as_json:
+        typer.echo(json.dumps(asdict(found) | {"bases": rows}, indent=2))
+    else:
+        _print_table(found, rows)
+
+
+def _row(found: "Stretch", base: float) -> dict[str, float | None]:
+    from ropediag.limits import extrapolation_limit, fitted_limit
+
+    numbers = (found.rotary_dim, base, found.base, found.train_len)
+    return {
+        "base": base,
+        "stretched_limit": found.limit_at(base),
+        "limit": extrapolation_limit(*numbers),
+        "fitted_limit": fitted_limit(*numbers),
+    }
+
+
+def _print_table(found: "Stretch", rows: list[dict[str, float | None]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("base", "as it stretches", "the paper's law", "fitted law", box=None)
+    for row in rows:
+        limits = (row[name] for name in ("stretched_limit", "limit", "fitted_limit"))
+        table.add_row(
+            f"{row['base']:,.0f}", *("no bound" if each is None else f"{each:,.0f}" for each in limits)
+        )
+    console = Console(highlight=False, markup=False)
+    console.print(
+        f"{found.model}, base {found.base:,.10g}, trained at {found.train_len:,} tokens: breaks at "
+        f"{found.limit:,.0f}, drift begins at pair {found.onset:.1f} of {found.rotary_dim // 2}",
+        soft_wrap=True,
+    )
+    console.print(table)
+    console.print("limits in tokens, tuned at the training length; docs/trained-turn.md says how they erred")
