@@ -9,7 +9,7 @@ from ropediag.analysis.unseen_swing import unseen_swing
 from ropediag.plots.style import COLOURS, FAINT, LINE, TEMPLATE
 
 HEIGHT = 460
-RIGHT = {"overlaying": "y", "side": "right", "showgrid": False}  # a second axis
+RIGHT = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto"}  # a second axis
 SHOWN = (0.04, 8.0)  # turns
 
 
@@ -105,7 +105,7 @@ def plot_damage_by_turns(table: xr.Dataset, multiple: float) -> go.Figure:
         template=TEMPLATE,
         height=HEIGHT,
         xaxis={"title": {"text": "turns of the slowest pair in pretraining"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": "excess (nats per token)"}},
+        yaxis={"title": {"text": "excess (nats per token)"}, "rangemode": "tozero"},
         yaxis2={"title": {"text": "drift (in-window std)"}, "rangemode": "tozero", **RIGHT},
     )
     return figure
