@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TUNED = "--model studies/models/demo-{}-t128-s0 --len 8192 --sequences 2 --rows 16"
+TUNED = "--model studies/models/demo-{}-t128-s0 --len 8192 --sequences {} --rows 16"
+SEQUENCES = {"b500": 1, "b160000": 2, "b16000000": 1}
 EXAMPLES = {
     "example-8192": "--model demo --len 8192 --sequences 8",
-    **{f"example-tuned-{base}-8192": TUNED.format(base) for base in ("b500", "b160000", "b16000000")},
+    **{f"example-tuned-{base}-8192": TUNED.format(base, count) for base, count in SEQUENCES.items()},
     "example-kept-2048": "--model demo --len 2048 --keep-qk 1:1 --keep-qk 2:0",
     "example-65536": "--model demo --len 65536 --rows 16",
 }

@@ -63,9 +63,9 @@ The captures of this folder are real runs on the bundled held-out text.
 """
 _EXAMPLE_ROWS = (
     ("8192", "the bundled model", "8 x 8,192", "breaks just past its training length of 128"),
-    ("tuned-b500-8192", "base 500", "2 x 8,192", "no cliff: the loss rises slowly"),
+    ("tuned-b500-8192", "base 500", "1 x 8,192", "no cliff: the loss rises slowly"),
     ("tuned-b160000-8192", "base 160,000", "2 x 8,192", "breaks past the law's limit of 386"),
-    ("tuned-b16000000-8192", "base 16,000,000", "2 x 8,192", "breaks past the law's limit of 1,882"),
+    ("tuned-b16000000-8192", "base 16,000,000", "1 x 8,192", "breaks past the law's limit of 1,882"),
     (
         "kept-2048",
         "the bundled model",

@@ -8,7 +8,7 @@ scales, and each group hard-links its coordinates, so that any HDF5 or netCDF re
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -153,8 +153,10 @@ def _put(file: h5py.File, plan: Plan, path: str, array: np.ndarray, **at: int) -
 def _create(file: h5py.File, plan: Plan, compress: bool) -> None:
     """Create coordinates and empty datasets with all their labels."""
     for name, values in plan.coordinates.items():
-        filters = {"chunks": chunk_shape((name,), values.shape, DIMENSIONS[name].dtype), "fletcher32": True}
-        scale = file.create_dataset(name, data=values, **(filters if compress and len(values) else {}))
+        options = _choose_filters(values.nbytes) if compress and len(values) else {}
+        if options:
+            options["chunks"] = chunk_shape((name,), values.shape, DIMENSIONS[name].dtype)
+        scale = file.create_dataset(name, data=values, **options)
         scale.make_scale(name)
         scale.attrs["units"] = DIMENSIONS[name].units
         scale.attrs["long_name"] = DIMENSIONS[name].long_name
@@ -181,10 +183,14 @@ def _create_dataset(
     if size:
         options["chunks"] = chunk_shape(variable.dims, shape, variable.dtype)
     if size and compress:
-        options["fletcher32"] = True
-    if size >= _COMPRESS_FROM and compress:
-        options.update(shuffle=True, compression="gzip", compression_opts=1)
+        options |= _choose_filters(size)
     return group.create_dataset(variable.name, shape, **options)
+
+
+def _choose_filters(size: int) -> dict[str, Any]:
+    """Checksums for every array, compression for those of some size, bytes."""
+    packed = {"shuffle": True, "compression": "gzip", "compression_opts": 1}
+    return {"fletcher32": True} | (packed if size >= _COMPRESS_FROM else {})
 
 
 def _empty(variable: Variable) -> float | int:

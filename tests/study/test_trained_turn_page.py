@@ -1,5 +1,6 @@
 """What ``docs/trained-turn.md`` states is what the shipped tables say, figure by figure."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,17 @@ from ropediag.study.config import read_study
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "trained-turn.md").read_text(encoding="utf-8")
 STUDIES = ("coverage", "turns", "stretch")
-SHARES = (0.0, 0.25, 0.5, 0.625, 0.75, 0.875, 1.0, 2.0, np.inf)  # of a turn, ends of the rows of drifting pairs
+SHARES = (
+    0.0,
+    0.25,
+    0.5,
+    0.625,
+    0.75,
+    0.875,
+    1.0,
+    2.0,
+    np.inf,
+)  # of a turn, ends of the rows of drifting pairs
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +53,11 @@ def write_threshold(row):
 
 def list_drifting(table):
     """Share of heads whose pair has left its range by the limit, in rows of turns made in pretraining."""
-    untuned = table.isel(model=np.flatnonzero(~table.tuned.values.astype(bool))).transpose("model", "pair", ...)
+    untuned = table.isel(model=np.flatnonzero(~table.tuned.values.astype(bool))).transpose(
+        "model", "pair", ...
+    )
     turns, drifting = (untuned.train_len / untuned.period).values, untuned.drifting.values
-    for low, high in zip(SHARES, SHARES[1:], strict=False):
+    for low, high in itertools.pairwise(SHARES):
         chosen = (turns >= low) & (turns < high) & np.isfinite(drifting)
         yield low, high, int(chosen.sum()), float(drifting[chosen].mean())
 
