@@ -1,8 +1,8 @@
 """Make the example captures anew: ``python captures/make_examples.py [NAME ...]``.
 
-``README.md`` says what each shows; without a name the ablations follow, by ``make_ablations.sh``. Everything
-is read from this repository. Tests and documents hold numbers of ``example-8192.h5``: another torch gives
-other last digits.
+``README.md`` says what each shows, and its flags; without a name the ablations follow, by
+``make_ablations.sh``. Everything is read from this repository. Tests and documents hold numbers of
+``example-8192.h5``: another torch gives other last digits.
 """
 
 import os
@@ -11,22 +11,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ropediag.format_doc import EXAMPLES
+
 ROOT = Path(__file__).parents[1]
-TUNED = "--model studies/models/demo-{}-t128-s0 --len 8192 --sequences {} --rows 16"
-SEQUENCES = {"b500": 1, "b160000": 2, "b16000000": 1}
-EXAMPLES = {
-    "example-8192": "--model demo --len 8192 --sequences 8",
-    **{f"example-tuned-{base}-8192": TUNED.format(base, count) for base, count in SEQUENCES.items()},
-    "example-kept-2048": "--model demo --len 2048 --keep-qk 1:1 --keep-qk 2:0",
-    "example-65536": "--model demo --len 65536 --rows 16",
-}
 STUDY = ("studies/results/scaling-law.h5", "captures/example-study-scaling-law.h5")
 
 
 def make_example(name: str) -> None:
     """Capture one example, with the ``ropediag`` beside this Python."""
-    command = [Path(sys.executable).with_name("ropediag"), "capture", *EXAMPLES[name].split()]
-    subprocess.run([*command, "--out", f"captures/{name}.h5", "--force"], cwd=ROOT, check=True)
+    flags, *_ = EXAMPLES[name]
+    command = [Path(sys.executable).with_name("ropediag"), "capture", *flags.split()]
+    subprocess.run([*command, "--out", f"captures/{name}", "--force"], cwd=ROOT, check=True)
 
 
 def make_ablations() -> None:

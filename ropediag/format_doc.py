@@ -57,23 +57,44 @@ ncdump -h NAME.h5
 _EXAMPLES = """\
 ## Examples
 
-The captures of this folder are real runs on the bundled held-out text.
-`python captures/make_examples.py` makes all of them anew; it holds the commands.
+The captures of this folder are real runs on the bundled held-out text, each made by `ropediag capture` with
+the flags beside it. `python captures/make_examples.py` makes all of them anew, and the ablations by
+`make_ablations.sh`.
 
 """
-_EXAMPLE_ROWS = (
-    ("8192", "the bundled model", "8 x 8,192", "breaks just past its training length of 128"),
-    ("tuned-b500-8192", "base 500", "1 x 8,192", "no cliff: the loss rises slowly"),
-    ("tuned-b160000-8192", "base 160,000", "2 x 8,192", "breaks past the law's limit of 386"),
-    ("tuned-b16000000-8192", "base 16,000,000", "1 x 8,192", "breaks past the law's limit of 1,882"),
-    (
-        "kept-2048",
+_TUNED = "--model studies/models/demo-{}-t128-s0 --len 8192 --sequences {} --rows 16"
+EXAMPLES = {  # file: flags, model, what it shows
+    "example-8192.h5": (
+        "--model demo --len 8192 --sequences 8",
         "the bundled model",
-        "1 x 2,048",
+        "breaks just past its training length of 128",
+    ),
+    "example-tuned-b500-8192.h5": (
+        _TUNED.format("b500", 1),
+        "base 500",
+        "no cliff: the loss rises slowly",
+    ),
+    "example-tuned-b160000-8192.h5": (
+        _TUNED.format("b160000", 2),
+        "base 160,000",
+        "breaks past the law's limit of 386",
+    ),
+    "example-tuned-b16000000-8192.h5": (
+        _TUNED.format("b16000000", 1),
+        "base 16,000,000",
+        "breaks past the law's limit of 1,882",
+    ),
+    "example-kept-2048.h5": (
+        "--model demo --len 2048 --keep-qk 1:1 --keep-qk 2:0",
+        "the bundled model",
         "queries and keys of two heads at every position: 1:1, which drifts most, and 2:0",
     ),
-    ("65536", "the bundled model", "1 x 65,536", "512 times the training length"),
-)
+    "example-65536.h5": (
+        "--model demo --len 65536 --rows 16",
+        "the bundled model",
+        "512 times the training length",
+    ),
+}
 _EXAMPLES_END = """
 The bundled model has base 10,000. The others were tuned from it at 128 tokens: `studies/models`.
 `example-study-scaling-law.h5` is no capture but the table of a study, a copy of the one in `studies/results`.
@@ -97,8 +118,8 @@ def describe_format() -> str:
 
 
 def _describe_examples() -> str:
-    rows = ((f"`example-{name}.h5`", *cells) for name, *cells in _EXAMPLE_ROWS)
-    return _EXAMPLES + _table(("file", "model", "tokens", "what it shows"), rows) + _EXAMPLES_END
+    rows = ((f"`{file}`", model, shows, f"`{flags}`") for file, (flags, model, shows) in EXAMPLES.items())
+    return _EXAMPLES + _table(("file", "model", "what it shows", "flags"), rows) + _EXAMPLES_END
 
 
 def _describe_attributes() -> str:

@@ -18,19 +18,20 @@ FILES = sorted(
 
 
 def test_the_page_lists_the_files_and_the_script_makes_all_of_them():
-    listed = re.findall(r"^\| `(example-.*\.h5)` \|.*\d x \d", describe_format(), re.MULTILINE)
+    listed = re.findall(r"^\| `(example-.*\.h5)` \|.* --len \d", describe_format(), re.MULTILINE)
     assert sorted(listed) == FILES
-    assert sorted(f"{name}.h5" for name in EXAMPLES) == FILES
+    assert sorted(EXAMPLES) == FILES
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_an_example_is_complete_and_holds_what_its_row_says(name):
     (row,) = [line for line in describe_format().splitlines() if line.startswith(f"| `{name}`")]
-    sequences, length = re.search(r"\| (\d+) x ([\d,]+) \|", row).groups()
+    (length,) = re.search(r"--len (\d+)", row).groups()
+    sequences = re.search(r"--sequences (\d+)|$", row).group(1) or 1
     with open_capture(FOLDER / name) as capture:
         assert capture.status == "complete"
         assert capture.sizes["sequence"] == int(sequences)
-        assert capture.attrs["length"] == int(length.replace(",", ""))
+        assert capture.attrs["length"] == int(length)
         assert f"base {capture.attrs['base']:,.0f}" in row or capture.attrs["base"] == 10_000
         assert capture.attrs["train_len"] == 128
         assert ("samples/kept_query" in capture) == ("kept" in name)
