@@ -106,14 +106,22 @@ plot_damage_by_turns(turns, 2)
 
 # %%
 later = list_models(after)
-errors = {
-    "paper": errors_of(later, predict_limits(later, ceiled=True)),
-    "stretch of the onset pair": errors_of(later, predict_by_stretch(later, whole=True)),
-    "stretch of the onset": errors_of(later, predict_by_stretch(later)),
+cliff = np.array([one.lateness <= 2 for one in later])
+laws = {
+    "paper": predict_limits(later, ceiled=True),
+    "stretch of the onset pair": predict_by_stretch(later, whole=True),
+    "stretch of the onset": predict_by_stretch(later),
 }
+errors = {name: errors_of(later, predicted) for name, predicted in laws.items()}
 for name, values in errors.items():
-    print(f"{name}: median {np.median(values):.2f}, 90th percentile {np.quantile(values, 0.9):.2f}")
+    print(
+        f"{name}: median error {np.median(values[cliff]):.2f} with a cliff, {np.median(values[~cliff]):.2f} without"
+    )
 
+# %% [markdown]
+# The six models without a cliff are of the Qwen3 kind, with norms on queries and keys: their loss rises slowly, untuned too,
+# and no law says where it passes a threshold.
+#
 # %% [markdown]
 # ## With one capture
 #
@@ -127,7 +135,19 @@ with open_capture(Path("..") / "captures" / "example-8192.h5") as capture:
 # %% [markdown]
 # ## What this shows, and what it does not
 #
-# TEXT
+# A full turn is too strict for *drift*: from three quarters of a turn on nothing measurable is left to see, by geometry. But
+# that is not why limits are longer than the law's: the share that fits them follows the threshold, and untuned models are
+# as late. What predicts limits best is the untuned model itself, its limit stretched as the pair at which its drift begins.
+#
+# The models are small and trained for minutes; the bundled model, trained ten times as long, reaches up to 1.34 times what
+# the stretch says; for models without a cliff nothing here holds.
 
 # %%
-assert round(float(compared.kappa.sel(law="share of a turn")), 2) == 1.21
+law = compared.sel(law="share of a turn")
+assert (round(float(law.kappa), 2), round(float(law["median"]), 2)) == (1.21, 0.09)
+assert round(float(compared["median"].sel(law="paper")), 2) == 0.24
+assert round(float(compared["median"].sel(law="stretch of the onset")), 2) == 0.05
+assert thresholds.kappa.round(2).values.tolist() == [1.09, 1.15, 1.2, 1.23, 1.3]
+assert swing[0.75] == 0.05
+assert (np.median(errors["stretch of the onset"][cliff]) < 0.05) & (np.median(errors["paper"][cliff]) > 0.15)
+assert round(stretch.limit_at(160_000.0)) == 413

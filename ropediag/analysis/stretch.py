@@ -17,6 +17,7 @@ from ropediag.limits import stretched_limit
 from ropediag.rope import inv_freq
 from ropediag.store import Capture
 
+CLIFF = 2.0  # times the training length by which the loss of a model with a cliff has broken
 SAME = 1e-3  # by which measured frequencies may differ from those of a base, of themselves
 
 
@@ -38,6 +39,11 @@ class Stretch:
     train_len: int
     limit: float
     onset: float
+
+    @property
+    def has_cliff(self) -> bool:
+        """Whether the loss broke within ``CLIFF`` times the training length; without a cliff no law held."""
+        return self.limit <= CLIFF * self.train_len
 
     def limit_at(self, base: float) -> float:
         """Predict the limit after tuning with a larger base, tokens.

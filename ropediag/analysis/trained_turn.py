@@ -9,6 +9,8 @@ share what a law gets wrong about it, so intervals resample parents.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy
@@ -83,12 +85,17 @@ def predict_limits(
 ) -> Float[np.ndarray, " model"]:
     """Predict every limit, tokens, by the extended law with ``1 / kappa`` turns; infinite if it has none."""
     limits = [
-        extrapolation_limit(
+        _find_limit(
             one.rotary_dim, one.base, one.pretrain_base, one.train_len, one.tune_len, 1 / kappa, ceiled
         )
         for one in models
     ]
     return np.array([np.inf if limit is None else limit for limit in limits])
+
+
+@lru_cache(maxsize=2**17)  # fits ask for the same limits again, with other measurements beside them
+def _find_limit(*law: Any) -> float | None:
+    return extrapolation_limit(*law)
 
 
 def predict_from_drift(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:

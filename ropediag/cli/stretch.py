@@ -66,4 +66,10 @@ def _print_table(found: "Stretch", rows: list[dict[str, float | None]]) -> None:
         soft_wrap=True,
     )
     console.print(table)
+    if not found.has_cliff:
+        console.print(
+            f"note: the loss rises slowly, to its threshold at {found.limit / found.train_len:.1f} times "
+            "the training length; no law held for such models",
+            soft_wrap=True,
+        )
     console.print("limits in tokens, tuned at the training length; docs/trained-turn.md says how they erred")

@@ -8,14 +8,21 @@ import pytest
 
 from ropediag.analysis.lateness import compare_thresholds
 from ropediag.analysis.laws import compare_laws, list_models
-from ropediag.analysis.trained_turn import errors_of, predict_by_stretch, predict_limits
+from ropediag.analysis.stretch import CLIFF, measure_stretch
+from ropediag.analysis.trained_turn import (
+    errors_of,
+    predict_by_stretch,
+    predict_from_lateness,
+    predict_limits,
+)
 from ropediag.limits import FITTED_TURNS
-from ropediag.store import open_study
+from ropediag.store import open_capture, open_study
 from ropediag.study.cells import list_cells
 from ropediag.study.config import read_study
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "trained-turn.md").read_text(encoding="utf-8")
+PROSE = " ".join(PAGE.split())
 STUDIES = ("coverage", "turns", "stretch")
 SHARES = (
     0.0,
@@ -77,8 +84,13 @@ def write_chosen(turns, models):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_tables_hold_every_cell_of_their_study_and_the_page_what_it_cost(tables, name):
+def test_the_tables_hold_every_cell_of_their_study_and_the_page_what_it_cost(
+    tables, name, tmp_path, monkeypatch
+):
     table = tables[name]
+    monkeypatch.chdir(tmp_path)
+    for part in ("train", "heldout"):  # only named here, not read
+        (tmp_path / "build" / "prose" / part).mkdir(parents=True)
     cells = list_cells(read_study(ROOT / "studies" / f"{name}.yaml"))
     assert table.model.values.tolist() == [cell.name for cell in cells]
     assert f"| [{name}.yaml](../studies/{name}.yaml) | {len(cells)} |" in PAGE
@@ -88,7 +100,7 @@ def test_the_tables_hold_every_cell_of_their_study_and_the_page_what_it_cost(tab
 @pytest.mark.parametrize("half", ["name", "parent"])
 def test_the_page_states_how_each_law_did_on_models_it_had_not_seen(tables, half):
     found = compare_laws(list_models(tables["coverage"]), half)
-    assert f"on {found.attrs['fitted']} models, judged on the other {found.attrs['judged']}" in PAGE
+    assert f"on {found.attrs['fitted']} models, judged on the other {found.attrs['judged']}" in PROSE
     for law in found.law.values:
         assert write_law(found.sel(law=law)) in PAGE
     if half == "name":
@@ -112,16 +124,49 @@ def test_the_page_states_what_chosen_turns_cost(tables):
         assert write_chosen(turns, [one for one in models if one[0] == turns]) in PAGE
 
 
-def test_the_page_states_how_the_laws_did_on_models_made_afterwards(tables):
-    models = list_models(tables["stretch"])
+def list_afterwards(table):
+    """Rows of the laws on the models of ``stretch.yaml``: all, those with a cliff, those without."""
+    models = list_models(table)
+    cliff = np.array([one.lateness <= CLIFF for one in models])
     laws = {
         "paper": predict_limits(models, ceiled=True),
+        "paper, no ceiling": predict_limits(models),
         "share of a turn": predict_limits(models, 1 / FITTED_TURNS),
+        "no ceiling, late as the parent": predict_from_lateness(models),
         "stretch of the onset pair": predict_by_stretch(models, whole=True),
         "stretch of the onset": predict_by_stretch(models),
     }
     for name, predicted in laws.items():
         errors = errors_of(models, predicted)
-        ratio = np.exp(np.nanmean(np.log([one.measured for one in models] / predicted)))
-        row = f"| {name} | {np.nanmedian(errors):.2f} | {np.nanquantile(errors, 0.9):.2f} | {ratio:.2f} |"
+        logs = np.log([one.measured for one in models] / predicted)
+        figures = [
+            f"{np.median(errors[chosen]):.2f} | {np.quantile(errors[chosen], 0.9):.2f} | {ratio:.2f}"
+            for chosen in (cliff, ~cliff)
+            for ratio in [np.exp(logs[chosen].mean())]
+        ]
+        yield f"| {name} | {' | '.join(figures)} |"
+
+
+def test_the_page_states_how_the_laws_did_on_models_made_afterwards(tables):
+    for row in list_afterwards(tables["stretch"]):
         assert row in PAGE
+    models = list_models(tables["stretch"])
+    share, paper = predict_limits(models, 1 / FITTED_TURNS), predict_limits(models, ceiled=True)
+    stretch, share, paper = (
+        np.median(errors_of(models, law)) for law in (predict_by_stretch(models), share, paper)
+    )
+    assert (
+        f"the median error is {stretch:.2f} for the stretch of the onset, {share:.2f} for the share of a turn "
+        f"and {paper:.2f} for the paper's law." in PROSE
+    )
+
+
+def test_the_page_states_what_the_stretch_says_of_the_bundled_model():
+    with open_capture(ROOT / "captures" / "example-8192.h5") as capture:
+        stretch = measure_stretch(capture)
+    rows = open_study(ROOT / "studies" / "results" / "scaling-law.h5").drop_dims(["position", "multiple"])
+    table = rows.to_dataframe().query("tuned and past_critical_base")
+    ratio = table.measured / table.base.map(stretch.limit_at)
+    error, paper = (np.abs(np.log(each)).median() for each in (ratio, table.measured / table.predicted))
+    words = f"{ratio.min():.2f} to {ratio.max():.2f} times what the stretch says (median error {error:.2f}"
+    assert f"{words}; the paper's law {paper:.2f})" in PROSE
