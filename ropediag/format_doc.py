@@ -62,7 +62,7 @@ the flags beside it. `python captures/make_examples.py` makes all of them anew, 
 `make_ablations.sh`.
 
 """
-_TUNED = "--model studies/models/demo-{}-t128-s0 --len 8192 --sequences {} --rows 16"
+_TUNED = "--model studies/models/demo-{}-t128-s0 --len 8192 --sequences {} --rows 8"
 EXAMPLES = {  # file: flags, model, what it shows
     "example-8192.h5": (
         "--model demo --len 8192 --sequences 8",
@@ -70,7 +70,7 @@ EXAMPLES = {  # file: flags, model, what it shows
         "breaks just past its training length of 128",
     ),
     "example-tuned-b500-8192.h5": (
-        _TUNED.format("b500", 1),
+        _TUNED.format("b500", 2),
         "base 500",
         "no cliff: the loss rises slowly",
     ),
@@ -85,12 +85,12 @@ EXAMPLES = {  # file: flags, model, what it shows
         "breaks past the law's limit of 1,882",
     ),
     "example-kept-2048.h5": (
-        "--model demo --len 2048 --keep-qk 1:1 --keep-qk 2:0",
+        "--model demo --len 2048 --rows 8 --keep-qk 1:1 --keep-qk 2:0",
         "the bundled model",
         "queries and keys of two heads at every position: 1:1, which drifts most, and 2:0",
     ),
     "example-65536.h5": (
-        "--model demo --len 65536 --rows 16",
+        "--model demo --len 65536 --rows 8",
         "the bundled model",
         "512 times the training length",
     ),

@@ -156,8 +156,8 @@ def test_the_page_states_how_the_laws_did_on_models_made_afterwards(tables):
         np.median(errors_of(models, law)) for law in (predict_by_stretch(models), share, paper)
     )
     assert (
-        f"the median error is {stretch:.2f} for the stretch of the onset, {share:.2f} for the share of a turn "
-        f"and {paper:.2f} for the paper's law." in PROSE
+        f"the median error is {stretch:.2f} for the stretch of the onset, {share:.2f} for the share of a "
+        f"turn and {paper:.2f} for the paper's law." in PROSE
     )
 
 
