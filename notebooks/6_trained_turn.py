@@ -28,10 +28,10 @@ from ropediag.analysis.lateness import compare_thresholds
 from ropediag.analysis.laws import compare_laws, list_models
 from ropediag.analysis.stretch import measure_stretch
 from ropediag.analysis.trained_turn import errors_of, predict_by_stretch, predict_limits
-from ropediag.analysis.unseen_swing import unseen_swing
 from ropediag.plots.laws import plot_laws
 from ropediag.plots.turns import plot_damage_by_turns, plot_drift_by_turns
 from ropediag.store import open_capture, open_study
+from ropediag.unseen_swing import unseen_swing
 
 RESULTS = Path("..") / "studies" / "results"
 coverage, turns, after = (open_study(RESULTS / f"{name}.h5") for name in ("coverage", "turns", "stretch"))

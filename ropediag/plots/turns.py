@@ -4,9 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from ropediag.analysis.drift import LEAST
-from ropediag.analysis.unseen_swing import unseen_swing
 from ropediag.plots.style import COLOURS, FAINT, LINE, TEMPLATE
+from ropediag.unseen_swing import unseen_swing
 
 HEIGHT = 460
 RIGHT = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto"}  # a second axis
@@ -53,7 +52,7 @@ def plot_drift_by_turns(table: xr.Dataset) -> go.Figure:
         name="swing left to show (right)",
         hovertemplate="%{x:.2f} turns: %{y:.2f} amplitudes<extra></extra>",
     )
-    figure.add_hline(y=LEAST, line={"color": LINE, "width": 1, "dash": "dash"})
+    figure.add_hline(y=table.drift.attrs["least"], line={"color": LINE, "width": 1, "dash": "dash"})
     figure.add_vline(x=1.0, line={"color": LINE, "width": 1, "dash": "dash"})
     figure.update_layout(
         template=TEMPLATE,

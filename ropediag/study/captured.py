@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.drift import LEAST, measure_drift
 from ropediag.analysis.onset_pair import find_onset_pairs
 from ropediag.store import open_capture
 
@@ -35,7 +35,7 @@ def describe_capture(path: Path, limit: float = np.nan) -> xr.Dataset:
     """
     with open_capture(path) as capture:
         drift = measure_drift(capture)
-        found = find_onset_pairs(drift, capture["rope/critical_pair"].load())
+        onsets = find_onset_pairs(drift, capture["rope/critical_pair"].load())
         spec = capture.spec()
     turning = np.isfinite(spec.inv_freq)
     own = spec.inv_freq[turning.any(1).argmax()]
@@ -48,10 +48,12 @@ def describe_capture(path: Path, limit: float = np.nan) -> xr.Dataset:
         "period": ("pair", period),
         "drift": ("pair", drift.drift.mean(heads).values),
         "drifting": ("pair", left.values),
-        **{name: ((), float(found[f"model_{name}"])) for name in LABELS if name.startswith("onset")},
+        **{name: ((), float(onsets[f"model_{name}"])) for name in LABELS if name.startswith("onset")},
     }
     described = {
         name: (axes, value, dict(zip(("units", "long_name"), LABELS[name], strict=True)))
         for name, (axes, value) in values.items()
     }
-    return xr.Dataset(described, {"pair": np.arange(len(own))})
+    found = xr.Dataset(described, {"pair": np.arange(len(own))})
+    found.drift.attrs["least"] = LEAST
+    return found

@@ -12,6 +12,7 @@ from ropediag.analysis.excursions import TRUSTED
 from ropediag.analysis.heads import key_head_index
 from ropediag.analysis.pair_profile import JUDGEMENTS, measure_pair_lengths, measure_pair_profile
 from ropediag.errors import ConfigError, FormatError
+from ropediag.store.seal import SIZE, seal_file
 from tests.analysis.captures import EXAMPLE
 from tests.analysis.ragged import COMING, FULL, LAYERS, NARROW, UNROTATED, write_ragged
 
@@ -87,10 +88,11 @@ def test_only_the_layers_own_chunks_are_read(tmp_path, drift):
     names += ["rows/quantile", "vectors/query_norm"]
     with h5py.File(path) as file:
         chunks = [file[name].id.get_chunk_info(index) for name in names for index in range(2)]
-    image = bytearray(path.read_bytes())
+    image = bytearray(path.read_bytes()[:-SIZE])
     for chunk in chunks:  # layers 0 and 1, of the first sequence where there are sequences
         image[chunk.byte_offset + chunk.size // 2] ^= 0x10
     path.write_bytes(image)
+    seal_file(path)  # anew, or the whole file would be refused
     with open_capture(path) as capture:
         assert np.isfinite(measure_pair_profile(capture, 3, 1, 14, drift)["mean"]).all()
         assert np.isfinite(measure_pair_lengths(capture, 3, 1, 14).query_norm).all()

@@ -46,7 +46,7 @@ def test_every_figure_of_the_page_is_drawn_with_the_selected_capture_first(page)
     assert set(names[1:]) == {f"example-tuned-b{base}-8192" for base in (500, 160000, 16000000)}
     table = page.locator("table").first.inner_text()
     assert "example-8192 (selected)" in table
-    assert re.search(r"16,000,000\s+128\s+128\s+8,192\s+none\s+1,882\s+3,1\d\d \(", table)
+    assert re.search(r"16,000,000\s+128\s+128\s+8,192\s+none\s+1,882\s+3,0\d\d\b", table)
 
 
 def test_the_difference_map_is_the_difference_of_both_and_a_click_selects_its_pair(page) -> None:

@@ -15,7 +15,7 @@ def make_table():
             "pretrain_base": ("model", [100.0, 1e4, 100.0]),
             "train_len": ("model", [128.0, 128.0, 128.0]),
             "period": (("model", "pair"), period),
-            "drift": (("model", "pair"), drift),
+            "drift": (("model", "pair"), drift, {"least": 0.25}),
         },
         {"model": ["a", "b", "a-tuned"], "pair": [0, 1, 2]},
     )

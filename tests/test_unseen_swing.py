@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from ropediag.analysis.unseen_swing import unseen_swing
 from ropediag.errors import ConfigError
+from ropediag.unseen_swing import unseen_swing
 
 
 @pytest.mark.parametrize("turns", [0.5, 0.6, 0.75, 0.9, 1.0, 3.0])
