@@ -31,26 +31,29 @@ def command(
 
 
 def _print_table(found: "xr.Dataset") -> None:
+    import numpy as np
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("law", "kappa", "median", "90th percentile", "measured / predicted", "models", box=None)
+    table = Table("law", "median", "90th percentile", "ratio", "models", box=None, pad_edge=False)
     for name in found.law.values:
         row = found.sel(law=name)
-        kappa = "" if row.kappa.isnull() else _interval(row, "kappa")
-        figures = (_interval(row, figure) for figure in ("median", "high", "ratio"))
-        table.add_row(str(name), kappa, *figures, str(int(row["count"])))
+        figures = (_interval(row, figure) for figure in ("median", "high"))
+        table.add_row(str(name), *figures, f"{float(row.ratio):.2f}", str(int(row["count"])))
     console = Console(highlight=False, markup=False)
     console.print(table)
     what = {"name": "models", "parent": "models of other parents"}[found.attrs["half"]]
-    console.print(
-        f"fitted on {found.attrs['fitted']} models, judged on {found.attrs['judged']} {what}; median and "
-        "90th percentile of |log(measured / predicted)|, with 95 % intervals over parents. A pair counts as "
-        "trained after 1 / kappa turns.",
-        soft_wrap=True,
-    )
+    fitted = found.isel(law=np.flatnonzero(found.kappa.notnull()))
+    kappas = ", ".join(f"{name}: {_interval(fitted.sel(law=name), 'kappa')}" for name in fitted.law.values)
+    for line in (
+        f"fitted on {found.attrs['fitted']} models, judged on {found.attrs['judged']} {what}",
+        "median and 90th percentile of |log(measured / predicted)|, with 95 % intervals over parents; ratio: "
+        "geometric mean of measured over predicted",
+        f"a pair counts as trained after 1 / kappa turns; {kappas}",
+    ):
+        console.print(line)
 
 
 def _interval(row: "xr.Dataset", name: str) -> str:
     value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"

@@ -72,4 +72,4 @@ def _print_table(found: "Stretch", rows: list[dict[str, float | None]]) -> None:
             "the training length; no law held for such models",
             soft_wrap=True,
         )
-    console.print("limits in tokens, tuned at the training length; docs/trained-turn.md says how they erred")
+    console.print("limits in tokens, tuned at the training length; how they erred: docs/trained-turn.md")

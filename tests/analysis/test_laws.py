@@ -114,7 +114,7 @@ def test_the_command_prints_what_was_compared(tmp_path):
     assert (
         f"fitted on {found.attrs['fitted']} models, judged on {found.attrs['judged']} models" in told.output
     )
-    assert f"{float(found['median'][0]):.3f} (" in told.output
+    assert f"{float(found['median'][0]):.2f} (" in told.output
     told = CliRunner().invoke(build_app(), ["laws", str(tmp_path / "table.h5"), "--json", "--parents"])
     given = json.loads(told.output)
     assert given["half"] == "parent"
