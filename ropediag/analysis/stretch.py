@@ -63,14 +63,19 @@ class Stretch:
         Raises
         ------
         ConfigError
-            If the length is not above the measured limit.
+            If the length is not above the measured limit, or takes a base that is no finite number.
         """
         if not length > self.limit:
             raise ConfigError(
                 f"a length must be above the limit of {self.model}, {self.limit:,.0f} tokens: got "
                 f"{length:,.0f}."
             )
-        return self.base * math.exp(self.rotary_dim / (2 * self.onset) * math.log(length / self.limit))
+        try:
+            return self.base * math.exp(self.rotary_dim / (2 * self.onset) * math.log(length / self.limit))
+        except OverflowError as error:
+            raise ConfigError(
+                f"no base in reach stretches pair {self.onset:.2f} of {self.model} to {length:,.0f} tokens."
+            ) from error
 
 
 def measure_stretch(capture: Capture) -> Stretch:

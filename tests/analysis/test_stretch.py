@@ -55,6 +55,20 @@ def test_what_cannot_be_asked_is_named(stretch):
         stretch.base_for(100.0)
 
 
+def test_a_pair_that_hardly_stretches_reaches_nothing(stretch):
+    with pytest.raises(ConfigError, match=r"no base in reach stretches pair 0\.01"):
+        replace(stretch, onset=0.01).base_for(1e6)
+
+
+def test_a_slow_rise_is_no_cliff_and_the_command_says_so(stretch, monkeypatch):
+    assert stretch.has_cliff
+    slow = replace(stretch, limit=500.0)
+    assert not slow.has_cliff
+    monkeypatch.setattr(module, "measure_stretch", lambda capture: slow)
+    told = CliRunner().invoke(build_app(), ["stretch", str(EXAMPLE), "--base", "160000"])
+    assert "rises slowly, to its threshold at 3.9 times the training length" in told.output
+
+
 def test_a_tuned_model_is_refused():
     with open_capture(TUNED) as capture, pytest.raises(ConfigError, match="does not turn as base 10,000"):
         measure_stretch(capture)

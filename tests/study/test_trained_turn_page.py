@@ -151,6 +151,8 @@ def test_the_page_states_how_the_laws_did_on_models_made_afterwards(tables):
     for row in list_afterwards(tables["stretch"]):
         assert row in PAGE
     models = list_models(tables["stretch"])
+    slow = sorted({one.lateness for one in models if one.lateness > CLIFF}, reverse=True)
+    assert f"only at {' and '.join(f'{each:.1f}' for each in slow)} times that length" in PROSE
     share, paper = predict_limits(models, 1 / FITTED_TURNS), predict_limits(models, ceiled=True)
     stretch, share, paper = (
         np.median(errors_of(models, law)) for law in (predict_by_stretch(models), share, paper)
