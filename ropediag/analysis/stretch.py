@@ -92,6 +92,11 @@ def measure_stretch(capture: Capture) -> Stretch:
     frequencies = frequencies[np.isfinite(frequencies).any(1).argmax()]
     frequencies = frequencies[np.isfinite(frequencies)]
     base, rotary_dim = verdict.pretrain_base, 2 * len(frequencies)
+    if verdict.trained_len > verdict.train_len:
+        raise ConfigError(
+            f"a stretch takes a capture of the untuned model: {verdict.model} was tuned at "
+            f"{verdict.trained_len:,} tokens."
+        )
     if base is None or not np.allclose(frequencies, inv_freq(rotary_dim, base), rtol=SAME, atol=0):
         stated = (
             "no base of pretraining is stated"

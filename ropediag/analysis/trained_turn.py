@@ -1,9 +1,9 @@
 """Which share of a turn trains a pair? Laws fitted on one half of a study's models and judged on the other.
 
 The paper counts a pair as trained once pretraining has shown it a full turn. A law here is that count with
-another share, with or without the paper's ceiling, or the pair that was seen to drift in the untuned parent;
-each predicts the limit of a tuned model, and is judged by |log(measured / predicted)|. Models of one parent
-share what a law gets wrong about it, so intervals resample parents.
+another share, with or without the paper's ceiling, or takes from the untuned parent how late it breaks or
+where its drift begins; each predicts the limit of a tuned model, and is judged by |log(measured /
+predicted)|. Models of one parent share what a law gets wrong about it, so intervals resample parents.
 """
 
 import hashlib

@@ -32,7 +32,7 @@ def command(
     rows = [_row(found, each) for each in base or ()]
     rows += [_row(found, found.base_for(float(length))) for length in target_len or ()]
     if as_json:
-        typer.echo(json.dumps(asdict(found) | {"bases": rows}, indent=2))
+        typer.echo(json.dumps(asdict(found) | {"has_cliff": found.has_cliff, "bases": rows}, indent=2))
     else:
         _print_table(found, rows)
 

@@ -74,6 +74,13 @@ def test_a_tuned_model_is_refused():
         measure_stretch(capture)
 
 
+def test_a_model_tuned_at_a_longer_length_is_refused(monkeypatch):
+    judge = module.judge_capture
+    monkeypatch.setattr(module, "judge_capture", lambda capture: replace(judge(capture), trained_len=512))
+    with open_capture(EXAMPLE) as capture, pytest.raises(ConfigError, match="was tuned at 512 tokens"):
+        measure_stretch(capture)
+
+
 def test_a_capture_that_does_not_break_is_refused(monkeypatch):
     judge = module.judge_capture
     monkeypatch.setattr(module, "judge_capture", lambda capture: replace(judge(capture), measured_limit=None))
@@ -90,7 +97,9 @@ def test_the_command_sets_it_beside_the_laws(stretch):
     assert told.exit_code == 0, told.output
     assert f"{stretch.limit_at(160_000.0):,.0f}" in told.output
     assert "386" in told.output  # the paper's
-    rows = json.loads(CliRunner().invoke(build_app(), [*asked, "--json"]).output)["bases"]
+    given = json.loads(CliRunner().invoke(build_app(), [*asked, "--json"]).output)
+    rows = given["bases"]
     assert rows[0]["stretched_limit"] == pytest.approx(stretch.limit_at(160_000.0))
+    assert given["has_cliff"] is True
     assert rows[1]["stretched_limit"] == pytest.approx(1024)
     assert CliRunner().invoke(build_app(), ["stretch", str(EXAMPLE)]).exit_code != 0
