@@ -87,6 +87,20 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def describe_interrupted(path: Path) -> str:
+    """Say what an interrupted capture left of the file ``path``, and how to resume it."""
+    from ropediag.store import summarize
+    from ropediag.store.folder import Folder
+
+    partial = Folder.beside(path).path
+    if not partial.exists():
+        return "nothing was saved yet."
+    summary = summarize(partial)
+    parts = summary.sizes["sequence"] * (summary.sizes["layer"] + 1)
+    left = len(summary.missing_layers) + len(summary.missing_losses)
+    return f"{parts - left} of {parts} parts are in {partial}; the same command with --resume goes on."
+
+
 def print_glance(console: Console, path: Path) -> None:
     """Say where the model breaks, where theory says it must, and what to do next."""
     from ropediag.analysis.glance import glance

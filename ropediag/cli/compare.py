@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from ropediag.analysis.ranking import Difference, Ranking
     from ropediag.store import Capture
 
+PANEL = "Look"
+EXAMPLE = "ropediag compare captures/my-demo-8192.h5 captures/my-tuned-8192.h5"
 SHOWN = 3  # differences of each diagnostic
 
 

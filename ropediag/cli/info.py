@@ -10,6 +10,9 @@ from ropediag.analysis.runs import word_runs
 if TYPE_CHECKING:
     from ropediag.store import Summary
 
+PANEL = "Look"
+EXAMPLE = "ropediag info captures/my-demo-8192.h5"
+
 
 def command(
     file: Annotated[Path, typer.Argument(help="A capture: NAME.h5, or NAME.h5.partial while it runs.")],

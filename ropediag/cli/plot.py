@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from ropediag.store import Capture
 
+PANEL = "Look"
+EXAMPLE = "ropediag plot captures/my-demo-8192.h5 drift --out drift.html"
+
 
 def command(
     capture: Annotated[

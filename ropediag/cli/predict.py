@@ -10,6 +10,10 @@ import typer
 if TYPE_CHECKING:
     from ropediag.prediction import Prediction, TargetAnswer
 
+from ropediag.cli._options import AsJson, TrainLen, length_option
+
+PANEL = "Theory"
+EXAMPLE = "ropediag predict --base 1e6 --pretrain-base 1e4 --train-len 4k --rotary-dim 128"
 PathArgument = Annotated[
     Path | None, typer.Argument(metavar="PATH", help="Checkpoint directory or config.json.")
 ]
@@ -21,9 +25,10 @@ def command(
     pretrain_base: Annotated[
         float | None, typer.Option(help="rope_theta of pretraining; --base if not given.")
     ] = None,
-    train_len: Annotated[int | None, typer.Option(help="Tokens per sequence in pretraining.")] = None,
+    train_len: TrainLen = None,
     tune_len: Annotated[
-        int | None, typer.Option(help="Tokens per sequence in tuning; --train-len if not given.")
+        int | None,
+        length_option("--tune-len", help="Tokens per sequence in tuning; --train-len if not given."),
     ] = None,
     rotary_dim: Annotated[int | None, typer.Option(help="Rotated dimensions of a head.")] = None,
     scaling: Annotated[
@@ -34,9 +39,11 @@ def command(
         ),
     ] = None,
     factor: Annotated[float | None, typer.Option(help="Factor of the scaling rule.")] = None,
-    target_len: Annotated[int | None, typer.Option(help="Length to reach, tokens.")] = None,
+    target_len: Annotated[
+        int | None, length_option("--target-len", help="Length to reach, such as 128k.")
+    ] = None,
     turns: Annotated[float, typer.Option(help="Share of a turn that counts as trained.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict where a model breaks: which pair first, at what length, and what a longer reach needs."""
     from ropediag.prediction import predict

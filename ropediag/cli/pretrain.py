@@ -5,6 +5,11 @@ from typing import Annotated
 
 import typer
 
+from ropediag.cli._options import length_option
+
+PANEL = "Train"
+EXAMPLE = "ropediag pretrain --out my-model --steps 200"
+
 
 def command(
     out: Annotated[Path, typer.Option(help="Folder to write the checkpoint to.")],
@@ -12,7 +17,7 @@ def command(
         list[Path] | None,
         typer.Option(help="UTF-8 file or folder to train on; may be repeated. Default: Python's library."),
     ] = None,
-    length: Annotated[int, typer.Option(help="Training length, tokens (bytes).")] = 128,
+    length: Annotated[int, length_option("--len", "--length", help="Training length, tokens (bytes).")] = 128,
     base: Annotated[float, typer.Option(help="RoPE base.")] = 10_000.0,
     family: Annotated[str, typer.Option(help="Kind of model: llama, qwen3 or gpt_neox.")] = "llama",
     layers: Annotated[int, typer.Option(help="Layers.")] = 4,
@@ -57,7 +62,8 @@ def command(
         force=force,
         resume=resume,
     )
+    from ropediag.cli._next import after_training
     from ropediag.tune.pretrain import pretrain_model  # after the checks: loading torch takes seconds
 
     folder = pretrain_model(config, say=typer.echo)
-    typer.echo(f"wrote {folder}; next: ropediag capture --model {folder}")
+    typer.echo(after_training(folder))

@@ -8,14 +8,20 @@ import typer
 if TYPE_CHECKING:
     from ropediag.analysis.stretch import Stretch
 
+from ropediag.cli._options import AsJson, length_option
+
+PANEL = "Theory"
+EXAMPLE = "ropediag stretch captures/my-demo-8192.h5 --base 1e5"
+
 
 def command(
     path: Annotated[Path, typer.Argument(metavar="CAPTURE", help="Capture of the untuned model, NAME.h5.")],
     base: Annotated[list[float] | None, typer.Option(help="Base of a tuning; repeatable.")] = None,
     target_len: Annotated[
-        list[int] | None, typer.Option(help="Length to reach, tokens, with the least base; repeatable.")
+        list[int] | None,
+        length_option("--target-len", help="Length to reach, with the least base; repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict limits after tuning with larger bases, or bases for lengths, as the untuned model broke."""
     import json

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+PANEL = "Train"
+EXAMPLE = "ropediag study studies/scaling-law.yaml --dry-run"
+
 
 def command(
     study: Annotated[Path, typer.Argument(help="The study, a YAML file.")],

@@ -5,9 +5,14 @@ from typing import Annotated
 
 import typer
 
+from ropediag.cli._options import Model, PretrainBase, TrainLen, length_option
+
+PANEL = "Train"
+EXAMPLE = "ropediag tune --model demo --base 160000 --out my-tuned"
+
 
 def command(
-    model: Annotated[str, typer.Option(help="Checkpoint directory, hub id, or demo.")],
+    model: Model,
     out: Annotated[Path, typer.Option(help="Folder to write the tuned checkpoint to.")],
     base: Annotated[float | None, typer.Option(help="New RoPE base.")] = None,
     scaling: Annotated[
@@ -15,7 +20,7 @@ def command(
     ] = None,
     factor: Annotated[float | None, typer.Option(help="Factor of the scaling rule.")] = None,
     length: Annotated[
-        int | None, typer.Option("--len", help="Tuning length, tokens; the training length if not given.")
+        int | None, length_option("--len", help="Tuning length; the training length if not given.")
     ] = None,
     text: Annotated[
         list[Path] | None, typer.Option(help="UTF-8 file or folder to train on; may be repeated.")
@@ -28,8 +33,8 @@ def command(
         float | None, typer.Option(help="Share of windows with key-value lines; as in pretraining.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the windows.")] = 0,
-    train_len: Annotated[int | None, typer.Option(help="Tokens per sequence in pretraining.")] = None,
-    pretrain_base: Annotated[float | None, typer.Option(help="RoPE base of pretraining.")] = None,
+    train_len: TrainLen = None,
+    pretrain_base: PretrainBase = None,
     dtype: Annotated[str, typer.Option(help="Of the weights: float32 or bfloat16.")] = "float32",
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Trade time for memory.")
@@ -67,7 +72,8 @@ def command(
         force=force,
         resume=resume,
     )
+    from ropediag.cli._next import after_training
     from ropediag.tune.tune import tune_model  # after the checks: loading torch takes seconds
 
     folder = tune_model(config, say=typer.echo)
-    typer.echo(f"wrote {folder}; next: ropediag capture --model {folder}")
+    typer.echo(after_training(folder))

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ropediag.config import check_least, check_run
+from ropediag.config import check_least, check_run, settle_paths
 from ropediag.errors import ConfigError
 
 
@@ -56,6 +56,7 @@ class EvaluateConfig:
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
+        settle_paths(self)
         check_run(self)
         check_least(self, "window", 2, "tokens of a sliding window")
         check_least(self, "stride", 1, "tokens between sliding windows")

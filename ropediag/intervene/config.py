@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ropediag.config import check_least, check_run, parse_indices
+from ropediag.config import check_least, check_run, parse_indices, settle_paths
 from ropediag.errors import ConfigError
 from ropediag.intervene.intervention import KINDS, Intervention, Pairs, Place
 
@@ -64,6 +64,7 @@ class AblateConfig:
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
+        settle_paths(self)
         check_run(self)
         check_least(self, "random", 0, "random sets")
         check_least(self, "trials", 0, "recall prompts at each length and depth")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ropediag.config import settle_paths
 from ropediag.errors import ConfigError
 from ropediag.store.guard import check_writable
 from ropediag.tune.metadata import METADATA_NAME
@@ -79,6 +80,7 @@ class PretrainConfig:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        settle_paths(self)
         check_run(self)
         for name, least in {"layers": 1, "width": 8, "heads": 1}.items():
             if getattr(self, name) < least:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ropediag.config import settle_paths
 from ropediag.errors import ConfigError
 from ropediag.rope_parameters import RULES
 from ropediag.tune.config import check_run, read_settings, write_command
@@ -78,6 +79,7 @@ class TuneConfig:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        settle_paths(self)
         check_run(self)
         for name, least in {"length": 2, "accumulate": 1, "train_len": 2, "lora": 1}.items():
             value = getattr(self, name)
