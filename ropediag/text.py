@@ -114,8 +114,12 @@ def load_tokens(path: Path, length: int, sequences: int) -> np.ndarray:
     _check_shape(length, sequences)
     try:
         ids = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ConfigError(f"{path} is not a readable .npy file of token ids: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (ValueError, EOFError) as error:  # numpy's words advise to unpickle what is no array
+        raise ConfigError(
+            f"{path} is not a .npy file of token ids. Write one with numpy.save(path, ids), whole numbers."
+        ) from error
     if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu" or ids.ndim not in (1, 2):
         found = f"{ids.ndim} axes of {ids.dtype}" if isinstance(ids, np.ndarray) else type(ids).__name__
         raise ConfigError(f"{path} must hold integers on one or two axes: got {found}.")

@@ -28,7 +28,7 @@ from ropediag.models.blocks import needs_blocks
 from ropediag.models.bridge import native_model
 from ropediag.models.devices import input_device
 from ropediag.models.economy import Economy, default_chunk, find_positionwise
-from ropediag.models.inputs import check_ids, read_tokens, read_training
+from ropediag.models.inputs import check_ids, read_tokens, read_training, take_ids
 from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.models.memory import explain_exhaustion
@@ -76,9 +76,10 @@ def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None)
 
 def capture_model(
     model: Any,
-    input_ids: Int[np.ndarray, "sequence position"] | Int[torch.Tensor, "sequence position"],
+    input_ids: Any,
     out: str | Path,
     *,
+    attention_mask: Any | None = None,
     tokenizer: Any | None = None,
     name: str | None = None,
     reporter: Reporter | None = None,
@@ -89,7 +90,8 @@ def capture_model(
     Parameters
     ----------
     model : a transformers decoder with a language-model head, or a TransformerBridge; left as it was
-    input_ids : token ids, one row a sequence
+    input_ids : token ids, one row a sequence: an array, a tensor, lists, or what a tokenizer returned
+    attention_mask : refused where it leaves tokens out, which would be counted as text
     out : the file to write, ``*.h5``
     tokenizer : only for the text of the tokens
     name : what to call the model in the file; its config's name or type if None
@@ -105,7 +107,7 @@ def capture_model(
     ConfigError, ModelError, CaptureError
         As ``capture_checkpoint``.
     """
-    ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
+    ids = take_ids(input_ids, attention_mask)
     with native_model(model) as native:
         name = name or getattr(native.config, "name_or_path", "") or native.config.model_type
         config = CaptureConfig(model=name, length=ids.shape[1], sequences=len(ids), out=Path(out), **options)

@@ -19,11 +19,15 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show what a capture holds: model, lengths, rope, contents, and what is still missing."""
-    from ropediag.store import open_capture, summarize  # so that --help does not load HDF5
+    from ropediag.store import is_study, open_capture, open_study, summarize, summarize_study
 
-    if file.is_file():
-        open_capture(file).close()  # finds out what is damaged
-    summary = summarize(file)
+    if is_study(file):
+        open_study(file)  # finds out what is damaged
+        summary = summarize_study(file)
+    else:
+        if file.is_file():
+            open_capture(file).close()
+        summary = summarize(file)
     typer.echo(format_json(summary) if json else format_text(summary))
 
 
@@ -43,7 +47,7 @@ def format_json(summary: "Summary") -> str:
 
 def format_text(summary: "Summary") -> str:
     """Write a summary as lines of a label and a text; what a file does not say is left out."""
-    version = summary.attributes["schema_version"]
+    version = summary.attributes.get("schema_version", "not stated")
     lines = {
         "file": f"{summary.path} ({summary.size / 2**20:,.1f} MiB, format {version})",
         "status": _describe_status(summary),
@@ -58,9 +62,9 @@ def format_text(summary: "Summary") -> str:
     text = [f"{label:9} {line}" for label, line in lines.items() if line]
     groups: dict[str, list[str]] = {}
     for path in summary.variables:
-        group, name = path.split("/")
+        group, _, name = path.rpartition("/")
         groups.setdefault(group, []).append(name)
-    text += [f"{'/' + group:9} {', '.join(names)}" for group, names in groups.items()]
+    text += [f"{'/' + group if group else 'columns':9} {', '.join(names)}" for group, names in groups.items()]
     printable = ("".join(char if char.isprintable() else "?" for char in line) for line in text)
     return "\n".join(printable)
 
@@ -98,7 +102,13 @@ def _describe_rope(summary: "Summary") -> str:
 
 
 def _describe_size(sizes: dict[str, int]) -> str:
-    named = {"layer": "layers", "query_head": "query heads", "kv_head": "key heads", "lag": "lag bins"}
+    named = {
+        "model": "models",
+        "layer": "layers",
+        "query_head": "query heads",
+        "kv_head": "key heads",
+        "lag": "lag bins",
+    }
     named |= {"task": "recall tasks", "length": "recall lengths", "depth": "depths", "run": "interventions"}
     return _join(*(f"{sizes[dim]} {label}" for dim, label in named.items() if dim in sizes))
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -28,7 +27,7 @@ from ropediag.evaluate.regression import Regression, compare_losses
 from ropediag.evaluate.result import Evaluation
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
 from ropediag.evaluate.verdict import find_disagreements
-from ropediag.models.inputs import read_tokens
+from ropediag.models.inputs import read_tokens, take_ids
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, check_finite, load_model
@@ -72,8 +71,9 @@ def evaluate_checkpoint(config: EvaluateConfig, say: Say = lambda line: None) ->
 
 def evaluate_model(
     model: Any,
-    input_ids: Int[np.ndarray, "sequence position"] | Int[Tensor, "sequence position"],
+    input_ids: Any,
     *,
+    attention_mask: Any | None = None,
     tokenizer: Any | None = None,
     name: str | None = None,
     parent: Any | None = None,
@@ -85,7 +85,8 @@ def evaluate_model(
     Parameters
     ----------
     model : a transformers decoder with a language-model head; left as it was
-    input_ids : token ids, one row a sequence
+    input_ids : token ids, one row a sequence: an array, a tensor, lists, or what a tokenizer returned
+    attention_mask : refused where it leaves tokens out, which would be counted as text
     tokenizer : for the recall prompts; None for no recall
     name : what to call the model; its config's name or type if None
     parent : the model it was tuned from, in memory too
@@ -102,7 +103,7 @@ def evaluate_model(
     ConfigError, ModelError, CaptureError
         As ``evaluate_checkpoint``.
     """
-    ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
+    ids = take_ids(input_ids, attention_mask)
     name = name or _name(model)
     config = EvaluateConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)
     if config.out is not None:

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Int
-from torch import Tensor
 
 from ropediag.capture.plan import critical_pairs
 from ropediag.errors import ConfigError
@@ -29,7 +27,7 @@ from ropediag.intervene.search import search_smallest
 from ropediag.intervene.selection import choose_pairs, draw_random
 from ropediag.intervene.subject import Subject
 from ropediag.models.bridge import is_bridge, native_model
-from ropediag.models.inputs import read_tokens
+from ropediag.models.inputs import read_tokens, take_ids
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.logits import read_logit_rules
@@ -73,8 +71,9 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
 
 def ablate_model(
     model: Any,
-    input_ids: Int[np.ndarray, "sequence position"] | Int[Tensor, "sequence position"],
+    input_ids: Any,
     *,
+    attention_mask: Any | None = None,
     tokenizer: Any | None = None,
     name: str | None = None,
     say: Say = lambda line: None,
@@ -85,7 +84,8 @@ def ablate_model(
     Parameters
     ----------
     model : a transformers decoder with a language-model head, or a TransformerBridge; left as it was
-    input_ids : token ids, one row a sequence
+    input_ids : token ids, one row a sequence: an array, a tensor, lists, or what a tokenizer returned
+    attention_mask : refused where it leaves tokens out, which would be counted as text
     tokenizer : for recall prompts
     name : what to call the model; its config's name or type if None
     say : told about progress
@@ -97,7 +97,7 @@ def ablate_model(
     ConfigError, ModelError, CaptureError, FormatError
         As ``ablate_checkpoint``.
     """
-    ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
+    ids = take_ids(input_ids, attention_mask)
     known = model.original_model.config if is_bridge(model) else model.config
     name = name or Path(getattr(known, "name_or_path", "") or known.model_type).name
     config = AblateConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)

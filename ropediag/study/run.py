@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from ropediag import schema
 from ropediag.analysis.law import LawFit, fit_law
 from ropediag.errors import RopediagError
 from ropediag.plots import SHOW_CONFIG
@@ -116,7 +118,8 @@ def fit_table(table: xr.Dataset) -> LawFit | None:
 
 def _write_results(table: xr.Dataset, folder: Path) -> StudyResult:
     law = fit_table(table)
-    table.attrs |= {"kind": "study"} | ({} if law is None else {"law": json.dumps(asdict(law))})
+    versions = {"schema_version": schema.VERSION, "ropediag_version": version("ropediag")}
+    table.attrs |= {"kind": "study", **versions} | ({} if law is None else {"law": json.dumps(asdict(law))})
     rows = table.drop_dims(["position", "multiple", "pair"], errors="ignore").to_dataframe()
     publish_alone(folder / "table.csv", rows.round(4).to_csv())
     flags = {name: table[name].astype("i1") for name in table if table[name].dtype == bool}
