@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,8 @@ def settle_paths(config: Any) -> None:
     ConfigError
         If one is neither a string nor a path.
     """
-    for name in ("out", "tokens", "capture"):
-        value = getattr(config, name, None)
+    for name in {"out", "tokens", "capture"} & {field.name for field in fields(config)}:
+        value = getattr(config, name)
         if value is not None:
             object.__setattr__(config, name, _as_path(name, value))
     text = config.text

@@ -19,7 +19,7 @@ from jaxtyping import Int
 from ropediag.capture.check import attend_checked, check_blocks, check_tap
 from ropediag.capture.estimate import Estimate, advise, estimate_capture
 from ropediag.capture.layer import join_heads, measure_layer
-from ropediag.capture.places import check_places, check_room
+from ropediag.capture.places import check_room
 from ropediag.capture.plan import CapturePlan, header, make_plan
 from ropediag.capture.report import Reporter
 from ropediag.checkpoint import Training
@@ -29,9 +29,10 @@ from ropediag.models.bridge import native_model
 from ropediag.models.devices import input_device
 from ropediag.models.economy import Economy, default_chunk, find_positionwise
 from ropediag.models.inputs import check_ids, read_tokens, read_training, take_ids
-from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
+from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.models.memory import explain_exhaustion
+from ropediag.models.preflight import capture_file, check_capture_file, check_inputs
 from ropediag.models.ranks import launched
 from ropediag.models.record import describe_model
 from ropediag.models.tap import AttentionCall, tap_attention
@@ -56,8 +57,8 @@ def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) 
     ConfigError, ModelError, CaptureError
         One clear line each; nothing is left under the final name.
     """
-    path = config.out or default_path(config)
-    check_places(path, config)
+    check_inputs(config)
+    path = capture_file(config)
     loaded = _load(config)
     return _capture(loaded, _ids(loaded, config), config, path, reporter or Reporter())
 
@@ -70,6 +71,7 @@ def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None)
     ConfigError, ModelError, CaptureError
         As ``capture_checkpoint`` before its first pass.
     """
+    check_inputs(config)
     loaded = _load(config)
     return _prepare(loaded, _ids(loaded, config), config, reporter or Reporter(), True).estimate
 
@@ -111,7 +113,7 @@ def capture_model(
     with native_model(model) as native:
         name = name or getattr(native.config, "name_or_path", "") or native.config.model_type
         config = CaptureConfig(model=name, length=ids.shape[1], sequences=len(ids), out=Path(out), **options)
-        check_places(Path(out), config)
+        check_capture_file(Path(out), config.force, config.resume)
         check_finite(name, native)
         training = native.training
         native.eval()
@@ -120,11 +122,6 @@ def capture_model(
             return _capture(loaded, ids, config, Path(out), reporter or Reporter())
         finally:
             native.train(training)
-
-
-def default_path(config: CaptureConfig) -> Path:
-    """Name the file after model and length, in the folder ``captures``."""
-    return Path("captures") / f"{short_name(config.model)}-{config.length}.h5"
 
 
 def _load(config: CaptureConfig) -> LoadedModel:

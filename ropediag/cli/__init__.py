@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from ropediag.errors import RopediagError
 
@@ -28,19 +28,20 @@ METAVARS = {
     str: "TEXT",
     Path: "PATH",
     list[Path]: "PATH",
+    list[float]: "NUMBER",
     list[str]: "TEXT",
 }
 DEBUG = "--debug"
 
 
 class Command(TyperCommand):
-    """A command whose help shows no Python types."""
+    """A command whose options are shown without Python types."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         for option in self.params:
-            annotation = option.type_descriptor.annotation  # type: ignore[attr-defined]  # typer's own all have one
-            option.metavar = option.metavar or METAVARS.get(annotation)
+            if isinstance(option, TyperOption):
+                option.metavar = option.metavar or METAVARS.get(option.type_descriptor.annotation)
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option ``--help``, a flag like any other."""

@@ -104,6 +104,9 @@ def command(
         force=force,
         allow_pickle=allow_pickle,
     )
+    from ropediag.models.preflight import check_inputs
+
+    check_inputs(config)  # before torch is imported
     from rich.console import Console
 
     from ropediag.intervene.run import ablate_checkpoint

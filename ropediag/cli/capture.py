@@ -107,7 +107,10 @@ def command(
         resume=resume,
         allow_pickle=allow_pickle,
     )
-    from ropediag.capture import capture_checkpoint, default_path, estimate_checkpoint
+    from ropediag.models.preflight import capture_file, check_inputs
+
+    check_inputs(config)  # before torch is imported
+    from ropediag.capture import capture_checkpoint, estimate_checkpoint
     from ropediag.cli._next import next_steps
     from ropediag.cli._terminal import TerminalReporter, describe_interrupted, print_glance
     from ropediag.models.ranks import is_first, leave
@@ -120,7 +123,7 @@ def command(
     try:
         path = capture_checkpoint(config, reporter)
     except KeyboardInterrupt as error:
-        error.add_note(describe_interrupted(config.out or default_path(config)))
+        error.add_note(describe_interrupted(capture_file(config)))
         raise
     finally:
         reporter.close()

@@ -33,10 +33,11 @@ from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position
 from ropediag.models.memory import explain_exhaustion
+from ropediag.models.preflight import check_inputs
 from ropediag.models.record import describe_model
 from ropediag.prediction import limit_of
 from ropediag.store import check_name
-from ropediag.text import check_paths, hash_tokens
+from ropediag.text import hash_tokens
 
 Say = Callable[[str], None]
 
@@ -58,9 +59,7 @@ def evaluate_checkpoint(config: EvaluateConfig, say: Say = lambda line: None) ->
     ConfigError, ModelError, CaptureError
         One clear line each; nothing is left under the name of the file.
     """
-    check_paths([*config.text, *([config.tokens] if config.tokens else [])])
-    if config.out is not None:
-        check_name(config.out, config.force)
+    check_inputs(config)
     if config.tasks:
         check_harness()
     loaded = _load(config.model, config)

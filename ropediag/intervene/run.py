@@ -31,10 +31,11 @@ from ropediag.models.inputs import read_tokens, take_ids
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.logits import read_logit_rules
+from ropediag.models.preflight import check_inputs
 from ropediag.models.record import describe_model
 from ropediag.models.rotation import Rotation, measure_rotation
 from ropediag.store import check_name
-from ropediag.text import check_paths, hash_tokens
+from ropediag.text import hash_tokens
 
 Say = Callable[[str], None]
 
@@ -52,10 +53,7 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
     ConfigError, ModelError, CaptureError, FormatError
         One clear line each; nothing is left under the name of the file.
     """
-    given = (config.tokens, config.capture)
-    check_paths([*config.text, *(path for path in given if path is not None)])
-    if config.out is not None:
-        check_name(config.out, config.force)
+    check_inputs(config)
     flagged = read_flagged(config.capture) if config.capture is not None else None
     loaded = load_model(
         config.model,

@@ -35,6 +35,11 @@ def find_directory(source: str, allow_pickle: bool, need_weights: bool = True) -
     return path
 
 
+def short_name(source: str) -> str:
+    """Name a checkpoint directory or hub id by its last part."""
+    return Path(source).expanduser().resolve().name if Path(source).exists() else source.split("/")[-1]
+
+
 def _check_weights(path: Path, source: str, allow_pickle: bool) -> None:
     """Refuse weights that are pickle, that lie elsewhere, or that are only a change of another model's."""
     if (path / "adapter_config.json").is_file():

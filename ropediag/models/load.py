@@ -20,7 +20,7 @@ from torch import nn
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.devices import open_parameters
-from ropediag.models.directory import find_directory
+from ropediag.models.directory import find_directory, short_name
 from ropediag.models.finite import all_finite
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
@@ -223,11 +223,6 @@ def _read_tokenizer(location: str, **options: Any) -> Any | None:
             return AutoTokenizer.from_pretrained(location, **options)
     except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError):
         return None
-
-
-def short_name(source: str) -> str:
-    """Name a checkpoint directory or hub id by its last part."""
-    return Path(source).expanduser().resolve().name if Path(source).exists() else source.split("/")[-1]
 
 
 @contextmanager

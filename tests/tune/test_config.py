@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ropediag.assets import demo_model
 from ropediag.cli import pretrain as pretrain_command
 from ropediag.errors import ConfigError
 from ropediag.tune.config import PretrainConfig
@@ -59,7 +60,9 @@ def test_the_recorded_command_repeats_the_run(tmp_path, monkeypatch):
         out=tmp_path / "o", text=(tmp_path / "my text",), base=5e5, lr=1e-3, recall_share=0.25
     )
     made = []
-    monkeypatch.setattr("ropediag.tune.pretrain.pretrain_model", lambda config, say: made.append(config))
+    monkeypatch.setattr(
+        "ropediag.tune.pretrain.pretrain_model", lambda config, say: made.append(config) or demo_model()
+    )
     app = typer.Typer()
     app.command()(pretrain_command.command)
     result = CliRunner().invoke(app, shlex.split(config.command_line())[2:])
