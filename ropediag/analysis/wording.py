@@ -1,6 +1,6 @@
 """The verdict in words: each sentence with its numbers, and what the evidence does not carry."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ropediag.analysis.drift import FALSE_DISCOVERIES, LEAST
 from ropediag.analysis.excursions import TRUSTED
@@ -145,7 +145,7 @@ def _word_link(verdict: "Verdict") -> str:
     )
 
 
-def _judge_link(link: "dict[str, float | None]") -> str:
+def _judge_link(link: dict[str, Any]) -> str:
     """Say whether excess and logit go together, and by which test not."""
     q_value = link["q_value"]
     if q_value is None:

@@ -119,6 +119,7 @@ def command(
     from ropediag.cli._ablation import print_ablation
 
     console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
-    print_ablation(console, ablate_checkpoint(config, console.print))
+    progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    print_ablation(console, ablate_checkpoint(config, progress.print))
     if out is not None:
         console.print(f"\nwrote {out}; look inside with: ropediag info {out}")

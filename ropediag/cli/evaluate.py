@@ -101,6 +101,7 @@ def command(
     from ropediag.cli._evaluation import print_evaluation
 
     console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
-    print_evaluation(console, evaluate_checkpoint(config, console.print))
+    progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    print_evaluation(console, evaluate_checkpoint(config, progress.print))
     if out is not None:
         console.print(f"\nwrote {out}; look inside with: ropediag info {out}")

@@ -90,7 +90,7 @@ def _print_table(prediction: "Prediction") -> None:
     table.add_column(overflow="fold")
     rows = [*_describe_model(prediction), *_describe_laws(prediction)]
     if prediction.target:
-        rows += _describe_target(prediction.target, prediction.retrieval_bound)
+        rows += _describe_target(prediction.target, prediction.retrieval_bound, prediction.rule == "default")
     for name, value in rows:
         table.add_row(name, value)
     console = Console(highlight=False, markup=False)
@@ -147,10 +147,13 @@ def _describe_fitted(prediction: "Prediction") -> list[tuple[str, str]]:
     return [("  fitted limit", said)]
 
 
-def _describe_target(target: "TargetAnswer", retrieval_bound: int | None) -> list[tuple[str, str]]:
+def _describe_target(
+    target: "TargetAnswer", retrieval_bound: int | None, plain: bool
+) -> list[tuple[str, str]]:
+    """Say what reaches a length; what bases of plain RoPE would do is no answer about a scaling rule."""
     reached = "the law allows it" if target.reached else f"{target.unseen_pairs} pairs meet unseen angles"
     rows = [(f"to reach {target.length:,}", reached)]
-    if target.base is not None and target.cautious_base is not None:
+    if plain and target.base is not None and target.cautious_base is not None:
         at = f"at {target.tune_len:,} tokens, plain RoPE"
         rows += [
             (
@@ -166,6 +169,8 @@ def _describe_target(target: "TargetAnswer", retrieval_bound: int | None) -> lis
         rows.append(("  or tune at", f"{target.length:,} tokens, with any base"))
     if retrieval_bound is not None and retrieval_bound < target.length:
         rows.append(("  retrieval", f"in doubt from {retrieval_bound:,} tokens on, even if the loss holds"))
+    if not plain:
+        return rows
     if target.retrieval_base is None:
         rows.append(("  for B_m >= 0", "no base found"))
     else:

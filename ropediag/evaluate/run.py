@@ -59,9 +59,9 @@ def evaluate_checkpoint(config: EvaluateConfig, say: Say = lambda line: None) ->
     ConfigError, ModelError, CaptureError
         One clear line each; nothing is left under the name of the file.
     """
-    check_inputs(config)
     if config.tasks:
         check_harness()
+    check_inputs(config)
     loaded = _load(config.model, config)
     ids = read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
     parent = _load(config.parent, config) if config.parent is not None else None

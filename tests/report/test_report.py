@@ -216,7 +216,7 @@ def test_what_cannot_be_reported_is_refused(tmp_path):
         ([EXAMPLE], "a.txt", ConfigError, r"must be named \*.html"),
         ([EXAMPLE], "there.html", CaptureError, "there.html exists"),
         ([tmp_path / "gone.h5"], "a.html", FormatError, "no such file|gone"),
-        ([evaluation], "a.html", ConfigError, "is no capture but: evaluation"),
+        ([evaluation], "a.html", ConfigError, "holds an evaluation, and what is needed is a capture"),
     ):
         with pytest.raises(error, match=said):
             write_report(files, tmp_path / out)

@@ -12,6 +12,7 @@ import typer
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
+from ropediag.assets import demo_model
 from ropediag.checkpoint import read_checkpoint, resolve_training
 from ropediag.cli import tune as tune_command
 from ropediag.errors import ConfigError, ModelError
@@ -116,7 +117,7 @@ def test_lora_is_merged_into_ordinary_weights(parent, config):
 def test_the_recorded_command_repeats_the_run(config, monkeypatch):
     wanted = changed(config, length=96, scaling="yarn", factor=2.0, gradient_checkpointing=True, seed=2)
     made = []
-    monkeypatch.setattr(tune, "tune_model", lambda config, say: made.append(config))
+    monkeypatch.setattr(tune, "tune_model", lambda config, say: made.append(config) or demo_model())
     app = typer.Typer()
     app.command()(tune_command.command)
     result = CliRunner().invoke(app, shlex.split(wanted.command_line())[2:])
