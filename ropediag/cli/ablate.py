@@ -109,6 +109,7 @@ def command(
     check_inputs(config)  # before torch is imported
     from rich.console import Console
 
+    from ropediag.cli._next import next_steps
     from ropediag.intervene.run import ablate_checkpoint
 
     if as_json:
@@ -122,4 +123,4 @@ def command(
     progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     print_ablation(console, ablate_checkpoint(config, progress.print))
     if out is not None:
-        console.print(f"\nwrote {out}; look inside with: ropediag info {out}")
+        console.print(f"\nwrote {out}. Next:\n{next_steps(('info', out), ('report', out))}")

@@ -91,6 +91,7 @@ def command(
     check_inputs(config)  # before torch is imported
     from rich.console import Console
 
+    from ropediag.cli._next import next_steps
     from ropediag.evaluate.run import evaluate_checkpoint
 
     if as_json:
@@ -104,4 +105,4 @@ def command(
     progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     print_evaluation(console, evaluate_checkpoint(config, progress.print))
     if out is not None:
-        console.print(f"\nwrote {out}; look inside with: ropediag info {out}")
+        console.print(f"\nwrote {out}. Next:\n{next_steps(('info', out))}")

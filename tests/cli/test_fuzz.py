@@ -3,15 +3,12 @@
 import os
 import time
 
-import pytest
-
 from tests.cli.fuzz import fuzz
 
 CALLS = 5000 if os.environ.get("ROPEDIAG_LONG") else 500
 FAULTS = {"TypeError", "IndexError", "KeyError", "AttributeError", "ZeroDivisionError", "AssertionError"}
 
 
-@pytest.mark.timeout(1800)  # a net, not a limit: the time that counts is printed
 def test_random_mistakes_are_answered_before_the_last_handler(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ropediag.app.server.serve", lambda *arguments, **options: None)

@@ -243,7 +243,7 @@ def open_page(browser, path, **options):
     tab.on("request", lambda request: complaints.append(request.url) if request.url[:4] == "http" else None)
     tab.goto(path.as_uri())
     if options.get("java_script_enabled", True):
-        tab.wait_for_selector("html[data-drawn]", state="attached", timeout=90_000)
+        tab.wait_for_selector("html[data-drawn]", state="attached")
     return tab, complaints
 
 
