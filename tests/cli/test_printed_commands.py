@@ -13,7 +13,7 @@ PRINTING = {
     "demo": ("demo",),
     "capture": ("capture", "--model", "demo", "--len", "300", "--out", "my runs/a b.h5"),
     "evaluate": ("evaluate", "--model", "demo", "--len", "300", "--trials", "0", "--out", "my runs/e.h5"),
-    "ablate": ("ablate", "--model", "demo", "--len", "300", "--sequences", "2", "--random", "0", "--out", "my runs/c.h5"),
+    "ablate": ("ablate", "--model", "demo", "--len", "300", "--sequences", "2", "--out", "my runs/c.h5"),
     "pretrain": ("pretrain", "--out", "my runs/made", *SMALL),
     "tune": ("tune", "--model", "demo", "--base", "160000", "--steps", "1", "--out", "my runs/tuned"),
 }  # fmt: skip
