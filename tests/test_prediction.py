@@ -139,6 +139,7 @@ def test_a_scaled_config_uses_its_original_length_and_angle_range(checkpoint):
 def test_the_layers_that_see_everything_decide(checkpoint):
     config = {
         **LLAMA,
+        "model_type": "mixed_by_layer",  # of no class
         "num_hidden_layers": 6,
         "sliding_window": 1024,
         "layer_types": ["sliding_attention"] * 6,
@@ -157,6 +158,8 @@ def test_the_layers_that_see_everything_decide(checkpoint):
     assert found.notes == (
         "1 of 6 layers have no RoPE and are left out",
         "4 of 6 layers see a window of 1,024 tokens only and are left out",
+        "transformers has no class for model_type 'mixed_by_layer': what config.json does not state of "
+        "rotated share and windows is taken as the whole head and none",
     )
 
 

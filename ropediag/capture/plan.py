@@ -13,6 +13,7 @@ from jaxtyping import Int
 from ropediag.capture.rows import LEVELS, choose_rows
 from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
+from ropediag.config_class import list_entries
 from ropediag.errors import CaptureError, ConfigError, ModelError
 from ropediag.limits import critical_pair
 from ropediag.models.economy import WHOLE, Economy
@@ -202,7 +203,7 @@ def critical_pairs(
     ModelError
         If the config states another number of pairs than the model turns.
     """
-    layers = read_layers(model.config.to_dict())
+    layers = read_layers(list_entries(model.config))
     found = np.full(len(rotation.layers), -1)
     for row, layer in enumerate(rotation.layers):
         pairs = rotation.spec.pair_count(row)
