@@ -41,6 +41,7 @@ NOPE_ON_FULL_ATTENTION = frozenset(
     {"afmoe", "cohere2", "cohere2_moe", "exaone4", "exaone_moe", "flint", "kolibri1"}
 )
 ATTENDS_TWICE = frozenset({"longcat_flash"})  # a layer of the config is two layers of attention
+WINDOW_UNUSED = frozenset({"moshi"})  # states a window that its mask does not have
 HALF_ROTARY = frozenset({"chatglm"})  # rotates half of each head without a key that says so
 FIXED_BASE = {"chatglm": 10_000.0, "codegen": 10_000.0, "gptj": 10_000.0}  # written in the model's code
 WITHOUT_ATTENTION = ("linear", "conv", "mamba", "recurrent", "mlp", "moe")  # starts of layer types
@@ -223,6 +224,8 @@ def _layer_type(config: Mapping[str, Any], layer: int) -> str:
 
 
 def _window(config: Mapping[str, Any], layer_type: str) -> int | None:
+    if config.get("model_type") in WINDOW_UNUSED:
+        return None
     if layer_type == "sliding_attention":
         return config.get("sliding_window") or config.get("attention_window_size") or None
     return config.get("attention_chunk_size") or None if layer_type == "chunked_attention" else None

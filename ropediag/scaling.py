@@ -257,9 +257,9 @@ def _apply_yarn(layer: LayerRope) -> tuple[Frequencies, float]:
     if attention_factor is None:
         scales = [float(given.get(name) or 0) for name in ("mscale", "mscale_all_dim")]
         attention_factor = yarn_attention_factor(factor, *scales)
-    ramp = [float(given.get(name) or default) for name, default in (("beta_fast", 32), ("beta_slow", 1))]
+    fast, slow = float(given.get("beta_fast") or 32), float(given.get("beta_slow") or 1)
     truncate = given.get("truncate") is not False
-    frequencies = yarn_inv_freq(layer.rotary_dim, layer.base, factor, original_len, *ramp, truncate)
+    frequencies = yarn_inv_freq(layer.rotary_dim, layer.base, factor, original_len, fast, slow, truncate)
     return frequencies, float(attention_factor)
 
 

@@ -16,12 +16,17 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show what a capture holds: model, lengths, rope, contents, and what is still missing."""
+    from ropediag.analysis.angle_note import note_angle_error
     from ropediag.store import open_capture, summarize  # so that --help does not load HDF5
 
+    note = None
     if file.is_file():
-        open_capture(file).close()  # finds out what is damaged
+        with open_capture(file) as capture:  # finds out what is damaged
+            note = note_angle_error(capture)
     summary = summarize(file)
     typer.echo(format_json(summary) if json else format_text(summary))
+    if note and not json:
+        typer.echo(f"{'note':9} {note}")
 
 
 def format_json(summary: "Summary") -> str:
