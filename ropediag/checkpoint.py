@@ -6,6 +6,7 @@ keeps the name of its source. Lengths are tokens.
 """
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +89,10 @@ def resolve_training(
 
 def _check_number(name: str, value: Any, source: str) -> float | int:
     whole = name.endswith("_len")
-    if isinstance(value, bool) or not isinstance(value, int | float) or (whole and value != int(value)):
-        kind = "a whole number of tokens" if whole else "a number"
-        raise ConfigError(f"{name} must be {kind}: got {value!r} from {source}. Mend it there.")
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not abs(value) <= sys.float_info.max or (whole and value != int(value)):
+        kind = "a whole number of tokens" if whole else "a finite number"
+        raise ConfigError(f"{name} must be {kind}: got {value!r} from {source}. Correct it there.")
     return int(value) if whole else float(value)
 
 
@@ -110,8 +112,10 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}. Pass a checkpoint directory or its config.json."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}. Pass the config.json of a checkpoint.") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold a JSON object: got a {type(content).__name__}. Mend the file.")
+        raise ConfigError(
+            f"{path} must hold a JSON object: got a {type(content).__name__}. Correct the file."
+        )
     return content

@@ -2,8 +2,8 @@
 
 About sixty model types set the base, the head size, the rotated share, windows or the pattern of layers in
 their configuration class, and published files leave these keys out. Where transformers can build the class,
-its values are the truth. This is the one module below ``models`` that imports transformers, and torch with
-it: late, and only for a config that does not state everything itself.
+its values are the truth. Of the rooms that need no torch this is the one that imports transformers, which
+brings torch along: late, and only for a config that does not state everything itself.
 """
 
 import copy
@@ -77,9 +77,10 @@ def read_through_class(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], st
         If transformers has the class and refuses the config.
     """
     text = text_part(config)
+    for part in (config, text):  # before a class is looked up, and makes lists of as many layers
+        check_values(part, only=("model_type", *COUNTS))
     if states_all(text):
         return config, None
-    check_values(text, only=COUNTS)  # before a class makes a list of as many
     kinds = _known_classes(config, text)
     if not kinds:
         said = f"transformers has no class for model_type {text['model_type']!r}: what config.json does not "

@@ -226,9 +226,14 @@ def _layer_type(config: Mapping[str, Any], layer: int) -> str:
 def _window(config: Mapping[str, Any], layer_type: str) -> int | None:
     if config.get("model_type") in WINDOW_UNUSED:
         return None
-    if layer_type == "sliding_attention":
-        return config.get("sliding_window") or config.get("attention_window_size") or None
-    return config.get("attention_chunk_size") or None if layer_type == "chunked_attention" else None
+    names = {"sliding_attention": ("sliding_window", "attention_window_size"),
+             "chunked_attention": ("attention_chunk_size",)}.get(layer_type, ())  # fmt: skip
+    stated = [config[name] for name in names if name in config]
+    if names and not stated:
+        raise ConfigError(
+            f"the config has layers of {layer_type} and no {names[0]}. Add it, or null for none."
+        )
+    return next((int(window) for window in stated if window), None)
 
 
 def _rotates(config: Mapping[str, Any], layer: int, layer_type: str) -> bool:
@@ -253,7 +258,12 @@ def _rope_parameters(config: Mapping[str, Any], layer_type: str) -> dict[str, An
     """Merge what all generations of configs say for a layer type; ``rope_theta`` is None if none says it."""
     current = config.get("rope_parameters") or {}
     nested = any(isinstance(value, Mapping) for value in current.values())
-    parameters = dict((current.get(layer_type) or {}) if nested else current)
+    rule = (current.get(layer_type) or {}) if nested else current
+    if not isinstance(rule, Mapping):
+        raise ConfigError(
+            f"rope_parameters of {layer_type} must be an object: got {rule!r}. Correct it there."
+        )
+    parameters = dict(rule)
     local = next((config[name] for name in LOCAL_BASES if config.get(name)), None)
     is_local = layer_type == "sliding_attention" and local is not None
     if not is_local:  # Gemma 3 scales its global layers only
@@ -263,7 +273,7 @@ def _rope_parameters(config: Mapping[str, Any], layer_type: str) -> dict[str, An
     if base is None and fixed:
         base = fixed * (config.get("rope_ratio") or 1)
     parameters["rope_theta"] = parameters.get("rope_theta") or base
-    if config.get("use_dynamic_ntk") and not config.get("rope_scaling"):
+    if config.get("use_dynamic_ntk") and not (parameters.get("rope_type") or parameters.get("type")):
         parameters |= {"rope_type": "qwen_ntk", "seq_length": _require(config, "seq_length")}
     return parameters
 
