@@ -7,6 +7,7 @@ frequencies are radians per token, (pair,) arrays, fastest first; ``base`` is ``
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,12 +38,10 @@ def ntk_base(rotary_dim: int, base: float, factor: float) -> float:
     """
     if rotary_dim < 4:
         raise ConfigError(f"NTK scaling needs a rotary_dim of 4 or more: got {rotary_dim}.")
-    try:
-        return base * factor ** (rotary_dim / (rotary_dim - 2))
-    except OverflowError as error:
-        raise ConfigError(
-            f"a factor of {factor:g} is too large for NTK scaling. Pass a smaller one."
-        ) from error
+    larger = math.log(base) + math.log(factor) * rotary_dim / (rotary_dim - 2)
+    if larger >= math.log(sys.float_info.max):
+        raise ConfigError(f"a factor of {factor:g} is too large for NTK scaling. Lower it.")
+    return base * factor ** (rotary_dim / (rotary_dim - 2))
 
 
 def dynamic_ntk_base(rotary_dim: int, base: float, factor: float, length: int, original_len: int) -> float:

@@ -180,7 +180,11 @@ def test_layer_types_rotate_each_in_their_own_way():
     assert np.count_nonzero(spec.inv_freq[5]) == 16
     np.testing.assert_allclose(spec.inv_freq[5, :16], inv_freq(128, 1e6)[:16])
     old = {**OWN, "num_hidden_layers": 6, "rope_theta": 1e6, "rope_local_base_freq": 1e4}
-    old |= {"sliding_window_pattern": 6, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}
+    old |= {
+        "sliding_window_pattern": 6,
+        "sliding_window": 512,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    }
     spec = spec_from_config(old)
     np.testing.assert_allclose(spec.inv_freq[[0, 5], 1], [1e4 ** (-1 / 32), 1e6 ** (-1 / 32) / 8])
 
