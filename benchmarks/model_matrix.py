@@ -196,8 +196,8 @@ layers, heads and query-key pairs, written out one by one:
 - **shift**: the text moved from position 1,000 to 2,000 must not move a contribution: largest change, relative.
   Under a wrong pairing of the channels it must move by more than 5 %, and did for every type;
 - **angle**: angle that the model applied against position times frequency, radians, up to position 1,000;
-- **config**: whether the frequencies, channels and factors that `ropediag predict` computes from `config.json`
-  alone are those measured.
+- **config**: whether the frequencies, channels, factors and windows that `ropediag predict` reads from
+  `config.json` are those measured.
 
 Each capture also found that logits with the tap are bit-equal to those without, that every attention layer was
 heard once, that masks hide what a causal mask and the layer's window hide and nothing else, and that rows of

@@ -4,8 +4,6 @@ The extended law holds for plain RoPE, the angle range for scaled frequencies, a
 Frequencies are radians per token, (pair,) arrays; lengths and periods are tokens; pair 0 turns fastest.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,13 +38,6 @@ class Bound:
     before: Frequencies
     limit: float | None
     law: str
-
-
-def widest_layers(layers: Sequence[LayerRope]) -> list[LayerRope]:
-    """List the rotating layers that see furthest: a model reaches as far as they do."""
-    rotating = [layer for layer in layers if layer.rotary_dim]
-    reach = max(layer.window or math.inf for layer in rotating)
-    return [layer for layer in rotating if (layer.window or math.inf) == reach]
 
 
 def bound_layer(

@@ -6,6 +6,7 @@ keeps the name of its source. Lengths are tokens.
 """
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,8 +100,9 @@ def _check_contradiction(name: str, flag: float | None, stated: Any) -> None:
 
 def _check_number(name: str, value: Any, source: str) -> float | int:
     whole = name.endswith("_len")
-    if isinstance(value, bool) or not isinstance(value, int | float) or (whole and value != int(value)):
-        kind = "a whole number of tokens" if whole else "a number"
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not abs(value) <= sys.float_info.max or (whole and value != int(value)):
+        kind = "a whole number of tokens" if whole else "a finite number"
         raise ConfigError(f"{name} must be {kind}: got {value!r} from {source}. Correct it there.")
     return int(value) if whole else float(value)
 
@@ -114,7 +116,7 @@ def _explain_missing_length(layer: LayerRope) -> str:
     )
 
 
-def _explain_content(path: Path, error: ValueError) -> str:
+def _explain_content(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         return "it is an HDF5 file" if file.read(4) == b"\x89HDF" else str(error)
 
@@ -126,7 +128,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}. Pass a checkpoint directory or its config.json."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not JSON ({_explain_content(path, error)}). Pass a checkpoint directory or its "
             "config.json."

@@ -1,8 +1,9 @@
 """What the laws say of one checkpoint, config or set of numbers, before any model is loaded.
 
 Takes the numbers from ``checkpoint``, the frequencies from ``scaling``, and applies ``limits`` to the
-layers that see furthest. Never imports torch. Lengths and periods are tokens; pairs count from 0, the
-fastest.
+layers that see furthest. A config.json that leaves entries to its class is completed by ``config_class``,
+which imports torch for it; a complete one, and numbers, need none. Lengths and periods are tokens; pairs
+count from 0, the fastest.
 """
 
 import math
@@ -12,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ropediag import limits
-from ropediag.bound import UntrainedPair, bound_layer, first_untrained, widest_layers
+from ropediag.bound import UntrainedPair, bound_layer, first_untrained
 from ropediag.checkpoint import Training, read_checkpoint, resolve_training
+from ropediag.config_class import read_through_class
 from ropediag.errors import ConfigError
 from ropediag.reach import Frequencies, Target, TargetAnswer, answer_target, is_plain
 from ropediag.retrieval_bound import SEARCHED, bm_bound
-from ropediag.rope_config import LayerRope, read_layers, read_layout
+from ropediag.rope_config import LayerRope, read_layers, read_layout, widest_layers
 from ropediag.rope_parameters import plain_config, read_rule, scale_config
+
+FOLLOW_LENGTH = ("dynamic", "longrope", "qwen_ntk")  # rules whose frequencies change with the running length
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def predict(
         If a file cannot be read, a value is out of range, or nothing states the training length.
     """
     rule = read_rule(scaling, factor)
-    config, metadata = read_checkpoint(Path(path)) if path is not None else _numbers(rotary_dim, base)
+    stated, metadata = read_checkpoint(Path(path)) if path is not None else _numbers(rotary_dim, base)
+    config, filled = read_through_class(stated)
     widest = widest_layers(read_layers(config))
     if path is not None and rotary_dim not in (None, widest[0].rotary_dim):
         raise ConfigError(
@@ -122,7 +127,8 @@ def predict(
     ]
     answer = min(answers, key=lambda found: math.inf if found.limit is None else found.limit)
     source = "flags" if path is None else str(path)
-    return replace(answer, source=source, notes=_notes(read_layers(config), widest, metadata, answer))
+    notes = _notes(read_layers(config), widest, metadata, answer)
+    return replace(answer, source=source, notes=notes + ((filled,) if filled else ()))
 
 
 def limit_of(config: Mapping[str, Any], training: Training, turns: float = 1.0) -> float | None:
@@ -214,7 +220,7 @@ def _notes(
         rest = len(layers) - len(widest) - still
         sizes = " or ".join(f"{window:,}" for window in windows)
         notes.append(f"{rest} of {len(layers)} layers see a window of {sizes} tokens only and are left out")
-    if answer.rule in ("dynamic", "longrope"):
+    if answer.rule in FOLLOW_LENGTH:
         at = f"{answer.target.length:,} tokens" if answer.target else "the training length"
         notes.append(f"the {answer.rule} rule changes frequencies with the length: taken at {at}")
     if answer.target and answer.target.length > SEARCHED:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ropediag.errors import ConfigError
 from ropediag.rope import check_base, check_rotary_dim
-from ropediag.rope_config import read_layers, text_part
+from ropediag.rope_config import check_rule, read_layers, text_part
 from ropediag.scaling import ntk_base
 
 RULES = ("linear", "ntk", "dynamic", "yarn", "llama3")  # those that a name and a factor are enough for
@@ -46,6 +46,7 @@ def read_rule(scaling: str | Rule | None, factor: float | None) -> dict[str, Any
         rule = {"rope_type": scaling, "factor": factor}
     for name, value in rule.items():
         _check_parameter(name, value)
+    check_rule(rule["rope_type"], rule)
     if rule["rope_type"] == "ntk" and not rule.get("factor"):
         raise ConfigError(f"the rule ntk needs a factor: got {rule}.")
     return {name: float(value) if name == "factor" and value else value for name, value in rule.items()}
@@ -105,8 +106,6 @@ def scale_config(config: Mapping[str, Any], rule: Rule, train_len: int, base: fl
     """
     layers = [layer for layer in read_layers(config) if layer.rotary_dim]
     first = layers[0]
-    if first.rotary_dim < 4 and rule["rope_type"] in ("ntk", "dynamic"):
-        raise ConfigError(f"{rule['rope_type']} needs a rotary_dim of 4 or more: got {first.rotary_dim}.")
     if any(layer.parameters != first.parameters for layer in layers):
         raise ConfigError(
             "the layers of this model have different RoPE, which a rule cannot change together."

@@ -7,6 +7,7 @@ frequencies are radians per token, (pair,) arrays, fastest first; ``base`` is ``
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ropediag.config_class import complete_config
 from ropediag.errors import ConfigError
 from ropediag.rope import RopeSpec, inv_freq, pair_channels
-from ropediag.rope_config import LayerRope, read_layers, read_layout
+from ropediag.rope_config import LayerRope, read_layers, read_layout, widest_layers
 
 Frequencies = Float[np.ndarray, " pair"]
 
@@ -27,7 +29,18 @@ def scale_linear(frequencies: Frequencies, factor: float) -> Frequencies:
 
 
 def ntk_base(rotary_dim: int, base: float, factor: float) -> float:
-    """Raise the base so that the slowest pair slows by ``factor``: NTK-aware scaling (arXiv:2309.00071)."""
+    """Raise the base so that the slowest pair slows by ``factor``: NTK-aware scaling (arXiv:2309.00071).
+
+    Raises
+    ------
+    ConfigError
+        If ``rotary_dim`` is below 4, or the base beyond the numbers.
+    """
+    if rotary_dim < 4:
+        raise ConfigError(f"NTK scaling needs a rotary_dim of 4 or more: got {rotary_dim}.")
+    larger = math.log(base) + math.log(factor) * rotary_dim / (rotary_dim - 2)
+    if larger >= math.log(sys.float_info.max):
+        raise ConfigError(f"a factor of {factor:g} is too large for NTK scaling. Lower it.")
     return base * factor ** (rotary_dim / (rotary_dim - 2))
 
 
@@ -35,6 +48,12 @@ def dynamic_ntk_base(rotary_dim: int, base: float, factor: float, length: int, o
     """Compute the base that dynamic NTK uses at a running ``length``; unchanged up to original_len."""
     stretch = factor * max(length, original_len) / original_len - (factor - 1)
     return ntk_base(rotary_dim, base, stretch)
+
+
+def qwen_ntk_base(rotary_dim: int, base: float, length: int, original_len: int) -> float:
+    """Compute the base of the first Qwen's dynamic NTK: it grows in steps, each time the length doubles."""
+    doublings = math.log2(max(length, original_len) / original_len)
+    return ntk_base(rotary_dim, base, 2.0 ** math.ceil(doublings + 1) - 1)
 
 
 def yarn_inv_freq(
@@ -99,10 +118,14 @@ def scale_llama3(
 ) -> Frequencies:
     """Divide slow pairs and keep fast ones, by their turns within original_len (Llama 3.1).
 
-    Below ``low_freq_factor`` turns divided by ``factor``, above ``high_freq_factor`` kept, blended between.
+    Below ``low_freq_factor`` turns divided by ``factor``, above ``high_freq_factor`` kept, blended between;
+    a step where there is nothing between (Llama 4).
     """
     turns = original_len * frequencies / (2 * np.pi)
-    kept = np.clip((turns - low_freq_factor) / (high_freq_factor - low_freq_factor), 0, 1)
+    if high_freq_factor > low_freq_factor:
+        kept = np.clip((turns - low_freq_factor) / (high_freq_factor - low_freq_factor), 0, 1)
+    else:
+        kept = (turns >= low_freq_factor).astype(np.float64)
     return (1 - kept) * frequencies / factor + kept * frequencies
 
 
@@ -110,12 +133,20 @@ def scale_longrope(frequencies: Frequencies, factors: Sequence[float]) -> Freque
     """Divide every frequency by its own factor (LongRoPE, arXiv:2402.13753)."""
     if len(factors) != len(frequencies):
         found = f"got {len(factors)} for {len(frequencies)} pairs"
-        raise ConfigError(f"LongRoPE needs one factor a pair: {found}. Mend short_factor and long_factor.")
+        raise ConfigError(f"LongRoPE needs one factor a pair: {found}. Correct short_factor and long_factor.")
     return frequencies / np.asarray(factors, dtype=np.float64)
 
 
 def longrope_attention_factor(factor: float, original_len: int) -> float:
-    """Compute what LongRoPE multiplies cos and sin by; logits get its square."""
+    """Compute what LongRoPE multiplies cos and sin by; logits get its square.
+
+    Raises
+    ------
+    ConfigError
+        If ``original_len`` is below 2.
+    """
+    if original_len < 2:
+        raise ConfigError(f"LongRoPE needs an original length of 2 tokens or more: got {original_len}.")
     return 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original_len))
 
 
@@ -140,7 +171,7 @@ def spec_from_config(
 
     Parameters
     ----------
-    config : the parsed JSON; a multimodal one is read at its ``text_config``
+    config : the parsed JSON, completed through its class; a multimodal one is read at its text model's part
     length : int, tokens; where rules that follow the running length (dynamic, longrope) are taken
     layout : "half" or "interleaved"; by model type if not given
     base : float; replaces the config's base in every layer
@@ -152,6 +183,7 @@ def spec_from_config(
     with the widest view, ``train_len`` only what ``original_max_position_embeddings`` states. Raises
     ConfigError if the config has no RoPE, lacks a size, or names an unknown rule.
     """
+    config = complete_config(config)
     layers = read_layers(config)
     if base is not None:
         layers = tuple(replace(layer, base=base) for layer in layers)
@@ -164,7 +196,7 @@ def spec_from_config(
         if len(row):
             frequencies[index, : len(row)] = row
             channels[index, : len(row)] = pair_channels(layout, 2 * len(row), layer.head_dim, layer.offset)
-    widest = max((layer for layer in layers if layer.rotary_dim), key=lambda layer: layer.window or math.inf)
+    widest = widest_layers(layers)[0]
     return RopeSpec(
         inv_freq=frequencies,
         channels=channels,
@@ -195,6 +227,15 @@ def layer_inv_freq(
         factor = _number(layer, "factor")
         base = dynamic_ntk_base(layer.rotary_dim, layer.base, factor, length or own, own)
         return inv_freq(layer.rotary_dim, base), 1.0
+    if layer.rule == "qwen_ntk":
+        own = int(_number(layer, "seq_length"))
+        return inv_freq(
+            layer.rotary_dim, qwen_ntk_base(layer.rotary_dim, layer.base, length or own, own)
+        ), 1.0
+    if layer.rule == "ntk_alpha":
+        return inv_freq(
+            layer.rotary_dim, ntk_base(layer.rotary_dim, layer.base, _number(layer, "alpha"))
+        ), 1.0
     if layer.rule == "llama3":
         low, high = _number(layer, "low_freq_factor"), _number(layer, "high_freq_factor")
         return scale_llama3(plain, _number(layer, "factor"), _original_len(layer), low, high), 1.0
@@ -213,17 +254,23 @@ def _apply_yarn(layer: LayerRope) -> tuple[Frequencies, float]:
     factor = _number(layer, "factor", (layer.max_len or original_len) / original_len)
     attention_factor = given.get("attention_factor")
     if attention_factor is None:
-        attention_factor = yarn_attention_factor(factor, given.get("mscale"), given.get("mscale_all_dim"))
-    ramp = given.get("beta_fast") or 32.0, given.get("beta_slow") or 1.0, given.get("truncate", True)
-    return yarn_inv_freq(layer.rotary_dim, layer.base, factor, original_len, *ramp), float(attention_factor)
+        scales = [float(given.get(name) or 0) for name in ("mscale", "mscale_all_dim")]
+        attention_factor = yarn_attention_factor(factor, *scales)
+    fast, slow = float(given.get("beta_fast") or 32), float(given.get("beta_slow") or 1)
+    truncate = given.get("truncate") is not False
+    frequencies = yarn_inv_freq(layer.rotary_dim, layer.base, factor, original_len, fast, slow, truncate)
+    return frequencies, float(attention_factor)
 
 
 def _apply_longrope(layer: LayerRope, plain: Frequencies, length: int | None) -> tuple[Frequencies, float]:
     original_len = _original_len(layer)
-    factors = layer.parameters.get("long_factor" if (length or 0) > original_len else "short_factor")
+    reach = "long" if (length or 0) > original_len else "short"
+    factors = layer.parameters.get(f"{reach}_factor")
     if factors is None:
         raise ConfigError("longrope needs short_factor and long_factor: the config lacks one. Add it.")
-    attention_factor = layer.parameters.get("attention_factor")
+    attention_factor = layer.parameters.get(f"{reach}_mscale")  # Phi-3-small and Phi-3.5-MoE
+    if attention_factor is None:
+        attention_factor = layer.parameters.get("attention_factor")
     if attention_factor is None:
         factor = _number(layer, "factor", (layer.max_len or original_len) / original_len)
         attention_factor = longrope_attention_factor(factor, original_len)
@@ -235,7 +282,7 @@ def _number(layer: LayerRope, name: str, default: float | None = None) -> float:
     value = default if value is None else value
     if not isinstance(value, int | float) or value <= 0:
         raise ConfigError(
-            f"rope_type {layer.rule!r} needs a positive {name}: got {value!r}. Mend the config."
+            f"rope_type {layer.rule!r} needs a positive {name}: got {value!r}. Correct the config."
         )
     return float(value)
 

@@ -10,7 +10,7 @@ fewer pairs, no rotation, lags beyond its window) is NaN, in integers -1.
 
 from dataclasses import dataclass
 
-VERSION = 5
+VERSION = 6
 SEALED_SINCE = 5  # the version from which on a finished file ends with a seal
 KINDS = ("capture", "evaluation", "ablation", "study")
 REPLICATES = 8  # per sequence: the groups of query positions whose spread gives the standard errors
@@ -92,6 +92,7 @@ _PARTIAL = ("sequence", "layer", "query_head", "position_bin")
 VARIABLES = (
     # rope: the geometry as the model applies it, and how a layer makes logits of rotated queries and keys
     Variable("rope", "inv_freq", ("layer", "pair"), "f8", "rad/token", "rotation per token, from the model's own buffers; NaN where the layer has no such pair", "given"),
+    Variable("rope", "base", ("layer",), "f8", "1", "rotary base of the layer (rope_theta), from the config; NaN without RoPE", "given"),
     Variable("rope", "channels", ("layer", "pair", "side"), "i4", "1", "the two channels of each pair", "given"),
     Variable("rope", "attention_factor", ("layer",), "f8", "1", "factor on cosine and sine; logits carry its square", "given"),
     Variable("rope", "head_dim", ("layer",), "i4", "1", "channels of a query or key head, rotated or not", "given"),
@@ -140,7 +141,7 @@ VARIABLES = (
     Variable("rows", "mass", (*_ROW, "lag"), "f4", "1", "sum of the attention weights in the lag bin", "sampled"),
     # vectors: queries and keys pair by pair
     Variable("vectors", "angle", ("layer", "pair", "sample"), "f8", "rad", "rotation the model really applied at the position, in (-pi, pi]", "sampled"),
-    Variable("vectors", "angle_error", ("layer", "pair", "sample"), "f8", "rad", "angle minus position times inv_freq, in (-pi, pi]", "sampled"),
+    Variable("vectors", "angle_error", ("layer", "pair", "sample"), "f8", "rad", "angle minus position times the frequency that the config states, in float64; times inv_freq where it states none that is near", "sampled"),
     Variable("vectors", "query_norm", ("sequence", "layer", "query_head", "pair", "norm_bin"), "f4", "1", "root mean square of the pair's length in the query, attention factor included", "exact"),
     Variable("vectors", "key_norm", ("sequence", "layer", "kv_head", "pair", "norm_bin"), "f4", "1", "root mean square of the pair's length in the key, attention factor included", "exact"),
     Variable("vectors", "query_offset", ("sequence", "layer", "query_head", "pair"), "f4", "1", "length of the mean pre-rotary query over the root mean square of its length", "exact"),

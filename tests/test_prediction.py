@@ -146,6 +146,7 @@ def test_a_scaled_config_uses_its_original_length_and_angle_range(checkpoint):
 def test_the_layers_that_see_everything_decide(checkpoint):
     config = {
         **LLAMA,
+        "model_type": "mixed_by_layer",  # of no class
         "num_hidden_layers": 6,
         "sliding_window": 1024,
         "layer_types": ["sliding_attention"] * 6,
@@ -164,6 +165,8 @@ def test_the_layers_that_see_everything_decide(checkpoint):
     assert found.notes == (
         "1 of 6 layers have no RoPE and are left out",
         "4 of 6 layers see a window of 1,024 tokens only and are left out",
+        "transformers has no class for model_type 'mixed_by_layer': what config.json does not state of "
+        "rotated share and windows is taken as the whole head and none",
     )
 
 
@@ -208,6 +211,15 @@ def test_bad_numbers_are_refused(change, message):
         ("config.json", "[]", "must hold a JSON object: got a list"),
         ("config.json", '{"model_type": "gpt2"}', "no RoPE in this config"),
         ("ropediag.json", '{"train_len": "4k"}', "train_len must be a whole number.*'4k' from ropediag.json"),
+        ("ropediag.json", '{"train_len": NaN}', "train_len must be a whole number.*nan from ropediag.json"),
+        ("ropediag.json", '{"train_len": 1e999}', "train_len must be a whole number.*inf from ropediag.json"),
+        (
+            "ropediag.json",
+            '{"train_len": 512, "pretrain_base": NaN}',
+            "pretrain_base must be a finite number",
+        ),
+        ("config.json", "[" * 100_000, "is not JSON"),
+        ("config.json", '{"model_type": ["llama"]}', "model_type in the config must be a text"),
     ],
 )
 def test_bad_files_are_refused(checkpoint, name, content, message):
@@ -267,3 +279,11 @@ def test_the_fitted_limit_stands_beside_the_law_for_plain_frequencies_alone():
     assert found.limit == predict(**numbers, turns=1.0).limit
     assert predict(**numbers | {"base": 1e4}).fitted_limit == 4096
     assert predict(**numbers | {"base": 1e4}, scaling="yarn", factor=4).fitted_limit is None
+
+
+def test_a_runtime_warning_of_our_own_modules_is_an_error_in_the_tests():
+    divide = compile("import numpy as np\nnp.zeros(1) / 0", "divide.py", "exec")
+    with pytest.raises(RuntimeWarning):
+        exec(divide, {"__name__": "ropediag.capture.vectors"})
+    with pytest.warns(RuntimeWarning):
+        exec(divide, {"__name__": "another_package.module"})

@@ -142,7 +142,7 @@ def test_rules_that_cannot_be_applied_are_refused(change, message):
 
 def test_layers_of_different_kinds_take_no_rule(checkpoint):
     kinds = {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}}
-    folder = checkpoint(kinds, layer_types=list(kinds), sliding_window=64)
+    folder = checkpoint(kinds, layer_types=list(kinds), sliding_window=64, model_type=None)
     with pytest.raises(ConfigError, match="different RoPE, which a rule cannot change"):
         predict(folder, train_len=4096, scaling="yarn", factor=2.0)
 

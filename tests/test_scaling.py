@@ -17,6 +17,7 @@ LLAMA = {
     "num_hidden_layers": 2,
     "max_position_embeddings": 4096,
 }
+OWN = {name: value for name, value in LLAMA.items() if name != "model_type"}  # of no class in transformers
 RULES = {
     "linear": {"rope_type": "linear", "factor": 4.0},
     "dynamic": {"rope_type": "dynamic", "factor": 2.0},
@@ -141,7 +142,12 @@ def test_generations_of_configs_agree():
     [
         ({"model_type": "gpt_neox", "rotary_pct": 0.25, "rotary_emb_base": 10000}, 8, 64, [0, 8]),
         ({"model_type": "phi", "partial_rotary_factor": 0.5}, 16, 64, [0, 16]),
-        ({"model_type": "glm", "rope_parameters": {"partial_rotary_factor": 0.5}}, 16, 64, [0, 1]),
+        (
+            {"model_type": "glm", "head_dim": 64, "rope_parameters": {"partial_rotary_factor": 0.5}},
+            16,
+            64,
+            [0, 1],
+        ),
         ({"model_type": "qwen3", "head_dim": 128, "rope_theta": 1e6}, 64, 128, [0, 64]),
         ({"model_type": "chatglm", "kv_channels": 128, "rope_ratio": 500}, 32, 128, [0, 1]),
         ({"model_type": "gptj", "rotary_dim": 32}, 16, 64, [0, 1]),
@@ -158,7 +164,7 @@ def test_partial_rotation_is_read_from_every_spelling(config, pairs, head_dim, f
 
 def test_layer_types_rotate_each_in_their_own_way():
     new = {
-        **LLAMA,
+        **OWN,
         "num_hidden_layers": 6,
         "sliding_window": 512,
         "layer_types": ["sliding_attention"] * 5 + ["full_attention"],
@@ -173,8 +179,12 @@ def test_layer_types_rotate_each_in_their_own_way():
     assert spec.base == 1e6  # of the layers that see everything
     assert np.count_nonzero(spec.inv_freq[5]) == 16
     np.testing.assert_allclose(spec.inv_freq[5, :16], inv_freq(128, 1e6)[:16])
-    old = {**LLAMA, "num_hidden_layers": 6, "rope_theta": 1e6, "rope_local_base_freq": 1e4}
-    old |= {"sliding_window_pattern": 6, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}
+    old = {**OWN, "num_hidden_layers": 6, "rope_theta": 1e6, "rope_local_base_freq": 1e4}
+    old |= {
+        "sliding_window_pattern": 6,
+        "sliding_window": 512,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    }
     spec = spec_from_config(old)
     np.testing.assert_allclose(spec.inv_freq[[0, 5], 1], [1e4 ** (-1 / 32), 1e6 ** (-1 / 32) / 8])
 
@@ -191,7 +201,7 @@ def test_layer_types_rotate_each_in_their_own_way():
     ],
 )
 def test_layers_without_rope_are_empty(change):
-    spec = spec_from_config({**LLAMA, **change})
+    spec = spec_from_config({**OWN, **change})
     assert [spec.pair_count(0), spec.pair_count(1)] == [32, 0]
     x = np.ones((1, 64))
     assert np.array_equal(rotate(x, np.array([9]), spec.inv_freq[1], spec.channels[1]), x)
@@ -201,12 +211,22 @@ def test_layers_without_rope_are_empty(change):
     ("config", "message"),
     [
         ({"model_type": "gpt2", "n_layer": 2, "n_embd": 64, "n_head": 2}, "no RoPE in this config"),
-        ({**LLAMA, "alibi": True, "rope_theta": 1e4}, "no RoPE in this config"),
-        ({**LLAMA, "no_rope_layers": [0, 0]}, "no layer of this config"),
-        ({"model_type": "llama", "num_hidden_layers": 2}, "lacks hidden_size"),
-        ({"model_type": "llama", "hidden_size": 64}, "lacks num_hidden_layers"),
+        ({**OWN, "alibi": True, "rope_theta": 1e4}, "no RoPE in this config: alibi is true"),
+        ({**OWN, "position_embedding_type": "nope", "rope_theta": 1e4}, "position_embedding_type is 'nope'"),
+        ({**OWN, "rope_theta": 1e4, "no_rope_layers": [0, 0]}, "no layer of this config"),
+        ({"rope_theta": 1e4, "num_hidden_layers": 2}, "lacks hidden_size"),
+        ({"rope_theta": 1e4, "hidden_size": 64}, "lacks num_hidden_layers"),
+        ({**OWN, "partial_rotary_factor": 0.5}, "states no rope_theta"),
+        ({**OWN, "rope_theta": 1e4, "layer_types": ["sliding_attention"] * 2}, "and no sliding_window"),
+        ({**OWN, "rope_parameters": {"full_attention": 3, "other": {}}}, "must be an object: got 3"),
+        ({**OWN, "rope_theta": 1e4, "partial_rotary_factor": 0.01}, "leaves no pair that rotates"),
+        ({**OWN, "rope_theta": 1e4, "rotary_dim": 128}, "rotates 128 dimensions of a head of 64"),
+        ({**OWN, "rope_theta": 1e4, "hidden_size": 2}, "4 attention heads for 2 dimensions"),
+        ({**OWN, "rope_theta": 1e4, "rope_scaling": {"type": "dynamic", "factor": 1e308}}, "is too large"),
+        ({**OWN, "model_type": "of_its_own", "rotary_dim": 32}, "states no rope_theta"),
+        ({**OWN, "rope_theta": 1e4, "rope_scaling": {"rope_type": "linear"}}, "needs a positive factor"),
         ({**LLAMA, "rope_scaling": {"rope_type": "own"}}, "got 'own'"),
-        ({**LLAMA, "rope_scaling": {"rope_type": "linear"}}, "needs a positive factor: got None"),
+        ({**LLAMA, "rope_scaling": {"rope_type": "linear"}}, "Missing required keys .* {'factor'}"),
         ({**LLAMA, "rope_scaling": {"rope_type": "linear", "factor": -2}}, "got -2"),
         ({**LLAMA, "rope_scaling": {**RULES["longrope"], "short_factor": [1.0]}}, "got 1 for 32 pairs"),
         ({**LLAMA, "rope_theta": 0.5}, "got 0.5"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ropediag.analysis.angle_note import note_angle_error
 from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.explosions import rank_explosions
 from ropediag.analysis.glance import glance
@@ -132,7 +133,9 @@ def judge_capture(capture: Capture) -> Verdict:
         ],
         loss_link=_find_link(capture),
     )
-    return replace(verdict, sentences=word_verdict(verdict), weak=find_weaknesses(verdict))
+    note = note_angle_error(capture)
+    weak = find_weaknesses(verdict) + ([note] if note else [])
+    return replace(verdict, sentences=word_verdict(verdict), weak=weak)
 
 
 def _read_limits(capture: Capture) -> dict[str, Any]:

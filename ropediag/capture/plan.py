@@ -4,22 +4,22 @@ Everything that is known before the first pass is decided here and written once,
 file; a layer's measurement then depends on the plan and on its tapped tensors alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from ropediag.capture.rows import LEVELS, choose_rows
 from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
+from ropediag.config_class import list_entries
 from ropediag.errors import CaptureError, ConfigError, ModelError
 from ropediag.limits import critical_pair
 from ropediag.models.economy import WHOLE, Economy
 from ropediag.models.logits import LogitRule, read_logit_rules
 from ropediag.models.ranks import ALONE, Ranks, check_shares, find_ranks
 from ropediag.models.rotation import Rotation, measure_rotation
-from ropediag.rope import inv_freq
 from ropediag.rope_config import read_layers
 from ropediag.scaling import layer_inv_freq
 from ropediag.schema import block_size, lag_edges, position_edges
@@ -27,6 +27,8 @@ from ropediag.schema import block_size, lag_edges, position_edges
 POSITION_BINS = 512
 NORM_BINS = 16
 SAMPLES = 64
+# How far rounding to 16 bits moves a frequency: relative in bfloat16, by half a step of float16 near 0.
+ROUNDED, STEP = 0.01, 2.0**-25
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,8 @@ class CapturePlan:
     rules : layer -> how it makes logits
     critical_pairs : (layer,) first pair whose pretraining period exceeds the training length, -1
         where the layer does not rotate
+    bases : (layer,) rotary base that the config states, NaN where the layer does not rotate
+    stated : (layer, pair) frequencies that the config states, see ``stated_frequencies``
     lag_edges, coarse_edges, position_edges, norm_edges : lower edges of the bins
     rows : (sequence, row) sampled queries
     samples : (sample,) sampled positions
@@ -58,6 +62,8 @@ class CapturePlan:
     rotation: Rotation
     rules: dict[int, LogitRule]
     critical_pairs: Int[np.ndarray, " layer"]
+    bases: Float[np.ndarray, " layer"]
+    stated: Float[np.ndarray, "layer pair"]
     lag_edges: list[int]
     coarse_edges: list[int]
     position_edges: list[int]
@@ -115,6 +121,8 @@ def make_plan(model: Any, config: CaptureConfig, training: Training) -> CaptureP
         rotation=rotation,
         rules=rules,
         critical_pairs=critical_pairs(model, rotation, training, rules),
+        bases=_layer_bases(model, rotation),
+        stated=stated_frequencies(model, rotation, config.length),
         lag_edges=lag_edges(config.length),
         coarse_edges=lag_edges(config.length, 2),
         position_edges=position_edges(config.length, POSITION_BINS),
@@ -131,7 +139,8 @@ def header(plan: CapturePlan) -> dict[str, np.ndarray]:
     picked = [plan.row_of(layer) for layer in plan.layers]
     spec = plan.rotation.spec
     angles = plan.rotation.angles[picked]
-    expected = spec.inv_freq[picked][..., None] * plan.samples
+    measured, stated = spec.inv_freq[picked][..., None], plan.stated[picked][..., None]
+    rounding = np.angle(np.exp(1j * (angles - measured * plan.samples)))
     coordinates = {
         "sequence": np.arange(plan.sequences),
         "layer": np.array(plan.layers),
@@ -150,6 +159,7 @@ def header(plan: CapturePlan) -> dict[str, np.ndarray]:
     }
     given = {
         "rope/inv_freq": spec.inv_freq[picked],
+        "rope/base": plan.bases[picked],
         "rope/channels": spec.channels[picked],
         "rope/attention_factor": spec.attention_factor[picked],
         "rope/head_dim": spec.head_dim[picked],
@@ -157,7 +167,7 @@ def header(plan: CapturePlan) -> dict[str, np.ndarray]:
         **_describe_logits([plan.rules[layer] for layer in plan.layers]),
         "rows/query_position": plan.rows,
         "vectors/angle": angles,
-        "vectors/angle_error": np.angle(np.exp(1j * (angles - expected))),
+        "vectors/angle_error": rounding + (measured - stated) * plan.samples,
     }
     if plan.keep_qk:
         coordinates["kept"] = np.arange(len(plan.keep_qk))
@@ -202,16 +212,16 @@ def critical_pairs(
     ModelError
         If the config states another number of pairs than the model turns.
     """
-    layers = read_layers(model.config.to_dict())
+    layers = read_layers(list_entries(model.config))
     found = np.full(len(rotation.layers), -1)
     for row, layer in enumerate(rotation.layers):
         pairs = rotation.spec.pair_count(row)
         if not pairs:
             continue
-        if training.pretrain_base != training.base:
-            before = inv_freq(2 * pairs, training.pretrain_base)
-        else:
-            before, _ = layer_inv_freq(layers[layer], scaled=False)
+        own = layers[layer]
+        if own.base == training.base:  # layers with a base of their own (Gemma 3) keep it
+            own = replace(own, base=training.pretrain_base)
+        before, _ = layer_inv_freq(own, scaled=False)
         if len(before) != pairs:
             raise ModelError(
                 f"{model.config.model_type}, layer {layer}: the config states {len(before)} rotary pairs, "
@@ -219,4 +229,31 @@ def critical_pairs(
             )
         window = rules[int(layer)].window or training.train_len
         found[row] = critical_pair(before, min(training.train_len, window))
+    return found
+
+
+def _layer_bases(model: Any, rotation: Rotation) -> Float[np.ndarray, " layer"]:
+    """List the rotary base of each layer that rotates."""
+    layers = read_layers(list_entries(model.config))
+    rows = enumerate(rotation.layers)
+    return np.array([layers[at].base if rotation.spec.pair_count(row) else np.nan for row, at in rows])
+
+
+def stated_frequencies(model: Any, rotation: Rotation, length: int) -> Float[np.ndarray, "layer pair"]:
+    """Compute in float64 the frequencies that the config states, at the length of the capture.
+
+    A model cast as a whole to 16 bits turns at rounded frequencies, which its own buffers cannot show. Where
+    the config states other frequencies than rounded ones, or none that can be computed, the model turns by a
+    rule that is not understood here, and its own frequencies stand: the comparison says nothing of them.
+    """
+    found = rotation.spec.inv_freq.copy()
+    layers = read_layers(list_entries(model.config))
+    for row, layer in enumerate(rotation.layers):
+        measured = found[row, : rotation.spec.pair_count(row)]
+        try:
+            stated, _ = layer_inv_freq(layers[layer], length)
+        except ConfigError:  # a rule of the model's own
+            continue
+        if len(stated) == len(measured) and np.allclose(measured, stated, rtol=ROUNDED, atol=STEP):
+            measured[:] = stated
     return found

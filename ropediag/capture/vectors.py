@@ -48,8 +48,8 @@ def measure_vectors(
     Returns
     -------
     dict : ``norm`` (head, pair, bin), the root mean square length in each bin; ``offset`` (head, pair),
-    the length of the mean pre-rotary vector over the root mean square length; ``phase`` (head, pair),
-    its direction in radians
+    the length of the mean pre-rotary vector over the root mean square length, 0 for a pair whose
+    vectors are all 0; ``phase`` (head, pair), its direction in radians
     """
     heads, length, _ = x.shape
     pairs = len(channels)
@@ -67,9 +67,10 @@ def measure_vectors(
     counts = np.diff([*edges, length])
     squares = square.cpu().numpy()
     east, north = mean.cpu().numpy() / length
+    typical = np.sqrt(squares.sum(-1) / length)
     return {
         "norm": np.sqrt(squares / counts).astype(np.float32),
-        "offset": (np.hypot(east, north) / np.sqrt(squares.sum(-1) / length)).astype(np.float32),
+        "offset": (np.hypot(east, north) / np.where(typical > 0, typical, 1.0)).astype(np.float32),
         "phase": np.arctan2(north, east).astype(np.float32),
     }
 

@@ -113,11 +113,12 @@ def describe_interrupted(path: Path) -> str:
 
 def print_glance(console: Console, path: Path) -> None:
     """Say where the model breaks, where theory says it must, and what to do next."""
+    from ropediag.analysis.angle_note import note_angle_error
     from ropediag.analysis.glance import glance
     from ropediag.store import open_capture
 
     with open_capture(path) as capture:
-        found = glance(capture)
+        found, note = glance(capture), note_angle_error(capture)
         attributes = capture.attrs
     length, train_len = int(attributes["length"]), int(attributes.get("train_len") or 0)
     reach = f"{length / train_len:.3g} x its training length" if train_len else "training length not known"
@@ -145,6 +146,8 @@ def print_glance(console: Console, path: Path) -> None:
                 f"  pairs {name} the critical one: mean logit {shift.inside:+.2f} within the training "
                 f"length, {shift.beyond:+.2f} beyond it; largest move of a head {shift.largest:.1f} std"
             )
+    if note:
+        console.print(f"  note      {note}")
 
 
 def _measured_line(found, length: int) -> str:

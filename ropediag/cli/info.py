@@ -19,16 +19,21 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Show what a capture holds: model, lengths, rope, contents, and what is still missing."""
+    from ropediag.analysis.angle_note import note_angle_error
     from ropediag.store import is_study, open_capture, open_study, summarize, summarize_study
 
+    note = None
     if is_study(file):
         open_study(file)  # finds out what is damaged
         summary = summarize_study(file)
     else:
         if file.is_file():
-            open_capture(file).close()
+            with open_capture(file) as capture:
+                note = note_angle_error(capture)
         summary = summarize(file)
     typer.echo(format_json(summary) if json else format_text(summary))
+    if note and not json:
+        typer.echo(f"{'note':9} {note}")
 
 
 def format_json(summary: "Summary") -> str:

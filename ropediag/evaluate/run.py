@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ropediag.analysis.limit import excess_at_multiples, measure_limit
+from ropediag.config_class import list_entries
 from ropediag.evaluate.config import EvaluateConfig
 from ropediag.evaluate.harness import check_harness, run_harness
 from ropediag.evaluate.keytokens import KeyTokens, find_key_tokens, score_key_tokens, short_window
@@ -150,7 +151,7 @@ def _evaluate_checked(
     reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
     training = reader.training
     check_memory(loaded.model, config)
-    predicted = limit_of(loaded.model.config.to_dict(), training)
+    predicted = limit_of(list_entries(loaded.model.config), training)
     elder = check_parent(parent, reader, ids) if parent is not None else None
     train_len, window = training.train_len, config.sliding_window(training.train_len)
     attributes = describe_model(loaded, training)

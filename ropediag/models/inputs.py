@@ -13,10 +13,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ropediag.checkpoint import Training, read_checkpoint, resolve_training
+from ropediag.config_class import read_widest
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, first_statement
-from ropediag.rope_config import read_layers
 from ropediag.text import load_tokens, read_token_sequences
 
 
@@ -110,9 +110,8 @@ def read_training(loaded: LoadedModel, train_len: int | None, pretrain_base: flo
         If the model has no RoPE, or nothing states the training length.
     """
     metadata = read_checkpoint(loaded.directory)[1] if loaded.directory else {}
-    layers = read_layers(loaded.model.config.to_dict())
-    rotating = next(layer for layer in layers if layer.rotary_dim)
-    return resolve_training({"train_len": train_len, "pretrain_base": pretrain_base}, metadata, rotating)
+    flags = {"train_len": train_len, "pretrain_base": pretrain_base}
+    return resolve_training(flags, metadata, read_widest(loaded.model.config))
 
 
 def run_plain(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Tensor:

@@ -5,11 +5,8 @@ whose weights do not fit its config, or hold NaN, is refused here, before anythi
 """
 
 import hashlib
-import logging
 import pickle
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import torch
 from torch import nn
 
 from ropediag.checkpoint import read_checkpoint
+from ropediag.config_class import complete_config, first_statement, quiet_transformers
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.devices import open_parameters
 from ropediag.models.directory import find_directory, short_name
@@ -133,7 +131,7 @@ def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path 
     directory = find_directory(source, allow_pickle=True, need_weights=False)
     location = str(directory) if directory else source
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False), directory
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"cannot load {source}: {first_statement(error)}") from error
@@ -142,7 +140,7 @@ def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path 
 def _check_rotation(directory: Path) -> None:
     """Refuse heads of which an odd number of dimensions rotates; what else a config lacks is said later."""
     try:
-        layers = read_layers(read_checkpoint(directory)[0])
+        layers = read_layers(complete_config(read_checkpoint(directory)[0]))
     except ConfigError:
         return
     for index, layer in enumerate(layers):
@@ -158,7 +156,7 @@ def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
 
     stated = {name: options[name] for name in ("revision", "trust_remote_code")}
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             kind = auto_class(AutoConfig.from_pretrained(location, **stated))
             return kind.from_pretrained(location, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
@@ -174,13 +172,6 @@ def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
         }:
             raise ModelError(f"cannot load {location}: {first_statement(error)}") from error
         raise
-
-
-def first_statement(error: Exception) -> str:
-    """The first line of another package's error, and the next one where the first ends in a colon."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    count = 2 if lines and lines[0].endswith(":") else 1
-    return " ".join(lines[:count]) or type(error).__name__
 
 
 def _check_weights(source: str, model: nn.Module, report: dict[str, Any]) -> None:
@@ -219,27 +210,10 @@ def _read_tokenizer(location: str, **options: Any) -> Any | None:
     from transformers import AutoTokenizer
 
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             return AutoTokenizer.from_pretrained(location, **options)
     except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError):
         return None
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keep progress bars and load reports off the screen: what matters is raised as an error."""
-    from transformers.utils import logging as transformers_logging
-
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        transformers_logging.enable_progress_bar()
 
 
 def fingerprint_weights(model: nn.Module, samples: int = 1024) -> str:

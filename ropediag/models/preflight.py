@@ -10,19 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ropediag.bound import widest_layers
 from ropediag.checkpoint import read_checkpoint, resolve_training
 from ropediag.config import CaptureConfig
+from ropediag.config_class import complete_config
 from ropediag.errors import CaptureError, ConfigError
 from ropediag.models.directory import find_directory, short_name
-from ropediag.rope_config import read_layers, text_part
+from ropediag.rope_config import HEADS, read_layers, text_part, widest_layers
 from ropediag.store import check_name
 from ropediag.store.folder import Folder
 from ropediag.store.guard import check_writable
 from ropediag.text import check_paths, load_tokens
 
 DEVICE = re.compile(r"auto|map|cpu|cuda(:\d+)?|mps")
-HEADS = ("num_attention_heads", "n_head", "n_heads")
 
 
 def check_inputs(config: Any) -> None:
@@ -93,11 +92,13 @@ def check_capture_file(path: Path, force: bool, resume: bool) -> None:
 def _check_checkpoint(directory: Path, config: Any) -> None:
     """Check the settings against the model's config and ``ropediag.json``."""
     stated, metadata = read_checkpoint(directory)
-    layers = read_layers(stated)
+    complete = complete_config(stated)
+    layers = read_layers(complete)
     flags = {"train_len": config.train_len, "pretrain_base": config.pretrain_base}
     resolve_training(flags, metadata, widest_layers(layers)[0])
     _check_indices("layer", getattr(config, "layers", None), len(layers))
-    heads = next((int(text_part(stated)[name]) for name in HEADS if text_part(stated).get(name)), None)
+    text = text_part(complete)
+    heads = next((int(text[name]) for name in HEADS if text.get(name)), None)
     kept = getattr(config, "keep_qk", ())
     _check_indices("layer", sorted({layer for layer, _ in kept}), len(layers))
     if heads is not None:

@@ -11,10 +11,10 @@ from typing import Any
 
 from ropediag.checkpoint import Training, read_checkpoint, resolve_training
 from ropediag.config import CaptureConfig
+from ropediag.config_class import list_entries, read_widest
 from ropediag.evaluate.config import EvaluateConfig
 from ropediag.models.load import load_config
 from ropediag.prediction import limit_of
-from ropediag.rope_config import read_layers
 from ropediag.study.cells import Cell, cell_folder, find_parent, parent_model, plan_tuning
 from ropediag.study.config import StudyConfig
 from ropediag.study.sections import Checkpoint, Pretraining
@@ -51,8 +51,7 @@ def describe_cell(cell: Cell, study: StudyConfig, folder: Path) -> CellModel:
     if tuning is not None:
         change = plan_change(config, metadata, tuning)
         return CellModel(change.config, change.training)
-    layer = next(layer for layer in read_layers(config.to_dict()) if layer.rotary_dim)
-    return CellModel(config, resolve_training(_stated(cell, study), metadata, layer))
+    return CellModel(config, resolve_training(_stated(cell, study), metadata, read_widest(config)))
 
 
 def plan_evaluation(cell: Cell, study: StudyConfig, folder: Path) -> EvaluateConfig:
@@ -61,7 +60,7 @@ def plan_evaluation(cell: Cell, study: StudyConfig, folder: Path) -> EvaluateCon
     length = cell.evaluate_at
     if length is None:
         model = describe_cell(cell, study, folder)
-        limit = limit_of(model.config.to_dict(), model.training) or 0
+        limit = limit_of(list_entries(model.config), model.training) or 0
         length = _round(max(evaluate.least, evaluate.reach * limit))
     return EvaluateConfig(
         model=_model_path(cell, study, folder),
@@ -85,7 +84,9 @@ def plan_capture(cell: Cell, study: StudyConfig, folder: Path) -> CaptureConfig 
     if length is None:
         model = describe_cell(cell, study, folder)
         trained = max(model.training.train_len, model.training.tune_len)
-        length = _round((capture.reach or 1) * (limit_of(model.config.to_dict(), model.training) or trained))
+        length = _round(
+            (capture.reach or 1) * (limit_of(list_entries(model.config), model.training) or trained)
+        )
     return CaptureConfig(
         model=_model_path(cell, study, folder),
         length=length,

@@ -19,9 +19,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ropediag.capture import capture_model
+from ropediag.config_class import list_entries
 from ropediag.errors import ConfigError
 from ropediag.models.rotation import Rotation, measure_rotation
 from ropediag.models.tap import AttentionCall, tap_attention
+from ropediag.rope_config import read_layers
 from ropediag.scaling import spec_from_config
 from ropediag.store import Capture, open_capture
 
@@ -47,7 +49,8 @@ class Verified:
         the file, relative to the largest contribution. ``shift``: how far contributions move when the text
         moves, relative. ``angle``: applied angle against position times frequency, radians
     wrong_shift : the same as ``shift`` for channels paired wrongly; NaN with a single pair
-    config_agrees : whether frequencies, channels and factors computed from the config are the measured ones
+    config_agrees : whether frequencies, channels, factors and windows read from the config are the measured
+        ones
     """
 
     rotation: Rotation
@@ -100,7 +103,7 @@ def verify_model(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Ver
         sinks=any(call.sinks is not None for call, _ in seen.values()),
         errors=errors | {"shift": _move(*both, channels)},
         wrong_shift=_move(*both, wrong) if len(channels) > 1 else np.nan,
-        config_agrees=_config_agrees(model, rotation),
+        config_agrees=_config_agrees(model, rotation) and _windows_agree(model, seen),
     )
 
 
@@ -204,7 +207,7 @@ def _largest(values: Any) -> float:
 
 def _config_agrees(model: Any, rotation: Rotation) -> bool:
     try:
-        stated = spec_from_config(model.config.to_dict(), length=SHIFT + 1)
+        stated = spec_from_config(list_entries(model.config), length=SHIFT + 1)
     except ConfigError:
         return False
     spec = rotation.spec
@@ -216,5 +219,18 @@ def _config_agrees(model: Any, rotation: Rotation) -> bool:
         same = np.array_equal(spec.channels[row, :pairs], stated.channels[layer, :pairs])
         factor = abs(spec.attention_factor[row] - stated.attention_factor[layer]) < 1e-6
         if not (close and same and factor):
+            return False
+    return True
+
+
+def _windows_agree(model: Any, seen: Calls) -> bool:
+    """Whether the config's windows are those of the calls; one as long as the text is like none."""
+    try:
+        layers = read_layers(list_entries(model.config))
+    except ConfigError:
+        return False
+    for index, (call, _) in seen.items():
+        length = call.query.shape[2]
+        if min(layers[index].window or length, length) != min(call.window or length, length):
             return False
     return True

@@ -8,10 +8,10 @@ from jaxtyping import Int
 from transformers import TrainerCallback
 
 from ropediag.analysis.limit import THRESHOLD, measure_limit
+from ropediag.config_class import read_widest
 from ropediag.errors import ConfigError
 from ropediag.limits import extrapolation_limit
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
-from ropediag.rope_config import read_layers
 
 
 class LimitCallback(TrainerCallback):
@@ -97,7 +97,7 @@ class LimitCallback(TrainerCallback):
 
     def predict(self, model: Any) -> float | None:
         """Compute the law's limit for the base that the model has, tokens; None where it gives none."""
-        layer = next(layer for layer in read_layers(model.config.to_dict()) if layer.rotary_dim)
+        layer = read_widest(model.config)
         return extrapolation_limit(
             layer.rotary_dim, layer.base, self.pretrain_base or layer.base, self.train_len, self.tune_len
         )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ropediag.checkpoint import Training, resolve_training
+from ropediag.config_class import read_widest
 from ropediag.errors import ConfigError
-from ropediag.rope_config import LayerRope, read_layers
 from ropediag.rope_parameters import change_rope, read_rule
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def plan_change(parent_config: Any, metadata: Mapping[str, Any], config: "TuneCo
     """
     if parent_config.get_text_config() is not parent_config:
         raise ConfigError(f"{config.model} is a model of more than text, which cannot be tuned here.")
-    layer = _first_rotating(parent_config)
+    layer = read_widest(parent_config)
     flags = {"train_len": config.train_len, "pretrain_base": config.pretrain_base}
     parent = resolve_training(flags, metadata, layer)
     length = config.length or parent.train_len
@@ -68,8 +68,4 @@ def plan_change(parent_config: Any, metadata: Mapping[str, Any], config: "TuneCo
     tuned = copy.deepcopy(parent_config)
     tuned.update(entries)
     known = {"pretrain_base": parent.pretrain_base, "train_len": parent.train_len, "tune_len": length}
-    return RopeChange(entries, tuned, parent, resolve_training({}, known, _first_rotating(tuned)))
-
-
-def _first_rotating(config: Any) -> LayerRope:
-    return next(layer for layer in read_layers(config.to_dict()) if layer.rotary_dim)
+    return RopeChange(entries, tuned, parent, resolve_training({}, known, read_widest(tuned)))

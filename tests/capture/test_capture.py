@@ -8,10 +8,12 @@ import torch
 
 import ropediag
 from ropediag.errors import CaptureError, ConfigError, ModelError
+from ropediag.limits import critical_pair
 from ropediag.models.tap import tap_attention
-from ropediag.rope import rotate
+from ropediag.rope import inv_freq, rotate
 from ropediag.rope_config import read_layers
 from ropediag.scaling import spec_from_config
+from ropediag.testing.tiny import tiny_model as any_tiny_model
 from tests.families import FAMILIES, tiny_model, tokens
 
 LENGTH, TRAIN_LEN = 150, 48
@@ -113,6 +115,24 @@ def test_critical_pairs_follow_the_training_length_and_the_window(captured):
         length = min(TRAIN_LEN, windows[layer] or TRAIN_LEN)
         expected = int((periods[layer] <= length).sum()) if np.isfinite(periods[layer]).any() else -1
         assert int(capture["rope/critical_pair"].sel(layer=layer)) == expected
+
+
+@pytest.mark.parametrize("pretrain_base", [None, 1e5])
+def test_a_model_with_several_bases_has_that_of_its_widest_layers_and_records_all(pretrain_base, tmp_path):
+    model = any_tiny_model("gemma3_text")
+    bases = {"sliding_attention": 1e4, "full_attention": 1e6}
+    options = {"train_len": TRAIN_LEN, "rows": 4, "excess": False, "pretrain_base": pretrain_base}
+    path = ropediag.capture_model(model, tokens(LENGTH), tmp_path / "capture.h5", **options)
+    kinds = model.config.layer_types
+    with ropediag.open_capture(path) as capture:
+        assert capture.attrs["base"] == 1e6
+        assert capture.values("rope/base").tolist() == [bases[kind] for kind in kinds]
+        critical = capture.values("rope/critical_pair").tolist()
+    before = bases | {"full_attention": pretrain_base or 1e6}  # of the base that was changed, no other
+    windows = {"sliding_attention": model.config.sliding_window, "full_attention": TRAIN_LEN}
+    assert critical == [
+        critical_pair(inv_freq(16, before[kind]), min(TRAIN_LEN, windows[kind])) for kind in kinds
+    ]
 
 
 def test_kept_vectors_redraw_the_attention_map_without_the_model(captured):

@@ -33,3 +33,12 @@ def test_norms_and_mean_vectors_match_their_definitions():
     for bin_, (start, stop) in enumerate(zip(edges, [*edges[1:], 333], strict=True)):
         slow = np.sqrt((np.abs(vectors[:, start:stop]) ** 2).mean(1))
         np.testing.assert_allclose(found["norm"][..., bin_], slow, rtol=1e-4)
+
+
+def test_a_pair_whose_vectors_are_all_zero_has_no_offset():
+    still = np.random.default_rng(2).standard_normal((2, 50, 8))
+    still[..., [1, 5]] = 0  # pair 1
+    found = measure_vectors(torch.tensor(still), inv_freq(8, 100.0), pair_channels("half", 8), [0, 25])
+    assert (found["offset"][:, 1] == 0).all()
+    assert (found["norm"][:, 1] == 0).all()
+    assert (found["offset"][:, [0, 2, 3]] > 0).all()

@@ -12,6 +12,7 @@ from ropediag.errors import ConfigError
 from ropediag.limits import extrapolation_limit
 from ropediag.models.load import load_model
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
+from ropediag.testing.tiny import tiny_model
 from ropediag.text import read_token_sequences
 from ropediag.tune.tokenizer import byte_tokenizer
 from ropediag.tune.windows import TrainingWindows
@@ -66,6 +67,14 @@ def test_it_predicts_with_the_base_of_pretraining_and_the_length_of_tuning(ids):
     model.train()
     callback.measure(model)
     assert model.training
+
+
+def test_it_predicts_with_the_base_of_the_layers_that_see_furthest(ids):
+    model = tiny_model("gemma3_text")
+    bases = model.config.rope_parameters
+    assert bases["sliding_attention"]["rope_theta"] == 1e4 < bases["full_attention"]["rope_theta"] == 1e6
+    predicted = LimitCallback(ids, train_len=128, pretrain_base=1e4).predict(model)
+    assert predicted == extrapolation_limit(16, 1e6, 1e4, 128)
 
 
 def test_sequences_that_end_within_the_training_length_are_refused(ids):
