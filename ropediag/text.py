@@ -6,7 +6,7 @@ whatever the caller has, a Hugging Face one as a rule.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,6 @@ import numpy as np
 
 from ropediag.assets import held_out_text
 from ropediag.errors import ConfigError
-
-_PIECE = 65_536  # characters a call: tokenizers slow down on long strings
 
 
 def check_paths(paths: Sequence[Path]) -> None:
@@ -140,23 +138,16 @@ def hash_tokens(ids: np.ndarray) -> str:
 
 
 def tokenize(text: str, tokenizer: Any) -> np.ndarray:
-    """Turn text into (position,) int64 token ids, piece by piece, each piece a number of whole lines."""
-    pieces = [
-        np.asarray(tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
-        for piece in _pieces(text)
-    ]
-    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
+    """Tokenize a text as a whole, without special tokens.
 
+    A text is never cut into pieces: many tokenizers put a space before whatever they are given, and a cut
+    may fall within a word.
 
-def _pieces(text: str) -> Iterator[str]:
-    """Cut text after the last line end within each piece; a longer line is cut where the piece ends."""
-    start = 0
-    while start < len(text):
-        end = start + _PIECE
-        if end < len(text):
-            end = text.rfind("\n", start, end) + 1 or end
-        yield text[start:end]
-        start = end
+    Returns
+    -------
+    (position,) int64 array, token ids
+    """
+    return np.asarray(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
 
 
 def _read_path(path: Path) -> str:

@@ -6,10 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+from transformers import PreTrainedTokenizerFast
 
-from ropediag import text
 from ropediag.assets import held_out_text
 from ropediag.errors import ConfigError
 from ropediag.text import hash_tokens, load_tokens, read_text, read_token_sequences, tokenize
@@ -69,17 +70,35 @@ def test_a_shape_without_tokens_is_refused(length, sequences):
         read_token_sequences(None, CharacterTokenizer(), length, sequences, 0)
 
 
+def sentencepiece_tokenizer(sample):
+    """A tokenizer of Llama 2's kind: a space is put before whatever it is given, and spaces are symbols."""
+    own = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    own.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    own.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    special = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, special_tokens=special, max_token_length=8, show_progress=False
+    )
+    own.train_from_iterator(sample.split(" "), trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=own, unk_token="<unk>")
+
+
+def test_a_long_text_has_the_tokens_of_the_whole_and_decodes_to_itself():
+    text = held_out_text().read_text(encoding="utf-8")
+    tokenizer = sentencepiece_tokenizer(text[:150_000])
+    for sample in (text[:200_000], "word " * 40_000):
+        ids = tokenize(sample, tokenizer)
+        assert ids.tolist() == tokenizer(sample, add_special_tokens=False)["input_ids"]
+        assert tokenizer.decode(ids.tolist()) == sample
+
+
 @given(st.text(alphabet="ab\né", max_size=200))
-@example("a" * 40 + "\n" + "b" * 7 + "\n\n" + "é" * 16)
-def test_tokenizing_by_pieces_loses_nothing_and_keeps_lines_whole(whole):
+def test_a_tokenizer_sees_the_text_once_and_whole(whole):
     tokenizer = CharacterTokenizer()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "_PIECE", 16)
-        ids = tokenize(whole, tokenizer)
-    assert ids.tolist() == [ord(character) for character in whole]
-    assert "".join(tokenizer.pieces) == whole
-    assert all(len(piece) <= 16 for piece in tokenizer.pieces)
-    assert all(piece.endswith("\n") or "\n" not in piece for piece in tokenizer.pieces[:-1])
+    assert tokenize(whole, tokenizer).tolist() == [ord(character) for character in whole]
+    assert tokenizer.pieces == [whole]
 
 
 def test_a_folder_stands_for_its_text_files_in_path_order(tmp_path):
