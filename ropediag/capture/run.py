@@ -157,6 +157,8 @@ def _prepare(
 ) -> _Prepared:
     """Check model and tokens, plan, and say what the capture will need."""
     model = loaded.model
+    if loaded.dtype_reason:
+        reporter.note(loaded.dtype_reason)
     check_ids(ids, model)
     input_ids = torch.tensor(ids, device=input_device(model))
     check_tap(model, input_ids)

@@ -147,6 +147,8 @@ def _evaluate_checked(
     loaded: LoadedModel, parent: LoadedModel | None, ids: np.ndarray, config: EvaluateConfig, say: Say
 ) -> Evaluation:
     begun = time.perf_counter()
+    if loaded.dtype_reason:
+        say(loaded.dtype_reason)
     reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
     training = reader.training
     check_memory(loaded.model, config)

@@ -119,6 +119,8 @@ def _ablate(
 ) -> Ablation:
     """Check, choose, measure, write."""
     begun = time.perf_counter()
+    if loaded.dtype_reason:
+        say(loaded.dtype_reason)
     if flagged is not None:
         flagged.check_model(loaded)
     reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)

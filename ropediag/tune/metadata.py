@@ -40,7 +40,7 @@ class CheckpointMetadata:
     loss : dict
         What was measured after training, each entry with its unit in its name.
     versions, machine : dict
-        Package versions; device and threads: with the seed they fix the weights.
+        Package versions; device, threads and the type computed in: with the seed they fix the weights.
     command : str
         What to type to make the checkpoint again.
     weights_hash : str

@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ropediag.errors import ConfigError
+from ropediag.models.compute_type import training_type
 from ropediag.text import read_text
 from ropediag.tune.card import write_card
 from ropediag.tune.config import PretrainConfig
@@ -22,7 +23,11 @@ from ropediag.tune.metadata import CheckpointMetadata, hash_weights, package_ver
 from ropediag.tune.saving import save_model
 from ropediag.tune.shapes import build_model
 from ropediag.tune.tokenizer import byte_tokenizer
-from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer
+from ropediag.tune.trainer import (
+    Recipe,
+    discard_unfinished,
+    run_trainer,
+)
 from ropediag.tune.windows import TrainingWindows
 
 WARMUP_STEPS = 100
@@ -46,6 +51,8 @@ def pretrain_model(config: PretrainConfig, say: Callable[[str], None] = print) -
     ConfigError
         If the text is missing, unreadable or shorter than one window.
     """
+    compute, reason = training_type()
+    say(f"computing in {compute}: {reason}")
     text = _training_text(config, say)
     torch.manual_seed(config.seed)
     model = build_model(config)
@@ -66,7 +73,11 @@ def pretrain_model(config: PretrainConfig, say: Callable[[str], None] = print) -
         seed=config.seed,
         loss=loss,
         versions=package_versions(),
-        machine={"device": model.device.type, "threads": torch.get_num_threads()},
+        machine={
+            "device": model.device.type,
+            "threads": torch.get_num_threads(),
+            "compute": compute,
+        },
         command=config.command_line(),
         weights_hash=hash_weights(config.out),
     )

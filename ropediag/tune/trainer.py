@@ -21,6 +21,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ropediag.errors import CaptureError, ConfigError
+from ropediag.models.compute_type import training_type
 from ropediag.store.disk import free_space, publish_alone, says_full
 from ropediag.tune.progress import TrainingProgress
 
@@ -220,7 +221,7 @@ def _arguments(recipe: Recipe, unfinished: Path) -> TrainingArguments:
         adam_beta2=0.95,
         max_grad_norm=1.0,
         use_cpu=not cuda,
-        bf16=not cuda or torch.cuda.is_bf16_supported(),
+        bf16=training_type()[0] == "bfloat16",
         seed=recipe.seed,
         data_seed=recipe.seed,
         logging_steps=max(1, min(100, recipe.steps // 10)),

@@ -14,8 +14,10 @@ import torch
 
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError
+from ropediag.models.compute_type import training_device, training_type
 from ropediag.models.load import LoadedModel, load_config, load_model
 from ropediag.models.memory import available_memory
+from ropediag.models.ranks import is_first
 from ropediag.text import read_documents, tokenize
 from ropediag.tune.card import write_tune_card
 from ropediag.tune.corpus import read_standard_library
@@ -30,7 +32,12 @@ from ropediag.tune.metadata import (
 from ropediag.tune.rope_change import plan_change
 from ropediag.tune.saving import save_model
 from ropediag.tune.tokenizer import VOCABULARY
-from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer, wait_for_all
+from ropediag.tune.trainer import (
+    Recipe,
+    discard_unfinished,
+    run_trainer,
+    wait_for_all,
+)
 from ropediag.tune.tune_config import TuneConfig
 from ropediag.tune.windows import TrainingWindows
 
@@ -55,6 +62,9 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
     ConfigError, ModelError
         If model or text cannot be used, or the run would not fit in memory.
     """
+    compute, reason = training_type(config.dtype)
+    if is_first():
+        say(f"computing in {compute}: {reason}")
     parent_config, directory = load_config(config.model)
     change = plan_change(parent_config, read_checkpoint(directory)[1] if directory else {}, config)
     training, length = change.parent, change.training.tune_len
@@ -89,7 +99,11 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
             seed=config.seed,
             loss=loss,
             versions=package_versions(),
-            machine={"device": model.device.type, "threads": torch.get_num_threads()},
+            machine={
+                "device": model.device.type,
+                "threads": torch.get_num_threads(),
+                "compute": compute,
+            },
             command=config.command_line(),
             weights_hash=hash_weights(config.out),
             parent=_parent(parent),
@@ -174,8 +188,7 @@ def _check_memory(model: Any, config: TuneConfig, length: int) -> None:
     """Refuse a run that cannot fit. Of a sharded one no process holds it all, so it is let pass."""
     windows = -(-config.batch // config.accumulate)
     needed = training_bytes(model, windows * length, config.gradient_checkpointing, bool(config.lora))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    free = available_memory(device)
+    free = available_memory(training_device())
     if needed > free and not config.fsdp:
         raise ConfigError(
             f"tuning {windows} windows of {length} tokens at once takes about {needed / 2**30:.1f} GiB of "

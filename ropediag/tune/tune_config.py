@@ -38,7 +38,8 @@ class TuneConfig:
     train_len, pretrain_base : int and float, or None
         Length and base of pretraining, where the checkpoint does not say.
     dtype : str
-        Of the weights while they are trained; computation is in bfloat16 where the device can.
+        Of the weights while they are trained; computation is in bfloat16 where the device has instructions
+        for it.
     gradient_checkpointing : bool
         Trade time for memory.
     lora : int or None
