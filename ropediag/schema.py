@@ -175,6 +175,8 @@ ATTRIBUTES = {
     "seed": "seed of text and query sampling",
     "length": "tokens per sequence",
     "text_hash": "sha256 of the token ids",
+    "bos": "special tokens with which each sequence and each window of the windowed loss begins, as text; empty if "
+    "none; a file without this attribute was read without",
     "layout": "how channels form pairs: half (n, n + rotary_dim/2) or interleaved (2n, 2n + 1)",
     "base": "rotary base of the model (rope_theta); NaN where unknown",
     "pretrain_base": "rotary base of pretraining; NaN where unknown",

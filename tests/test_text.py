@@ -8,12 +8,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from ropediag.assets import held_out_text
 from ropediag.errors import ConfigError
-from ropediag.text import hash_tokens, load_tokens, read_text, read_token_sequences, tokenize
+from ropediag.text import (
+    find_leading,
+    hash_tokens,
+    leading_tokens,
+    load_tokens,
+    read_text,
+    read_token_sequences,
+    tokenize,
+)
 
 
 class CharacterTokenizer:
@@ -23,8 +31,8 @@ class CharacterTokenizer:
         self.pieces = []
 
     def __call__(self, piece, add_special_tokens, verbose):
-        assert not add_special_tokens
-        self.pieces.append(piece)
+        if not add_special_tokens:
+            self.pieces.append(piece)
         return {"input_ids": [ord(character) for character in piece]}
 
 
@@ -99,6 +107,64 @@ def test_a_tokenizer_sees_the_text_once_and_whole(whole):
     tokenizer = CharacterTokenizer()
     assert tokenize(whole, tokenizer).tolist() == [ord(character) for character in whole]
     assert tokenizer.pieces == [whole]
+
+
+def template_tokenizer(template):
+    """A tokenizer of characters with special tokens around a text, such as ``<bos> $A <eos>``."""
+    vocabulary = {"<unk>": 0, "<bos>": 1, "<eos>": 2, "<sop>": 3} | {
+        c: 4 + n for n, c in enumerate("abcdef \n")
+    }
+    own = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    own.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    special = [(name, vocabulary[name]) for name in ("<bos>", "<eos>", "<sop>")]
+    own.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=own, unk_token="<unk>", bos_token="<bos>", eos_token="<eos>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "leading"),
+    [("$A", []), ("<bos> $A", [1]), ("<bos> $A <eos>", [1]), ("$A <eos>", []), ("<bos> <sop> $A", [1, 3])],
+)
+def test_sequences_begin_as_the_tokenizer_begins_a_text_and_never_end_in_eos(tmp_path, template, leading):
+    path = tmp_path / "t.txt"
+    path.write_text("abcdef\n" * 20)
+    tokenizer = template_tokenizer(template)
+    plain = template_tokenizer("$A")
+    assert leading_tokens(tokenizer).tolist() == leading
+    ids = read_token_sequences([path], tokenizer, 10, 3, seed=4)
+    text = read_token_sequences([path], plain, 10 - len(leading), 3, seed=4)
+    assert ids.tolist() == [[*leading, *row] for row in text.tolist()]
+    bare = read_token_sequences([path], tokenizer, 10, 3, seed=4, bos=False)
+    assert (bare == read_token_sequences([path], plain, 10, 3, seed=4)).all()
+    name = " ".join(plain.convert_ids_to_tokens(leading))
+    assert find_leading(ids, tokenizer).count == len(leading)
+    assert find_leading(ids, tokenizer).name == name
+    found = find_leading(bare, tokenizer)
+    assert (found.count, found.name) == (0, "")
+    assert found.note == (
+        f"read without {name}, with which the model's tokenizer begins a text" if name else ""
+    )
+
+
+def test_bos_is_refused_where_the_tokenizer_puts_none(tmp_path):
+    for template in ("$A", "$A <eos>"):
+        with pytest.raises(ConfigError, match="puts no special token before a text: leave out --bos"):
+            read_token_sequences(None, template_tokenizer(template), 10, 3, seed=4, bos=True)
+    with pytest.raises(ConfigError, match="no tokenizer that says how a text begins"):
+        find_leading(np.ones((1, 9), dtype=int), None, bos=True)
+    with pytest.raises(ConfigError, match="length must be above 2, the leading special tokens: got 2"):
+        read_token_sequences(None, template_tokenizer("<bos> <sop> $A"), 2, 1, seed=0)
+
+
+def test_token_ids_that_are_given_count_as_begun_only_if_all_of_them_are():
+    tokenizer = template_tokenizer("<bos> $A")
+    begun, mixed = np.array([[1, 5, 6], [1, 7, 8]]), np.array([[1, 5, 6], [5, 7, 8]])
+    assert find_leading(begun, tokenizer).count == find_leading(begun, tokenizer, bos=True).count == 1
+    assert find_leading(begun, tokenizer, bos=False).count == find_leading(mixed, tokenizer).count == 0
+    with pytest.raises(ConfigError, match="token ids do not begin with <bos>"):
+        find_leading(mixed, tokenizer, bos=True)
 
 
 def test_a_folder_stands_for_its_text_files_in_path_order(tmp_path):

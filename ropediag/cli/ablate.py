@@ -41,6 +41,13 @@ def command(
     text: Annotated[
         list[Path] | None, Option(help="Text file or folder; repeatable (default: bundled text).")
     ] = None,
+    bos: Annotated[
+        bool | None,
+        Option(
+            "--bos/--no-bos",
+            help="Begin sequences and windows with BOS (default: where the model's tokenizer puts it).",
+        ),
+    ] = None,
     tokens: Annotated[Path | None, Option(help="Token ids (.npy) instead of text.")] = None,
     sequences: Annotated[int, Option(help="Token sequences; intervals are over them.")] = 8,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto.")] = "auto",
@@ -78,6 +85,7 @@ def command(
         out=out,
         revision=revision,
         text=tuple(text or ()),
+        bos=bos,
         tokens=tokens,
         sequences=sequences,
         device=device,

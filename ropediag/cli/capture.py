@@ -16,6 +16,13 @@ def command(
     text: Annotated[
         list[Path] | None, Option(help="Text file or folder; repeatable (default: bundled text).")
     ] = None,
+    bos: Annotated[
+        bool | None,
+        Option(
+            "--bos/--no-bos",
+            help="Begin sequences and windows with BOS (default: where the model's tokenizer puts it).",
+        ),
+    ] = None,
     tokens: Annotated[Path | None, Option(help="Token ids (.npy) instead of text.")] = None,
     sequences: Annotated[int, Option(help="Token sequences.")] = 1,
     layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 (default: all).")] = None,
@@ -58,6 +65,7 @@ def command(
         out=out,
         revision=revision,
         text=tuple(text or ()),
+        bos=bos,
         tokens=tokens,
         sequences=sequences,
         layers=parse_indices(layers) if layers is not None else None,

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ropediag.errors import CaptureError
+from ropediag.errors import CaptureError, ConfigError
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.memory import LOSS_VALUES, head_rows
 from ropediag.models.tap import find_decoder
@@ -73,6 +73,7 @@ def nll_windowed(
     window: int,
     stride: int | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
+    leading: int = 0,
 ) -> Float[np.ndarray, " position"]:
     """Negative log-likelihood of each token given fewer than ``window`` tokens before it.
 
@@ -80,24 +81,37 @@ def nll_windowed(
     the first window that holds it, so it is predicted from window - stride to window - 1 tokens, or from
     all there are.
 
+    A text that begins with ``leading`` special tokens begins so in every window: they are repeated before
+    the window's part of the text and count among its tokens. The model then reads each window as it would
+    read a text of its own, and a loss has the same number of tokens before it as without them.
+
     Returns
     -------
-    (position,) float32, nats; NaN at position 0
+    (position,) float32, nats; NaN at position 0. Position t is the same token as in ``nll_by_position``.
+
+    Raises
+    ------
+    ConfigError
+        If a window has no room for text beyond the leading tokens.
     """
     length = len(input_ids)
     window = min(window, length)
-    stride = max(1, min(stride or window // 2, window - 1))  # a window does not predict its first token
-    starts = [*range(0, length - window, stride), length - window]
+    part = window - leading  # of the text
+    if part < 1:
+        raise ConfigError(f"a window of {window} tokens has no room beyond {leading} leading special tokens.")
+    stride = max(1, min(stride or window // 2, window - 1, part))  # nothing predicts a window's first token
+    starts = [*range(leading, length - part, stride), length - part]
     nll = np.full(length, np.nan, dtype=np.float32)
     batch = max(1, tokens_at_once // window)
     filled = 0
     for first in range(0, len(starts), batch):
         chosen = starts[first : first + batch]
-        ids = torch.stack([input_ids[start : start + window] for start in chosen])
+        begin = input_ids[:leading]
+        ids = torch.stack([torch.cat([begin, input_ids[start : start + part]]) for start in chosen])
         losses = nll_by_position(model, ids, decode(model, ids))
         for start, row in zip(chosen, losses, strict=True):
-            nll[filled : start + window] = row[filled - start :]
-            filled = start + window
+            nll[filled : start + part] = row[filled - start + leading :]
+            filled = start + part
     return nll
 
 

@@ -12,6 +12,7 @@ from ropediag.errors import ConfigError
 from ropediag.limits import extrapolation_limit
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.rope_config import read_layers
+from ropediag.text import find_leading
 
 
 class LimitCallback(TrainerCallback):
@@ -33,6 +34,8 @@ class LimitCallback(TrainerCallback):
     tune_len : tokens a sequence in this training; ``train_len`` if None
     every : steps between measurements
     threshold : nats of excess that count as the limit
+    tokenizer : the model's; the Trainer's ``processing_class`` if None. If all sequences begin with the
+        special tokens that it puts before a text, so do the windows of ``train_len`` tokens
 
     Raises
     ------
@@ -48,6 +51,7 @@ class LimitCallback(TrainerCallback):
         tune_len: int | None = None,
         every: int = 100,
         threshold: float = THRESHOLD,
+        tokenizer: Any | None = None,
     ) -> None:
         if input_ids.shape[1] <= train_len:
             raise ConfigError(
@@ -60,7 +64,12 @@ class LimitCallback(TrainerCallback):
         self.tune_len = tune_len
         self.every = every
         self.threshold = threshold
+        self.tokenizer = tokenizer
         self._pending: dict[str, float] = {}
+
+    def on_train_begin(self, args, state, control, processing_class=None, **kwargs) -> None:
+        if self.tokenizer is None and hasattr(processing_class, "convert_ids_to_tokens"):
+            self.tokenizer = processing_class
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
         if state.global_step % self.every == 0 or state.global_step == state.max_steps:
@@ -79,11 +88,12 @@ class LimitCallback(TrainerCallback):
         model.eval()
         try:
             device = next(model.parameters()).device
+            leading = find_leading(self.input_ids, self.tokenizer).count
             excess = []
             for sequence in self.input_ids:
                 ids = torch.as_tensor(sequence, dtype=torch.long, device=device)
                 full = nll_by_position(model, ids[None], decode(model, ids[None]))[0]
-                excess.append(full - nll_windowed(model, ids, self.train_len))
+                excess.append(full - nll_windowed(model, ids, self.train_len, leading=leading))
         finally:
             model.train(training)
         curves = np.stack(excess)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ropediag.errors import CaptureError
+from ropediag.errors import CaptureError, ConfigError
 from ropediag.models import loss
 from ropediag.models.loss import decode, nll_by_position, nll_windowed, rank_first
 from ropediag.models.memory import head_rows
@@ -78,6 +78,29 @@ def test_windows_give_each_token_the_first_window_that_holds_it(length, window):
         slow = full_nll(model, ids[:, start : start + size])[t - start - 1]
         assert abs(nll[t] - slow) < 1e-5
         assert t - start >= min(t, stride), "at least half a window of context"
+
+
+@pytest.mark.parametrize(
+    ("length", "window", "stride", "leading"),
+    [(100, 32, None, 1), (101, 7, 3, 1), (60, 8, 7, 1), (60, 2, None, 1), (60, 9, 8, 2), (20, 32, None, 2)],
+)
+def test_every_window_begins_with_the_leading_tokens_and_has_no_more_context(length, window, stride, leading):
+    """The slow way: for each token, one text of the leading tokens and the window's part up to the token."""
+    model, ids = tiny_model("llama"), tokens(length)
+    nll = nll_windowed(model, ids[0], window, stride, leading=leading, tokens_at_once=64)
+    size = min(window, length)
+    part, step = size - leading, min(stride or size // 2, size - 1, size - leading)
+    starts = [*range(leading, length - part, step), length - part]
+    for t in range(leading, length):
+        start = next(start for start in starts if start <= t < start + part)
+        text = torch.cat([ids[:, :leading], ids[:, start : t + 1]], dim=1)
+        assert abs(nll[t] - full_nll(model, text)[-1]) < 1e-5
+        assert min(t, size - step) <= text.shape[1] - 1 <= size - 1, "as many tokens before it as without"
+
+
+def test_a_window_without_room_beyond_the_leading_tokens_is_refused():
+    with pytest.raises(ConfigError, match="a window of 2 tokens has no room beyond 2 leading special tokens"):
+        nll_windowed(tiny_model("llama"), tokens(20)[0], 2, leading=2)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(16, 1), (16, 15), (16, 16), (16, 40), (7, 3)])
