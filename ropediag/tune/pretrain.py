@@ -58,6 +58,7 @@ def pretrain_model(config: PretrainConfig, say: Callable[[str], None] = print) -
     model = build_model(config)
     losses = train_model(model, config, text, say)
 
+    say("measuring loss and recall on the held-out text")
     loss = {"train_nats_per_token": losses[-1][1]} | measure_inside(model, config.length)
     save_model(model, byte_tokenizer(), config.out)
     metadata = CheckpointMetadata(
@@ -105,6 +106,7 @@ def train_model(
         warmup_steps=min(WARMUP_STEPS, config.steps // 10),
         seed=config.seed,
         save_every=config.save_every,
+        report_to=config.report_to,
     )
     settings = config.settings() | {"text": hashlib.sha256(text).hexdigest()}
     return run_trainer(model, windows, recipe, config.out, say, config.resume, settings)[1]

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tokenizers import processors
 
 from ropediag.assets import held_out_text
 from ropediag.capture import capture_checkpoint, capture_model
@@ -15,23 +14,12 @@ from ropediag.intervene.config import AblateConfig
 from ropediag.intervene.run import ablate_checkpoint
 from ropediag.store import open_capture, summarize
 from ropediag.text import hash_tokens, read_token_sequences
-from tests.evaluate.bpe import bpe_tokenizer
+from tests.evaluate.bpe import bos_tokenizer
 from tests.families import tiny_model
 
 LENGTH, TRAIN_LEN = 72, 32
 SHARED = {"length": LENGTH, "sequences": 2, "train_len": TRAIN_LEN, "device": "cpu"}
 SAID = "every sequence and every window begins with <bos>, as the model's tokenizer begins a text"
-
-
-def bos_tokenizer():
-    """Pieces of words, and a template that puts <bos> before a text and <eos> behind it."""
-    tokenizer = bpe_tokenizer.__wrapped__()
-    tokenizer.add_special_tokens({"bos_token": "<bos>", "eos_token": "<eos>"})
-    special = [("<bos>", tokenizer.bos_token_id), ("<eos>", tokenizer.eos_token_id)]
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="<bos> $A <eos>", special_tokens=special
-    )
-    return tokenizer
 
 
 @pytest.fixture(scope="module")
