@@ -25,6 +25,8 @@ class CaptureConfig:
     out : the file to write; None for ``captures/NAME-LENGTH.h5``
     revision : branch, tag or commit on the hub
     text : text files or folders; none for the bundled held-out text
+    bos : whether sequences, and windows of them, begin with the tokenizer's leading special tokens; if None,
+        as the tokenizer begins a text
     tokens : a ``.npy`` file of token ids, instead of text
     sequences : how many token sequences
     layers, heads : which layers and query heads; None for all
@@ -59,6 +61,7 @@ class CaptureConfig:
     train_len: int | None = None
     pretrain_base: float | None = None
     keep_qk: tuple[tuple[int, int], ...] = ()
+    bos: bool | None = None
     store_tokens: bool = True
     excess: bool = True
     force: bool = False

@@ -37,7 +37,7 @@ from ropediag.models.ranks import launched
 from ropediag.models.record import describe_model
 from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.store import CaptureWriter
-from ropediag.text import hash_tokens
+from ropediag.text import Leading, find_leading, hash_tokens
 
 
 def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) -> Path:
@@ -95,10 +95,11 @@ def capture_model(
     input_ids : token ids, one row a sequence: an array, a tensor, lists, or what a tokenizer returned
     attention_mask : refused where it leaves tokens out, which would be counted as text
     out : the file to write, ``*.h5``
-    tokenizer : only for the text of the tokens
+    tokenizer : for the text of the tokens, and to know leading special tokens: if all sequences begin with
+        them, the windows of the windowed loss do too
     name : what to call the model in the file; its config's name or type if None
     options : fields of ``CaptureConfig``: rows, layers, heads, chunk, train_len, pretrain_base,
-        keep_qk, excess, store_tokens, seed, force, resume
+        keep_qk, bos, excess, store_tokens, seed, force, resume
 
     Returns
     -------
@@ -137,7 +138,9 @@ def _load(config: CaptureConfig) -> LoadedModel:
 
 
 def _ids(loaded: LoadedModel, config: CaptureConfig) -> np.ndarray:
-    return read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
+    return read_tokens(
+        loaded, config.text, config.tokens, config.length, config.sequences, config.seed, config.bos
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +151,7 @@ class _Prepared:
     training: Training
     plan: CapturePlan
     window: int | None
+    leading: Leading
     estimate: Estimate
 
 
@@ -156,7 +160,12 @@ def _prepare(
 ) -> _Prepared:
     """Check model and tokens, plan, and say what the capture will need."""
     model = loaded.model
+    if loaded.dtype_reason:
+        reporter.note(loaded.dtype_reason)
     check_ids(ids, model)
+    leading = find_leading(ids, loaded.tokenizer, config.bos)
+    if leading.note:
+        reporter.note(leading.note)
     input_ids = torch.tensor(ids, device=input_device(model))
     check_tap(model, input_ids)
     training = read_training(loaded, config.train_len, config.pretrain_base)
@@ -165,7 +174,7 @@ def _prepare(
     window = training.train_len if config.excess else None
     estimate = estimate_capture(model, input_ids, plan, window, plan.ranks.tell(timed))
     reporter.starting(loaded.name, plan, training, estimate)
-    return _Prepared(input_ids, training, plan, window, estimate)
+    return _Prepared(input_ids, training, plan, window, leading, estimate)
 
 
 def _plan_economy(
@@ -188,7 +197,7 @@ def _capture(
     advice = partial(advise, loaded.model, plan, prepared.window)
     check_room(path, prepared.estimate, prepared.input_ids.device, advice)
     given = header(plan) | (_tokens(ids, loaded.tokenizer) if config.store_tokens else {})
-    attributes = _attributes(loaded, config, prepared.training, plan, ids)
+    attributes = _attributes(loaded, config, prepared, ids)
     writer = _open(path, given, attributes, config) if plan.ranks.rank == 0 else None
     announced = prepared.estimate.memory
     doing = f"capturing {config.length:,} tokens, for which {announced / 2**30:.1f} GiB were announced"
@@ -246,7 +255,7 @@ def _capture_sequence(
     del output
     if window is not None:
         with plan.economy.applied(), tap_attention(model, AttentionCall.attend):
-            loss["loss/nll_windowed"] = nll_windowed(model, ids, window)
+            loss["loss/nll_windowed"] = nll_windowed(model, ids, window, leading=prepared.leading.count)
     if writer:
         writer.write_loss(sequence, loss)
     reporter.loss_done(sequence)
@@ -263,14 +272,15 @@ def _tokens(ids: np.ndarray, tokenizer: Any | None) -> dict[str, np.ndarray]:
 
 
 def _attributes(
-    loaded: LoadedModel, config: CaptureConfig, training: Training, plan: CapturePlan, ids: np.ndarray
+    loaded: LoadedModel, config: CaptureConfig, prepared: _Prepared, ids: np.ndarray
 ) -> dict[str, str | int | float]:
     return {
-        **describe_model(loaded, training),
+        **describe_model(loaded, prepared.training),
         "kind": "capture",
         "config": config.recipe(),
         "seed": config.seed,
         "length": config.length,
         "text_hash": hash_tokens(ids),
-        "layout": plan.rotation.spec.layout,
+        "bos": prepared.leading.name,
+        "layout": prepared.plan.rotation.spec.layout,
     }

@@ -50,6 +50,14 @@ Text = Annotated[
     typer.Option(help="Text file or folder; repeatable (default: bundled text).", rich_help_panel=TEXT),
 ]
 Tokens = Annotated[Path | None, typer.Option(help="Token ids (.npy) instead of text.", rich_help_panel=TEXT)]
+Bos = Annotated[
+    bool | None,
+    typer.Option(
+        "--bos/--no-bos",
+        help="Begin sequences and windows with BOS (default: where the model's tokenizer puts it).",
+        rich_help_panel=TEXT,
+    ),
+]
 Layers = Annotated[str | None, typer.Option(help="Layers, such as 0,2,5-7 (default: all).")]
 Heads = Annotated[str | None, typer.Option(help="Query heads, such as 0-3 (default: all).")]
 Device = Annotated[

@@ -34,6 +34,9 @@ class TerminalReporter(Reporter):
         self._progress: Progress | None = None
         self._done = self._total = 0
 
+    def note(self, line: str) -> None:
+        self.console.print(line)
+
     def starting(self, name: str, plan: "CapturePlan", training: "Training", estimate: "Estimate") -> None:
         sources, pairs = training.sources, plan.rotation.spec.inv_freq.shape[1]
         self.console.print(

@@ -137,7 +137,11 @@ def _describe_versions(attributes: dict[str, Any]) -> str:
 
 def _describe_text(attributes: dict[str, Any]) -> str:
     seed = f"seed {attributes['seed']}" if "seed" in attributes else ""
-    return _join(seed, f"hash {attributes['text_hash'][:12]}" if "text_hash" in attributes else "")
+    if "text_hash" not in attributes:
+        return seed
+    name = attributes.get("bos")
+    bos = "read without BOS" if name is None else f"begins with {name or 'no special token'}"
+    return _join(seed, f"hash {attributes['text_hash'][:12]}", bos)
 
 
 def _known(value: float | None) -> bool:

@@ -33,6 +33,10 @@ def command(
     recall_share: Annotated[float, typer.Option(help="Share of windows with key-value lines.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of the weights and the windows.")] = 0,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints to go on from.")] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(help="Log to tensorboard, wandb, mlflow, trackio, ... as well; may be repeated."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds files.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
@@ -59,6 +63,7 @@ def command(
         recall_share=recall_share,
         seed=seed,
         save_every=save_every,
+        report_to=tuple(report_to or ()),
         force=force,
         resume=resume,
     )

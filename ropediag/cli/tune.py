@@ -25,6 +25,12 @@ def command(
     text: Annotated[
         list[Path] | None, typer.Option(help="UTF-8 file or folder to train on; may be repeated.")
     ] = None,
+    bos: Annotated[
+        bool | None,
+        typer.Option(
+            "--bos/--no-bos", help="Begin windows with BOS (default: where the model's tokenizer puts it)."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 300,
     batch: Annotated[int, typer.Option(help="Windows a step, over all processes.")] = 16,
     accumulate: Annotated[int, typer.Option(help="Backward passes that make up a step.")] = 1,
@@ -42,6 +48,10 @@ def command(
     lora: Annotated[int | None, typer.Option(help="Rank of low-rank updates; all weights without.")] = None,
     fsdp: Annotated[bool, typer.Option("--fsdp", help="Shard over the GPUs of torchrun.")] = False,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints to go on from.")] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(help="Log to tensorboard, wandb, mlflow, trackio, ... as well; may be repeated."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds files.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
@@ -56,6 +66,7 @@ def command(
         factor=factor,
         length=length,
         text=tuple(text or ()),
+        bos=bos,
         steps=steps,
         batch=batch,
         accumulate=accumulate,
@@ -69,6 +80,7 @@ def command(
         lora=lora,
         fsdp=fsdp,
         save_every=save_every,
+        report_to=tuple(report_to or ()),
         force=force,
         resume=resume,
     )

@@ -19,6 +19,8 @@ class EvaluateConfig:
     out : the file to write; None to write none
     revision : branch, tag or commit on the hub
     text : text files or folders; none for the bundled held-out text
+    bos : whether sequences, windows and prompts begin with the tokenizer's leading special tokens; if None,
+        as the tokenizer begins a text
     tokens : a ``.npy`` file of token ids, instead of text
     sequences : how many token sequences
     device, dtype, attention : as for ``load_model``
@@ -52,6 +54,7 @@ class EvaluateConfig:
     stride: int | None = None
     trials: int = 8
     tasks: tuple[str, ...] = ()
+    bos: bool | None = None
     force: bool = False
     allow_pickle: bool = False
 

@@ -32,7 +32,7 @@ class AblateConfig:
     search : look for a smallest set that repairs this share of the damage; None for no search
     trials : recall prompts at each length and depth, with and without the intervention; 0 for no recall
     out : the file to write; None to write none
-    revision, text, tokens, sequences, device, dtype, attention, seed, train_len, pretrain_base, force,
+    revision, text, bos, tokens, sequences, device, dtype, attention, seed, train_len, pretrain_base, force,
     allow_pickle : as in ``EvaluateConfig``; the seed is also that of the random sets
     """
 
@@ -60,6 +60,7 @@ class AblateConfig:
     seed: int = 0
     train_len: int | None = None
     pretrain_base: float | None = None
+    bos: bool | None = None
     force: bool = False
     allow_pickle: bool = False
 

@@ -14,7 +14,7 @@ from jaxtyping import Int
 
 from ropediag.capture.plan import critical_pairs
 from ropediag.errors import ConfigError
-from ropediag.evaluate.prompts import recall_tasks
+from ropediag.evaluate.prompts import MakePrompt
 from ropediag.evaluate.readers import check_reader
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
 from ropediag.intervene.apply import intervene
@@ -28,7 +28,6 @@ from ropediag.intervene.selection import choose_pairs, draw_random
 from ropediag.intervene.subject import Subject
 from ropediag.models.bridge import is_bridge, native_model
 from ropediag.models.inputs import read_tokens, take_ids
-from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.logits import read_logit_rules
 from ropediag.models.preflight import check_inputs
@@ -63,7 +62,9 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
         attention=config.attention,
         allow_pickle=config.allow_pickle,
     )
-    ids = read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
+    ids = read_tokens(
+        loaded, config.text, config.tokens, config.length, config.sequences, config.seed, config.bos
+    )
     return _ablate(loaded, ids, config, flagged, say)
 
 
@@ -84,11 +85,11 @@ def ablate_model(
     model : a transformers decoder with a language-model head, or a TransformerBridge; left as it was
     input_ids : token ids, one row a sequence: an array, a tensor, lists, or what a tokenizer returned
     attention_mask : refused where it leaves tokens out, which would be counted as text
-    tokenizer : for recall prompts
+    tokenizer : for recall prompts, and to know leading special tokens, as in ``evaluate_model``
     name : what to call the model; its config's name or type if None
     say : told about progress
     options : fields of ``AblateConfig``: kind, pairs, limit, factor, base, layers, heads, capture, random,
-        search, trials, out, train_len, pretrain_base, seed, force
+        search, trials, out, train_len, pretrain_base, bos, seed, force
 
     Raises
     ------
@@ -117,10 +118,14 @@ def _ablate(
 ) -> Ablation:
     """Check, choose, measure, write."""
     begun = time.perf_counter()
+    if loaded.dtype_reason:
+        say(loaded.dtype_reason)
     if flagged is not None:
         flagged.check_model(loaded)
-    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
+    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base, config.bos)
     training = reader.training
+    if reader.leading.note:
+        say(reader.leading.note)
     if config.length <= training.trained:
         longer = "tuning" if training.tune_len > training.train_len else "training"
         raise ConfigError(
@@ -142,7 +147,7 @@ def _ablate(
         measure_repair(full, windowed, changed[0], changed[1:], training.trained, multiple)
         for multiple in multiples_up_to(training.trained, config.length)
     )
-    recall = _measure_recall(subject, sets[0], ids, say)
+    recall = _measure_recall(subject, sets[0], reader.recall_tasks(ids), say)
     ablation = Ablation(
         model=loaded.name,
         training=training,
@@ -157,7 +162,12 @@ def _ablate(
         search=search_smallest(subject, sets[0], full, windowed, repairs[-1], say) if config.search else None,
         recall=recall[0],
         recall_changed=recall[1],
-        attributes={**attributes, **_describe_run(config, ids), "seconds": time.perf_counter() - begun},
+        attributes={
+            **attributes,
+            **_describe_run(config, ids),
+            "bos": reader.leading.name,
+            "seconds": time.perf_counter() - begun,
+        },
     )
     if config.out is not None:
         ablation.write(config.out, force=config.force)
@@ -177,14 +187,12 @@ def _choose_sets(
 
 
 def _measure_recall(
-    subject: Subject, pairs: Mapping[Place, Pairs], ids: np.ndarray, say: Say
+    subject: Subject, pairs: Mapping[Place, Pairs], tasks: Mapping[str, MakePrompt], say: Say
 ) -> tuple[tuple[Recall, ...], tuple[Recall, ...]]:
     """Recall of the untouched model and under the intervention."""
     loaded, config = subject.loaded, subject.config
     if not config.trials:
         return (), ()
-    vocabulary = vocabulary_size(loaded.model)
-    tasks = recall_tasks(loaded.tokenizer, vocabulary, ids.reshape(-1))
     lengths = recall_lengths(subject.training.train_len, config.length)
 
     def measure() -> tuple[Recall, ...]:

@@ -21,9 +21,17 @@ from ropediag.text import load_tokens, read_token_sequences
 
 
 def read_tokens(
-    loaded: LoadedModel, text: Sequence[Path], tokens: Path | None, length: int, sequences: int, seed: int
+    loaded: LoadedModel,
+    text: Sequence[Path],
+    tokens: Path | None,
+    length: int,
+    sequences: int,
+    seed: int,
+    bos: bool | None = None,
 ) -> Int[np.ndarray, "sequence position"]:
     """Read token ids from a ``.npy`` file, from text files, or from the bundled text if neither is given.
+
+    ``bos`` is as in ``read_token_sequences``; ids of a file are taken as they are.
 
     Raises
     ------
@@ -36,7 +44,7 @@ def read_tokens(
         raise ConfigError(
             f"{loaded.name} has no tokenizer. Pass token ids with --tokens ids.npy instead of text."
         )
-    return read_token_sequences(text or None, loaded.tokenizer, length, sequences, seed)
+    return read_token_sequences(text or None, loaded.tokenizer, length, sequences, seed, bos)
 
 
 def take_ids(input_ids: Any, attention_mask: Any | None = None) -> Int[np.ndarray, "sequence position"]:

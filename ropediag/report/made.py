@@ -9,10 +9,10 @@ from typing import Any
 FIELDS = (  # what a command may be given; none of them lets a file from a stranger run code
     "model", "revision", "length", "kind", "pairs", "limit", "factor", "base", "capture", "random", "search",
     "trials", "text", "tokens", "sequences", "layers", "heads", "dtype", "attention", "rows", "seed",
-    "train_len", "pretrain_base", "keep_qk", "store_tokens", "excess",
+    "train_len", "pretrain_base", "keep_qk", "store_tokens", "excess", "bos",
 )  # fmt: skip
 FLAGS = {"length": "len", "attention": "attn"}  # where the flag is not the field's name
-SWITCHES = {"store_tokens": "--no-tokens", "excess": "--no-excess"}  # given where the field is false
+SWITCHES = {"store_tokens": "--no-tokens", "excess": "--no-excess", "bos": "--no-bos"}  # where it is false
 USUAL = {"dtype": "auto", "seed": 0, "rows": 32, "trials": 0}  # left out of the command
 NOTES = {
     "architecture": "architecture",
@@ -70,7 +70,7 @@ def write_command(command: str, config: object) -> str | None:
 
 def _write_flag(name: str, value: Any) -> list[str]:
     if name in SWITCHES:
-        return [] if value else [SWITCHES[name]]
+        return [SWITCHES[name]] if value is False else []
     if value is None or isinstance(value, bool) or value == "" or value == [] or USUAL.get(name) == value:
         return []
     flag = f"--{FLAGS.get(name, name).replace('_', '-')}"

@@ -28,6 +28,8 @@ class TuneConfig:
         Tuning length; None for the model's training length.
     text : tuple of Path
         UTF-8 files and folders to train on; none means the standard library list, for byte-level models.
+    bos : bool or None
+        Whether windows begin with the tokenizer's leading special tokens; None for as it begins a text.
     steps, batch, accumulate : int
         Optimiser steps, windows a step, and the backward passes that make up one.
     lr : float
@@ -39,14 +41,15 @@ class TuneConfig:
     train_len, pretrain_base : int and float, or None
         Length and base of pretraining, where the checkpoint does not say.
     dtype : str
-        Of the weights while they are trained; computation is in bfloat16 where the device can.
+        Of the weights while they are trained; computation is in bfloat16 where the device has instructions
+        for it.
     gradient_checkpointing : bool
         Trade time for memory.
     lora : int or None
         Rank of low-rank updates, merged into the weights at the end; None updates all weights.
     fsdp : bool
         Shard over the processes of ``torchrun``.
-    save_every, force, resume
+    save_every, report_to, force, resume
         As in ``PretrainConfig``.
 
     Raises
@@ -62,6 +65,7 @@ class TuneConfig:
     factor: float | None = None
     length: int | None = None
     text: tuple[Path, ...] = ()
+    bos: bool | None = None
     steps: int = 300
     batch: int = 16
     accumulate: int = 1
@@ -75,6 +79,7 @@ class TuneConfig:
     lora: int | None = None
     fsdp: bool = False
     save_every: int | None = None
+    report_to: tuple[str, ...] = ()
     force: bool = False
     resume: bool = False
 

@@ -22,6 +22,8 @@ from ropediag.tune.config import PretrainConfig
         ("layers", 0, "layers must be at least 1: got 0"),
         ("width", 4, "width must be at least 8"),
         ("heads", 0, "heads must be at least 1"),
+        ("heads", 3, "width must be a multiple of heads, .*: got 128 channels and 3 heads"),
+        ("report_to", ("paper",), "report_to must be one of tensorboard, .*: got 'paper'"),
         ("head_dim", 0, "head_dim must be even and at least 2"),
         ("head_dim", 33, "head_dim must be even and at least 2"),
         ("steps", 0, "steps must be at least 1"),
@@ -78,7 +80,7 @@ def test_the_command_offers_every_setting_with_its_default():
     flags = inspect.signature(pretrain_command.command).parameters
     settings = {field.name: field.default for field in fields(PretrainConfig)}
     assert set(flags) == set(settings)
-    for name in set(settings) - {"out", "text"}:
+    for name in set(settings) - {"out", "text", "report_to"}:
         assert flags[name].default == settings[name], name
 
 
