@@ -8,6 +8,7 @@ import csv
 import json
 import re
 import sys
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,8 @@ def test_the_factors_against_other_tools_are_those_of_their_results(peers):
         [factor("TransformerLens", figure, length) for length in (8192, 16384)] for figure in module.PANELS
     )
     assert (
-        f"{time[0]:.1f} times less processor time at 8,192 tokens and {time[1]:.1f} times less at 16,384, and "
-        f"{size[0]:.1f} and {size[1]:.0f} times less extra memory" in prose
+        f"{time[0]:.1f} times less processor time at 8,192 tokens and {time[1]:.1f} times less at 16,384, "
+        f"and {size[0]:.1f} and {size[1]:.0f} times less extra memory" in prose
     )
     time, size = (
         [factor("TransformerLens in chunks", figure, length) for length in (8192, 16384)]
@@ -88,8 +89,8 @@ def test_the_factors_against_other_tools_are_those_of_their_results(peers):
 
 
 def whole(text):
-    """A percentage as the README rounds it; -0 is 0."""
-    return f"{round(float(text)) + 0:d}"
+    """A percentage as the README rounds it."""
+    return str(int(Decimal(text).quantize(Decimal(1), ROUND_HALF_UP)))
 
 
 @pytest.mark.parametrize(

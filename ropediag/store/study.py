@@ -9,6 +9,7 @@ import numpy as np
 from ropediag.errors import FormatError
 from ropediag.store.contents import Summary
 from ropediag.store.inspect import check_version, open_file, plain, reading
+from ropediag.store.seal import check_seal
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,9 +18,17 @@ FLAGS = ("tuned", "past_critical_base")  # netCDF has no truth values
 NEEDED = ("predicted", "measured", "measured_low", "measured_high", "base", "tune_len", "past_critical_base")
 
 
-def is_study(path: Path | str) -> bool:
-    """Say whether a file calls itself the table of a study."""
+def is_study(path: Path | str, *, sealed: bool = True) -> bool:
+    """Return whether a file calls itself the table of a study.
+
+    Parameters
+    ----------
+    sealed : first check the seal of a file that has one, since a damaged file can stop HDF5 for good; a list
+        of many large files, which would read them all, leaves it out
+    """
     try:
+        if sealed:
+            check_seal(Path(path), str(path))
         with open_file(Path(path), str(path)) as file:
             return plain(file.attrs.get("kind", "")) == "study"
     except (FormatError, OSError):
@@ -62,6 +71,7 @@ def open_study(path: Path | str) -> "xr.Dataset":
     import xarray as xr  # takes a second
 
     path = Path(path)
+    check_seal(path, str(path))
     with open_file(path, str(path)) as file:
         _check_table(file, str(path))
     with reading(str(path), "its table"), xr.open_dataset(path, engine="h5netcdf") as table:

@@ -1,5 +1,6 @@
 """Run a study: every cell that is not finished, then the table, the fitted law and its picture."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +16,7 @@ from ropediag.errors import RopediagError
 from ropediag.plots import SHOW_CONFIG
 from ropediag.plots.law import plot_law
 from ropediag.store.disk import publish_alone
+from ropediag.store.seal import seal_of
 from ropediag.study.cells import Cell, list_cells, plan_tuning
 from ropediag.study.claim import claim_folder
 from ropediag.study.config import StudyConfig
@@ -123,7 +125,8 @@ def _write_results(table: xr.Dataset, folder: Path) -> StudyResult:
     rows = table.drop_dims(["position", "multiple", "pair"], errors="ignore").to_dataframe()
     publish_alone(folder / "table.csv", rows.round(4).to_csv())
     flags = {name: table[name].astype("i1") for name in table if table[name].dtype == bool}
-    publish_alone(folder / "table.h5", bytes(table.assign(flags).to_netcdf(engine="h5netcdf")))
+    image = bytes(table.assign(flags).to_netcdf(engine="h5netcdf"))
+    publish_alone(folder / "table.h5", image + seal_of(io.BytesIO(image)))
     if law is not None:
         publish_alone(folder / "law.html", plot_law(table).to_html(config=SHOW_CONFIG))
     return StudyResult(table, law, folder)
