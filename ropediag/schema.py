@@ -167,6 +167,7 @@ ATTRIBUTES = {
     "transformers_version": "version of transformers",
     "model": "name of the model",
     "architecture": "model type in transformers",
+    "commit": "commit of the hub repository that the model came from; absent for a local one",
     "weight_fingerprint": "sha256 over names, shapes and a fixed sample of the values of all parameters",
     "config": "configuration of the run, JSON",
     "device": "device of the forward pass",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ropediag.analysis.runs import word_runs
+from ropediag.recipe import write_command
 
 if TYPE_CHECKING:
     from ropediag.store import Summary
@@ -63,6 +64,7 @@ def format_text(summary: "Summary") -> str:
         "missing": _describe_missing(summary),
         "versions": _describe_versions(summary.attributes),
         "text": _describe_text(summary.attributes),
+        "command": _describe_command(summary.attributes),
     }
     text = [f"{label:9} {line}" for label, line in lines.items() if line]
     groups: dict[str, list[str]] = {}
@@ -142,6 +144,14 @@ def _describe_text(attributes: dict[str, Any]) -> str:
     name = attributes.get("bos")
     bos = "read without BOS" if name is None else f"begins with {name or 'no special token'}"
     return _join(seed, f"hash {attributes['text_hash'][:12]}", bos)
+
+
+def _describe_command(attributes: dict[str, Any]) -> str:
+    """Return the command that makes the file again; none for files of kinds that no recipe repeats."""
+    command = {"capture": "capture", "ablation": "ablate", "evaluation": "evaluate"}.get(
+        str(attributes.get("kind", "capture"))
+    )
+    return (write_command(command, attributes.get("config")) or "") if command else ""
 
 
 def _known(value: float | None) -> bool:
