@@ -17,3 +17,15 @@ def after_training(folder: Path) -> str:
     metadata = read_checkpoint(folder)[1]
     length = 8 * max(metadata["train_len"], metadata["tune_len"])
     return f"wrote {folder}. Next:\n{next_steps(('capture', '--model', folder, '--len', str(length)))}"
+
+
+def describe_stopped(out: Path, save_every: int | None) -> str:
+    """Say what an interrupted training run left in its folder, and how to resume it."""
+    from ropediag.tune.trainer import UNFINISHED, newest_checkpoint
+
+    newest = newest_checkpoint(out / UNFINISHED)
+    if newest is not None:
+        return f"{newest} is kept; the same command with --resume goes on from there."
+    if save_every:
+        return f"nothing was saved before step {save_every}."
+    return "nothing was saved. With --save-every STEPS an interrupted run can be resumed."

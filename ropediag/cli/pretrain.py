@@ -1,5 +1,6 @@
 """``ropediag pretrain``: make a small model from text."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -67,8 +68,12 @@ def command(
         force=force,
         resume=resume,
     )
-    from ropediag.cli._next import after_training
+    from ropediag.cli._next import after_training, describe_stopped
     from ropediag.tune.pretrain import pretrain_model  # after the checks: loading torch takes seconds
 
-    folder = pretrain_model(config, say=typer.echo)
+    try:
+        folder = pretrain_model(config, say=partial(typer.echo, err=True))
+    except KeyboardInterrupt as error:
+        error.add_note(describe_stopped(out, save_every))
+        raise
     typer.echo(after_training(folder))

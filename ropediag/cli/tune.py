@@ -1,5 +1,6 @@
 """``ropediag tune``: give a model another RoPE base or scaling rule, and train it on."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -84,8 +85,12 @@ def command(
         force=force,
         resume=resume,
     )
-    from ropediag.cli._next import after_training
+    from ropediag.cli._next import after_training, describe_stopped
     from ropediag.tune.tune import tune_model  # after the checks: loading torch takes seconds
 
-    folder = tune_model(config, say=typer.echo)
+    try:
+        folder = tune_model(config, say=partial(typer.echo, err=True))
+    except KeyboardInterrupt as error:
+        error.add_note(describe_stopped(out, save_every))
+        raise
     typer.echo(after_training(folder))

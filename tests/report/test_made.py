@@ -44,10 +44,8 @@ def test_an_evaluation_is_made_again_with_its_own_flags():
     assert write_command("evaluate", config.recipe()) == (
         "ropediag evaluate --model demo --len 300 --trials 0 --sequences 1 --no-bos --window 64 --log-attention"
     )
-    usual = EvaluateConfig(model="demo", length=300)
-    assert (
-        write_command("evaluate", usual.recipe()) == "ropediag evaluate --model demo --len 300 --sequences 1"
-    )
+    usual = write_command("evaluate", EvaluateConfig(model="demo", length=300).recipe())
+    assert usual == "ropediag evaluate --model demo --len 300 --sequences 1"
 
 
 def test_a_limit_of_0_and_no_random_sets_are_said():
