@@ -42,7 +42,8 @@ def test_every_field_that_decides_the_numbers_is_a_flag():
 def test_an_evaluation_is_made_again_with_its_own_flags():
     config = EvaluateConfig(model="demo", length=300, trials=0, window=64, log_attention=True, bos=False)
     assert write_command("evaluate", config.recipe()) == (
-        "ropediag evaluate --model demo --len 300 --trials 0 --sequences 1 --no-bos --window 64 --log-attention"
+        "ropediag evaluate --model demo --len 300 --trials 0 --sequences 1 --no-bos --window 64 "
+        "--log-attention"
     )
     usual = write_command("evaluate", EvaluateConfig(model="demo", length=300).recipe())
     assert usual == "ropediag evaluate --model demo --len 300 --sequences 1"
