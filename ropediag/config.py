@@ -125,6 +125,11 @@ def check_run(config: Any) -> None:
         raise ConfigError(f"pretrain_base must be above 1 and finite: got {config.pretrain_base}.")
     if config.dtype not in ("auto", "float32", "bfloat16", "float16"):
         raise ConfigError(f"dtype must be auto, float32, bfloat16 or float16: got {config.dtype}.")
+    if config.revision is not None and (config.model == "demo" or Path(config.model).expanduser().exists()):
+        raise ConfigError(
+            f"--revision names a branch, tag or commit on the hub, and {config.model} does not come from "
+            "there: leave it out."
+        )
     if config.text and config.tokens is not None:
         raise ConfigError("give text or tokens, not both: each alone says what the model reads.")
     if config.out is not None and config.out.suffix != ".h5":

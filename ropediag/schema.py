@@ -166,6 +166,7 @@ ATTRIBUTES = {
     "torch_version": "version of torch",
     "transformers_version": "version of transformers",
     "model": "name of the model",
+    "commit": "commit of the model on the hub; absent for a model from a folder or from memory",
     "architecture": "model type in transformers",
     "commit": "commit of the hub repository that the model came from; absent for a local one",
     "weight_fingerprint": "sha256 over names, shapes and a fixed sample of the values of all parameters",

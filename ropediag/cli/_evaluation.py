@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from ropediag.analysis.limit import MeasuredLimit
     from ropediag.evaluate.result import Evaluation
     from ropediag.evaluate.retrieval import Recall
 
@@ -41,8 +42,13 @@ def _rows(evaluation: "Evaluation") -> list[tuple[str, str]]:
     predicted, sliding = evaluation.predicted, evaluation.sliding_perplexity
     rows = [
         ("predicted limit", f"{predicted:,.0f} tokens" if predicted else "none: training covered every pair"),
-        ("measured limit", _describe_limit(evaluation)),
+        ("measured limit", _describe_limit(evaluation, evaluation.measured, predicted)),
     ]
+    parent = evaluation.parent_limits
+    if parent and evaluation.regression:
+        law = f"predicted {parent.predicted:,.0f} tokens" if parent.predicted else "none predicted"
+        found = _describe_limit(evaluation, parent.measured, parent.predicted)
+        rows.append((f"limit of {evaluation.regression.parent}", f"{law}; measured {found}"))
     if evaluation.excess:
         at = ", ".join(f"{nats:+.2f} at {multiple:g} x" for multiple, nats in evaluation.excess)
         rows.append(("excess loss", f"{at} the training length (nats)"))
@@ -60,8 +66,8 @@ def _rows(evaluation: "Evaluation") -> list[tuple[str, str]]:
     return rows
 
 
-def _describe_limit(evaluation: "Evaluation") -> str:
-    measured, predicted = evaluation.measured, evaluation.predicted
+def _describe_limit(evaluation: "Evaluation", measured: "MeasuredLimit", predicted: float | None) -> str:
+    """Write a measured limit of the evaluation's text, of the model or of its parent."""
     if measured.position is None:
         length = evaluation.nll.shape[1]
         return f"none: the excess loss stays below +{measured.threshold:g} nats at the end, {length:,} tokens"

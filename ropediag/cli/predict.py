@@ -90,7 +90,8 @@ def _print_table(prediction: "Prediction") -> None:
     table.add_column(overflow="fold")
     rows = [*_describe_model(prediction), *_describe_laws(prediction)]
     if prediction.target:
-        rows += _describe_target(prediction.target, prediction.retrieval_bound, prediction.rule == "default")
+        bound = None if _exceeded(prediction) else prediction.retrieval_bound
+        rows += _describe_target(prediction.target, bound, prediction.rule == "default")
     for name, value in rows:
         table.add_row(name, value)
     console = Console(highlight=False, markup=False)
@@ -120,13 +121,19 @@ def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
     critical, size = prediction.critical_dimension, prediction.rotary_dim
     limit = "no bound" if prediction.limit is None else _tokens(prediction.limit)
     retrieval = prediction.retrieval_bound
+    seen = ", within the trained length: it holds for independent components, and models exceed it"
     rows = [
         ("critical dimension", f"{critical} of {size} (pairs 0 to {critical // 2 - 1} were trained)"),
         ("critical base", f"{_plain(prediction.critical_base)} at this tuning length"),
         ("limit", limit),
         ("  because", prediction.law),
         *_describe_fitted(prediction),
-        ("retrieval bound", "none found" if retrieval is None else f"{retrieval:,} tokens (first B_m < 0)"),
+        (
+            "retrieval bound",
+            "none found"
+            if retrieval is None
+            else f"{retrieval:,} tokens (first B_m < 0){seen if _exceeded(prediction) else ''}",
+        ),
     ]
     first = prediction.first_untrained
     if first:
@@ -136,6 +143,12 @@ def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
             ("  its coverage", f"{first.coverage:.3f} of a turn seen in training"),
         ]
     return rows
+
+
+def _exceeded(prediction: "Prediction") -> bool:
+    """Check whether the retrieval bound lies within lengths that the model was trained at."""
+    bound = prediction.retrieval_bound
+    return bound is not None and bound <= max(prediction.train_len, prediction.tune_len)
 
 
 def _describe_fitted(prediction: "Prediction") -> list[tuple[str, str]]:

@@ -19,6 +19,14 @@ from ropediag.store import write_whole
 from ropediag.tune.measure import Estimate, share_interval
 
 
+@dataclass(frozen=True)
+class Limits:
+    """The limits of a model: the extrapolation law's, tokens, None if none; and the measured one."""
+
+    predicted: float | None
+    measured: MeasuredLimit
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """One model, evaluated.
@@ -38,6 +46,7 @@ class Evaluation:
     disagreement : one sentence for each task where loss and recall disagree
     key_tokens : None if the text is no longer than the short window of the evaluator
     regression : None without a parent
+    parent_limits : limits of the parent, from the same text; None without one
     tasks : what the harness gave, by task and metric; empty if none were asked for
     log_attention : whether logits were scaled with the length
     attributes : root attributes of the file
@@ -56,6 +65,7 @@ class Evaluation:
     disagreement: tuple[str, ...]
     key_tokens: KeyTokens | None
     regression: Regression | None
+    parent_limits: Limits | None
     tasks: dict[str, dict[str, Any]]
     log_attention: bool
     attributes: dict[str, str | int | float]
@@ -79,6 +89,7 @@ class Evaluation:
             "disagreement": list(self.disagreement),
             "key_tokens": asdict(self.key_tokens) if self.key_tokens else None,
             "regression": asdict(self.regression) if self.regression else None,
+            "parent_limit": asdict(self.parent_limits) if self.parent_limits else None,
             "tasks": self.tasks,
         }
         return finite(plain)

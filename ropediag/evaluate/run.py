@@ -24,9 +24,10 @@ from ropediag.evaluate.memory import ADVICE, check_memory
 from ropediag.evaluate.perplexity import SlidingPerplexity, perplexity, sliding_perplexity
 from ropediag.evaluate.readers import Reader, check_parent, check_reader
 from ropediag.evaluate.regression import Regression, compare_losses
-from ropediag.evaluate.result import Evaluation
+from ropediag.evaluate.result import Evaluation, Limits
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
 from ropediag.evaluate.verdict import find_disagreements
+from ropediag.models.devices import input_device
 from ropediag.models.inputs import read_tokens, take_ids
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.load import LoadedModel, check_finite, load_model
@@ -167,7 +168,7 @@ def _evaluate_checked(
         sliding = _measure_sliding(loaded.model, input_ids, *window, windowed, train_len, leading.count)
         recall = _measure_recall(reader, ids, config, say)
         key_tokens = _measure_key_tokens(elder or reader, input_ids, nll, windowed)
-    regression = _measure_regression(elder, input_ids, windowed, train_len) if elder else None
+    compared = _compare_parent(elder, input_ids, windowed, train_len, config.seed, say) if elder else None
     measured = measure_limit(nll - windowed, train_len, seed=config.seed)
     evaluation = Evaluation(
         model=loaded.name,
@@ -182,7 +183,8 @@ def _evaluate_checked(
         recall=recall,
         disagreement=find_disagreements(measured.position, train_len, recall),
         key_tokens=key_tokens,
-        regression=regression,
+        regression=compared[0] if compared else None,
+        parent_limits=compared[1] if compared else None,
         tasks=tasks,
         log_attention=config.log_attention,
         attributes={
@@ -208,14 +210,14 @@ def _describe_run(config: EvaluateConfig, ids: np.ndarray) -> dict[str, str | in
 
 
 def _measure_loss(
-    model: Any, ids: Int[Tensor, "sequence position"], say: Say
+    model: Any, ids: Int[Tensor, "sequence position"], say: Say, name: str = ""
 ) -> Float[np.ndarray, "sequence position"]:
     """Loss by position in one pass over each sequence."""
     rows = []
     for index in range(len(ids)):
         row = ids[index : index + 1]
         rows.append(nll_by_position(model, row, decode(model, row))[0])
-        say(f"loss of sequence {index + 1} of {len(ids)}")
+        say(f"{name}loss of sequence {index + 1} of {len(ids)}")
     return np.stack(rows)
 
 
@@ -258,10 +260,18 @@ def _measure_key_tokens(
     return score_key_tokens(key, nll, windowed, evaluator.loaded.name, long)
 
 
-def _measure_regression(
+def _compare_parent(
     parent: Reader,
     ids: Int[Tensor, "sequence position"],
     windowed: Float[np.ndarray, "sequence position"],
     train_len: int,
-) -> Regression:
-    return compare_losses(parent.loaded.name, windowed, parent.windowed(ids, train_len), train_len)
+    seed: int,
+    say: Say,
+) -> tuple[Regression, Limits]:
+    """Compare the model's windowed loss with its parent's, and find the parent's own limits."""
+    model = parent.loaded.model
+    other = parent.windowed(ids, train_len)
+    excess = _measure_loss(model, ids.to(input_device(model)), say, f"{parent.loaded.name}: ") - other
+    predicted = limit_of(model.config.to_dict(), parent.training)
+    limits = Limits(predicted, measure_limit(excess, train_len, seed=seed))
+    return compare_losses(parent.loaded.name, windowed, other, train_len), limits

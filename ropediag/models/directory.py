@@ -1,6 +1,7 @@
 """The directory of a checkpoint, which may come from a stranger: looked at before transformers reads it."""
 
 import json
+import re
 from pathlib import Path
 
 from ropediag.errors import ModelError
@@ -20,11 +21,11 @@ def find_directory(source: str, allow_pickle: bool, need_weights: bool = True) -
         return demo_model()
     path = Path(source).expanduser()
     if not path.exists():
-        if source.count("/") == 1 and not source.startswith((".", "/", "~")):
+        if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source):
             return None
         raise ModelError(
-            f"no model at {source}. Give a checkpoint directory (with config.json and *.safetensors), a hub "
-            "id such as org/name, or demo for the bundled model."
+            f"no model at {source}: no such folder, and no hub id. Give a checkpoint directory (with "
+            "config.json and *.safetensors), a hub id such as org/name, or demo for the bundled model."
         )
     if not path.is_dir():
         raise ModelError(f"{source} is a file. Give the checkpoint directory that holds config.json.")

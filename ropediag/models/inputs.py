@@ -123,7 +123,7 @@ def read_training(loaded: LoadedModel, train_len: int | None, pretrain_base: flo
 
 
 def run_plain(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Tensor:
-    """Logits of the model by itself; a config that does not fit its architecture shows here.
+    """Logits of the model by itself; a missing head or a config that does not fit shows here.
 
     Raises
     ------
@@ -131,9 +131,15 @@ def run_plain(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Tensor
     """
     try:
         with torch.no_grad():
-            return model(input_ids=input_ids, use_cache=False).logits
+            output = model(input_ids=input_ids, use_cache=False)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise ModelError(
             f"{model.config.model_type} fails in its own forward pass: {first_statement(error)}. Check the "
             "sizes in its config.json."
         ) from error
+    if getattr(output, "logits", None) is None:
+        raise ModelError(
+            f"{type(model).__name__} is a base model without a language-model head, so there is no loss to "
+            "measure. Give the causal language model, as AutoModelForCausalLM loads it."
+        )
+    return output.logits

@@ -21,6 +21,7 @@ from ropediag.models.compute_type import widen_weights
 from ropediag.models.devices import open_parameters
 from ropediag.models.directory import find_directory, short_name
 from ropediag.models.finite import all_finite
+from ropediag.models.hub import find_on_hub
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
 from ropediag.models.ranks import check_division
@@ -41,6 +42,7 @@ class LoadedModel:
     directory : the local checkpoint directory, None for a hub model
     dtype_reason : why its weights are not of the checkpoint's type; empty where they are
     stored_fingerprint : of the weights as stored, where their type was changed; None where it was not
+    commit : of a hub model; what was asked for where only the local cache could be read
     """
 
     model: Any
@@ -49,6 +51,7 @@ class LoadedModel:
     directory: Path | None
     dtype_reason: str = ""
     stored_fingerprint: str | None = None
+    commit: str | None = None
 
     def fingerprint(self) -> str:
         """Hash the weights as they are stored, so that it is the same on every machine."""
@@ -103,7 +106,8 @@ def load_model(
     if directory:
         _check_rotation(directory)
     location = str(directory) if directory else source
-    shared = {"revision": revision, "trust_remote_code": False}
+    hub = {} if directory else find_on_hub(source, revision)
+    shared = {**hub, "trust_remote_code": False}
     model, report = _read_weights(
         location,
         dtype="auto" if dtype == "auto" else DTYPES[dtype],
@@ -122,8 +126,15 @@ def load_model(
         reason = widen_weights(model)
         fingerprint = stored if model.dtype != before else None
     model = model if placed else _move(model, target)
-    tokenizer = _read_tokenizer(location, **shared)
-    return LoadedModel(model.eval(), tokenizer, short_name(source), directory, reason, fingerprint)
+    return LoadedModel(
+        model.eval(),
+        _read_tokenizer(location, **shared),
+        short_name(source),
+        directory,
+        dtype_reason=reason,
+        stored_fingerprint=fingerprint,
+        commit=hub.get("revision"),
+    )
 
 
 def _share_heads(processes: int) -> Any:
@@ -146,9 +157,15 @@ def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path 
 
     directory = find_directory(source, allow_pickle=True, need_weights=False)
     location = str(directory) if directory else source
+    hub = {} if directory else find_on_hub(source, revision)
     try:
+<<<<<<< HEAD
         with quiet_transformers():
             return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False), directory
+=======
+        with _quiet_transformers():
+            return AutoConfig.from_pretrained(location, trust_remote_code=False, **hub), directory
+>>>>>>> text
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"cannot load {source}: {first_statement(error)}") from error
 
@@ -170,7 +187,8 @@ def _check_rotation(directory: Path) -> None:
 def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoConfig
 
-    stated = {name: options[name] for name in ("revision", "trust_remote_code")}
+    names = ("revision", "local_files_only", "trust_remote_code")
+    stated = {name: options[name] for name in names if name in options}
     try:
         with quiet_transformers():
             kind = auto_class(AutoConfig.from_pretrained(location, **stated))
@@ -185,15 +203,34 @@ def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
             "safetensors_rust",
             "huggingface_hub",
             "httpx",
+            "httpx2",
         }:
             raise ModelError(f"cannot load {location}: {first_statement(error)}") from error
         raise
 
 
+<<<<<<< HEAD
 def _check_weights(source: str, model: nn.Module, report: dict[str, Any]) -> None:
+=======
+def first_statement(error: Exception) -> str:
+    """The first line of another package's error, and the next one where the first ends in a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    count = 2 if lines and lines[0].endswith(":") else 1
+    return " ".join(lines[:count]) or type(error).__name__
+
+
+def _check_weights(source: str, model: Any, report: dict[str, Any]) -> None:
+>>>>>>> text
     """Refuse weights that are missing, of the wrong shape or not finite."""
     mismatched = sorted(key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"])
     for trouble, keys in (("misses", sorted(report["missing_keys"])), ("has other shapes for", mismatched)):
+        head = model.get_output_embeddings()
+        named = {name for name, part in model.named_parameters() if head is not None and part is head.weight}
+        if keys and set(keys) == named:
+            raise ModelError(
+                f"{source} holds a base model without a language-model head ({keys[0]} is missing), so there "
+                "is no loss to measure. Give the checkpoint of the causal language model."
+            )
         if keys:
             shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
             raise ModelError(

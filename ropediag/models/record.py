@@ -25,6 +25,7 @@ def describe_model(loaded: LoadedModel, training: Training) -> dict[str, str | i
         "weight_fingerprint": loaded.fingerprint(),
         "device": torch.cuda.get_device_name(parameter.device) if parameter.is_cuda else "cpu",
         "dtype": str(parameter.dtype).removeprefix("torch."),
+        **({"commit": loaded.commit} if loaded.commit else {}),
         **({"dtype_reason": loaded.dtype_reason} if loaded.dtype_reason else {}),
         "attention": loaded.model.config._attn_implementation,
         **{name: getattr(training, name) for name in numbers},

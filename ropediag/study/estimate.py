@@ -105,10 +105,10 @@ def _tune(cell: Cell, described: CellModel, run: TuneConfig, devices: int) -> St
 
 
 def _evaluate(cell: Cell, model: Any, described: CellModel, run: EvaluateConfig) -> Step:
-    """One pass, the windowed losses of the model and of its evaluator, and the prompts of recall."""
+    """One pass of the model and of its parent, their windowed losses, and the prompts of recall."""
     window = described.training.train_len
-    operations = forward_operations(model, run.sequences, run.length)
-    windowed = 3 if run.parent is None else 4
+    passes, windowed = (1, 3) if run.parent is None else (2, 4)
+    operations = passes * forward_operations(model, run.sequences, run.length)
     operations += windowed * _windowed_operations(model, run.sequences, run.length, window)
     tasks = 1 if described.config.vocab_size == VOCABULARY else 2
     for length in recall_lengths(window, run.length):

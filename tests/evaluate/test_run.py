@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ropediag import open_capture
+from ropediag.analysis.limit import measure_limit
 from ropediag.errors import CaptureError, ConfigError
 from ropediag.evaluate import EvaluateConfig, evaluate_model, run
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
@@ -84,6 +85,13 @@ def test_the_parent_is_compared_and_chooses_the_key_tokens(model, ids):
     assert found.regression.parent == found.key_tokens.evaluator == "elder"
     assert found.regression.parent_loss == pytest.approx(np.nanmean(other), rel=1e-5)
     assert found.regression.difference.count == 8
+    full = np.concatenate(
+        [nll_by_position(parent, row, decode(parent, row)) for row in torch.from_numpy(ids).split(1)]
+    )
+    limits = found.parent_limits
+    assert limits.measured == measure_limit(full - other, TRAIN_LEN, seed=0)
+    assert limits.predicted == found.predicted, "their frequencies are the same"
+    assert found.figures()["parent_limit"]["measured"]["position"] == limits.measured.position
     short = np.stack([nll_windowed(parent, row, TRAIN_LEN // 8) for row in torch.from_numpy(ids)])
     assert found.key_tokens.count == ((short - other > 2) & (other < 2)).sum()
     with pytest.raises(ConfigError, match="vocabularies differ"):

@@ -129,9 +129,9 @@ def test_windows_begin_as_the_tokenizer_begins_a_text(config, tmp_path, monkeypa
     folder = tune_model(
         changed(config, model=str(tmp_path / "begun"), train_len=64, length=32, bos=bos), say=said.append
     )
-    first = [window["input_ids"][0].item() == tokenizer.bos_token_id for window in seen[0]]
-    assert first == [begins] * 12
-    assert {len(window["input_ids"]) for window in seen[0]} == {32}
+    windows = [seen[0][number] for number in range(len(seen[0]))]
+    assert [window["input_ids"][0].item() == tokenizer.bos_token_id for window in windows] == [begins] * 12
+    assert {len(window["input_ids"]) for window in windows} == {32}
     labels = seen[0][3]["labels"]
     assert (labels[1:] == seen[0][3]["input_ids"][1:]).all()
     assert (labels[0] == -100) == begins
