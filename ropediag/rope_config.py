@@ -391,7 +391,7 @@ def _is_layer_table(value: Any) -> bool:
     )
 
 
-_KINDS: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
+KINDS: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     (f"a whole number from 0 to {MOST_LAYERS:,}", _at_most(MOST_LAYERS), COUNTS),
     (f"a whole number from 0 to {LARGEST:,}", _at_most(LARGEST),
      (*WIDTHS, *HEADS, *HEAD_SIZES, *EXACT, "qk_nope_head_dim", "global_head_dim")),
@@ -429,7 +429,7 @@ def check_values(
     entries: Mapping[str, Any], where: str = "the config", only: Sequence[str] | None = None
 ) -> None:
     """Raise ConfigError, naming the key, for a value of another kind than its readers expect."""
-    for kind, accepts, names in _KINDS:
+    for kind, accepts, names in KINDS:
         for name in names:
             value = entries.get(name) if only is None or name in only else None
             if value is not None and not accepts(value):
