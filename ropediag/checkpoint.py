@@ -106,6 +106,10 @@ def _explain_missing_length(layer: LayerRope) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if path.suffix == ".h5":
+        raise ConfigError(
+            f"{path} is a ropediag file by its name, not a config. See what it holds: ropediag info {path}"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
