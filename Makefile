@@ -2,6 +2,8 @@
 #
 #   make demo                 install, then watch the bundled model break
 #   make test                 install, then the whole test suite
+#   make numeric              the numeric tests once more, with the vector instructions of an old processor
+#   make long                 what takes longer than a test run: reliability, thousands of random mistakes
 #   make reliability          kills, full disks, damaged and hostile files, load; prints one table (half an hour)
 #   make site                 the documentation as a site in build/site, every link checked
 #   make notebooks            run the notebooks anew and keep what they show; takes a Chromium
@@ -15,13 +17,26 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo test reliability lint site notebooks format docs lock clean
+.PHONY: demo test numeric long reliability lint site notebooks format docs lock clean
 
 demo: .venv/installed
 	$(BIN)/ropediag demo
 
+# One process a core, four at most. Each test file stays in one process, whose fixtures it shares.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# Processors differ in their vector instructions, and with them in the last digits of sums.
+NUMERIC := tests/analysis tests/capture tests/evaluate tests/intervene tests/models tests/store tests/testing \
+	$(wildcard tests/test_*.py)
+numeric: .venv/installed-dev
+	NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -m tests.vector_instructions)" ATEN_CPU_CAPABILITY=default \
+		OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTEST) $(NUMERIC)
+
+long: reliability
+	ROPEDIAG_LONG=1 $(BIN)/python -m pytest tests/cli/test_fuzz.py
 
 reliability: .venv/installed-dev
 	rm -f reliability.jsonl

@@ -188,6 +188,6 @@ def _summarize(path: Path) -> Summary:
     try:
         return summarize(path)
     except FormatError:
-        if not is_study(path):
+        if not is_study(path, sealed=False):
             raise
         return summarize_study(path)

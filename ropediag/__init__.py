@@ -5,6 +5,7 @@ capture never loads torch.
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ropediag.tune.limit_callback import LimitCallback
     from ropediag.tune.tune import tune_model
     from ropediag.tune.tune_config import TuneConfig
+
+    __version__: str
 
 _HOMES = {
     "AblateConfig": "ropediag.intervene",
@@ -50,6 +53,7 @@ __all__ = [
     "LimitCallback",
     "RopeSpec",
     "TuneConfig",
+    "__version__",
     "ablate_checkpoint",
     "ablate_model",
     "capture_checkpoint",
@@ -64,6 +68,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("ropediag")
     if name not in _HOMES:
         raise AttributeError(f"module 'ropediag' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

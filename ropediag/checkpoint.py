@@ -67,7 +67,8 @@ def resolve_training(
     Raises
     ------
     ConfigError
-        If nothing states the training length, or a value is not a number.
+        If nothing states the training length, a value is not a number, or a flag states another length than
+        the metadata.
     """
     known: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -79,12 +80,22 @@ def resolve_training(
     ):
         default = {"pretrain_base": known.get("base"), "tune_len": known.get("train_len")}.get(name, fallback)
         stated = None if name == "base" else metadata.get(name)
+        _check_contradiction(name, flags.get(name), stated)
         found = (("flag", flags.get(name)), (METADATA, stated), (fallback_source, default))
         source, value = next(((source, value) for source, value in found if value is not None), ("", None))
         if value is None:
             raise ConfigError(_explain_missing_length(layer))
         known[name], sources[name] = _check_number(name, value, source), source
     return Training(sources=sources, **known)
+
+
+def _check_contradiction(name: str, flag: float | None, stated: Any) -> None:
+    """Refuse a length that is not the one the checkpoint was made with; another base may be asked about."""
+    if name.endswith("_len") and flag is not None and stated is not None and flag != stated:
+        raise ConfigError(
+            f"{name} is {flag:,} by its flag and {stated:,} by the checkpoint's {METADATA}, a record of its "
+            "training. Leave the flag out, or correct the file."
+        )
 
 
 def _check_number(name: str, value: Any, source: str) -> float | int:
@@ -99,10 +110,15 @@ def _check_number(name: str, value: Any, source: str) -> float | int:
 def _explain_missing_length(layer: LayerRope) -> str:
     found = "no --train-len, no ropediag.json, no original_max_position_embeddings"
     if layer.max_len:
-        found += f" (max_position_embeddings, {layer.max_len}, is not the training length)"
+        found += f" (max_position_embeddings, {layer.max_len}, may be longer than the training was)"
     return (
-        f"the training length is not known: {found}. Pass --train-len, the tokens a sequence in pretraining."
+        f"the training length is not known: {found}. Pass --train-len, tokens of a sequence in pretraining."
     )
+
+
+def _explain_content(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        return "it is an HDF5 file" if file.read(4) == b"\x89HDF" else str(error)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -117,7 +133,10 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"cannot read {path}: {error.strerror}. Pass a checkpoint directory or its config.json."
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}. Pass the config.json of a checkpoint.") from error
+        raise ConfigError(
+            f"{path} is not JSON ({_explain_content(path, error)}). Pass a checkpoint directory or its "
+            "config.json."
+        ) from error
     if not isinstance(content, dict):
         raise ConfigError(
             f"{path} must hold a JSON object: got a {type(content).__name__}. Correct the file."

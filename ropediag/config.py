@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ropediag.errors import ConfigError
 
+LENGTH_UNITS = {"k": 1024, "m": 1024**2}
 MOST_INDEX = 100_000  # no model has as many layers or heads; a range is written out in memory
 
 
@@ -23,6 +25,8 @@ class CaptureConfig:
     out : the file to write; None for ``captures/NAME-LENGTH.h5``
     revision : branch, tag or commit on the hub
     text : text files or folders; none for the bundled held-out text
+    bos : whether sequences, and windows of them, begin with the tokenizer's leading special tokens; if None,
+        as the tokenizer begins a text
     tokens : a ``.npy`` file of token ids, instead of text
     sequences : how many token sequences
     layers, heads : which layers and query heads; None for all
@@ -57,6 +61,7 @@ class CaptureConfig:
     train_len: int | None = None
     pretrain_base: float | None = None
     keep_qk: tuple[tuple[int, int], ...] = ()
+    bos: bool | None = None
     store_tokens: bool = True
     excess: bool = True
     force: bool = False
@@ -64,6 +69,7 @@ class CaptureConfig:
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
+        settle_paths(self)
         check_run(self)
         check_least(self, "rows", 1, "sampled queries of each sequence")
         check_least(self, "chunk", 1, "positions at a time")
@@ -79,6 +85,29 @@ class CaptureConfig:
         for name in ("out", "force", "resume", "device", "chunk", "allow_pickle"):
             fields.pop(name)
         return json.dumps(fields, default=str, sort_keys=True)
+
+
+def settle_paths(config: Any) -> None:
+    """Turn paths that were given as strings into ``Path``: a single text too, and all of a list.
+
+    Raises
+    ------
+    ConfigError
+        If one is neither a string nor a path.
+    """
+    for name in {"out", "tokens", "capture"} & {field.name for field in fields(config)}:
+        value = getattr(config, name)
+        if value is not None:
+            object.__setattr__(config, name, _as_path(name, value))
+    text = config.text
+    texts = (text,) if isinstance(text, str | os.PathLike) else tuple(text or ())
+    object.__setattr__(config, "text", tuple(_as_path("text", each) for each in texts))
+
+
+def _as_path(name: str, value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise ConfigError(f"{name} must be a path or a string: got {value!r}.")
+    return Path(value)
 
 
 def check_run(config: Any) -> None:
@@ -109,6 +138,34 @@ def check_least(config: Any, name: str, least: int, meaning: str) -> None:
         raise ConfigError(f"{name} must be at least {least} ({meaning}): got {value}.")
     if value is not None and value >= 2**63:
         raise ConfigError(f"{name} must be below 2^63, to fit the file ({meaning}): got {value}.")
+
+
+def parse_length(text: str) -> int:
+    """Read a number of tokens: ``8192``, ``65_536``, ``1e5``, or ``8k`` and ``1M``, where k is 1,024.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not a whole number, with or without a suffix.
+    """
+    stripped = text.strip()
+    number, unit = stripped, 1
+    for suffix, tokens in LENGTH_UNITS.items():
+        if stripped.lower().endswith(suffix):
+            number, unit = stripped[:-1], tokens
+    try:
+        whole = int(number) if unit > 1 or "e" not in number.lower() else _whole(float(number))
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            f"{text!r} is not a number of tokens: write a whole number, such as 8192, 8k (8,192) or 1e5."
+        ) from None
+    return whole * unit
+
+
+def _whole(value: float) -> int:
+    if value != int(value):
+        raise ValueError
+    return int(value)
 
 
 def parse_indices(text: str) -> tuple[int, ...]:

@@ -1,12 +1,15 @@
 """Token sequences of a given length, from text files, from token files or from the bundled text.
 
 What comes out is always (sequence, position) int64. Sequences from a text are disjoint and start at
-seeded places, so that they can stand as replicates of one another. NumPy only; the tokenizer is
-whatever the caller has, a Hugging Face one as a rule.
+seeded places, so that they can stand as replicates of one another. Each begins with the special tokens
+that the tokenizer puts before a text (BOS in most models that have one): a model that was trained with
+them is another one without. NumPy only; the tokenizer is whatever the caller has, a Hugging Face one as a
+rule.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,6 @@ import numpy as np
 
 from ropediag.assets import held_out_text
 from ropediag.errors import ConfigError
-
-_PIECE = 65_536  # characters a call: tokenizers slow down on long strings
 
 
 def check_paths(paths: Sequence[Path]) -> None:
@@ -53,7 +54,12 @@ def read_documents(paths: Sequence[Path]) -> list[str]:
 
 
 def read_token_sequences(
-    paths: Sequence[Path] | None, tokenizer: Any, length: int, sequences: int, seed: int
+    paths: Sequence[Path] | None,
+    tokenizer: Any,
+    length: int,
+    sequences: int,
+    seed: int,
+    bos: bool | None = None,
 ) -> np.ndarray:
     """Cut disjoint token sequences from text, at seeded places.
 
@@ -62,12 +68,14 @@ def read_token_sequences(
     paths : sequence of files and folders, or None
         As in ``read_text``.
     tokenizer : Hugging Face tokenizer
-        No special token is added.
     length : int, tokens, >= 1
+        Leading special tokens are among them.
     sequences : int, >= 1
     seed : int, >= 0
         The same seed gives the same sequences; the places are uniform over all that leave them
         disjoint.
+    bos : bool, optional
+        Whether sequences begin with leading special tokens; by default where the tokenizer has some.
 
     Returns
     -------
@@ -76,19 +84,107 @@ def read_token_sequences(
     Raises
     ------
     ConfigError
-        If the text is too short for that many sequences; it says how many tokens there are.
+        If the text is too short for that many sequences; it says how many tokens there are. If leading
+        special tokens are wanted and the tokenizer has none.
     """
     _check_shape(length, sequences)
+    leading = leading_tokens(tokenizer, bos)
+    room = length - leading.size
+    if room < 1:
+        raise ConfigError(f"length must be above {leading.size}, the leading special tokens: got {length}.")
     tokens = tokenize(read_text(paths), tokenizer)
-    spare = tokens.size - sequences * length
+    spare = tokens.size - sequences * room
     if spare < 0:
         raise ConfigError(
-            f"the text has {tokens.size} tokens, and {sequences} x {length} = {sequences * length} were "
+            f"the text has {tokens.size} tokens, and {sequences} x {room} = {sequences * room} were "
             "wanted: pass more text, fewer sequences or a smaller length."
         )
     starts = np.sort(np.random.default_rng(seed).integers(0, spare + 1, sequences))
-    starts += length * np.arange(sequences)
-    return tokens[starts[:, None] + np.arange(length)]
+    starts += room * np.arange(sequences)
+    return np.hstack([np.tile(leading, (sequences, 1)), tokens[starts[:, None] + np.arange(room)]])
+
+
+def leading_tokens(tokenizer: Any, bos: bool | None = None) -> np.ndarray:
+    """Find the special tokens that a tokenizer puts before a text: most often none, or BOS alone.
+
+    Those that it puts behind a text (EOS) do not count: a sequence is cut from the middle of a text.
+
+    Parameters
+    ----------
+    tokenizer : Hugging Face tokenizer
+    bos : False for none, True to require some, None for what the tokenizer does
+
+    Returns
+    -------
+    (token,) int64 array, token ids
+
+    Raises
+    ------
+    ConfigError
+        If some are required and the tokenizer puts none.
+    """
+    found: list[int] = []
+    if bos is not False:
+        plain, whole = (
+            list(tokenizer("a", add_special_tokens=special, verbose=False)["input_ids"])
+            for special in (False, True)
+        )
+        places = range(len(whole) - len(plain) + 1) if plain else ()
+        start = next((place for place in places if whole[place : place + len(plain)] == plain), 0)
+        found = whole[:start]
+    if bos and not found:
+        raise ConfigError("the model's tokenizer puts no special token before a text: leave out --bos.")
+    return np.array(found, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Leading:
+    """The special tokens with which all sequences of a run begin, and so all windows of them must.
+
+    Attributes
+    ----------
+    count : how many
+    name : their text, such as ``<bos>``; empty if there are none
+    note : one line that says how sequences begin; empty where the tokenizer has no leading special tokens
+    """
+
+    count: int = 0
+    name: str = ""
+    note: str = ""
+
+
+def find_leading(ids: np.ndarray, tokenizer: Any | None, bos: bool | None = None) -> Leading:
+    """Find the leading special tokens of sequences, read from a text or given by the user.
+
+    Parameters
+    ----------
+    ids : (sequence, position) array
+    tokenizer : Hugging Face tokenizer; without one, no token is known to be special
+    bos : as in ``leading_tokens``
+
+    Raises
+    ------
+    ConfigError
+        If they are required, and the tokenizer has none or a sequence does not begin with them.
+    """
+    if tokenizer is None:
+        if bos:
+            raise ConfigError("the model has no tokenizer that says how a text begins: leave out --bos.")
+        return Leading()
+    known = leading_tokens(tokenizer, bos or None)
+    if not known.size:
+        return Leading()
+    name = " ".join(tokenizer.convert_ids_to_tokens(known.tolist()))
+    begin = ids.shape[1] > known.size and bool((ids[:, : known.size] == known).all())
+    if bos and not begin:
+        raise ConfigError(
+            f"the token ids do not begin with {name}, as the model's tokenizer begins a text. Ids that are "
+            "given are not changed: put it there, or leave out --bos."
+        )
+    if begin and bos is not False:
+        note = f"every sequence and every window begins with {name}, as the model's tokenizer begins a text"
+        return Leading(known.size, name, note)
+    return Leading(note=f"read without {name}, with which the model's tokenizer begins a text")
 
 
 def load_tokens(path: Path, length: int, sequences: int) -> np.ndarray:
@@ -114,8 +210,12 @@ def load_tokens(path: Path, length: int, sequences: int) -> np.ndarray:
     _check_shape(length, sequences)
     try:
         ids = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ConfigError(f"{path} is not a readable .npy file of token ids: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (ValueError, EOFError) as error:  # numpy's words advise to unpickle what is no array
+        raise ConfigError(
+            f"{path} is not a .npy file of token ids. Write one with numpy.save(path, ids), whole numbers."
+        ) from error
     if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu" or ids.ndim not in (1, 2):
         found = f"{ids.ndim} axes of {ids.dtype}" if isinstance(ids, np.ndarray) else type(ids).__name__
         raise ConfigError(f"{path} must hold integers on one or two axes: got {found}.")
@@ -140,23 +240,16 @@ def hash_tokens(ids: np.ndarray) -> str:
 
 
 def tokenize(text: str, tokenizer: Any) -> np.ndarray:
-    """Turn text into (position,) int64 token ids, piece by piece, each piece a number of whole lines."""
-    pieces = [
-        np.asarray(tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
-        for piece in _pieces(text)
-    ]
-    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
+    """Tokenize a text as a whole, without special tokens.
 
+    A text is never cut into pieces: many tokenizers put a space before whatever they are given, and a cut
+    may fall within a word.
 
-def _pieces(text: str) -> Iterator[str]:
-    """Cut text after the last line end within each piece; a longer line is cut where the piece ends."""
-    start = 0
-    while start < len(text):
-        end = start + _PIECE
-        if end < len(text):
-            end = text.rfind("\n", start, end) + 1 or end
-        yield text[start:end]
-        start = end
+    Returns
+    -------
+    (position,) int64 array, token ids
+    """
+    return np.asarray(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)
 
 
 def _read_path(path: Path) -> str:

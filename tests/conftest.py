@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import install_import_hook
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when transformers is imported
 CHECKED = ("ropediag.rope", "ropediag.scaling", "ropediag.limits", "ropediag.capture", "ropediag.models",
            "ropediag.analysis", "ropediag.evaluate", "ropediag.intervene", "ropediag.store.pool")  # fmt: skip
+HANG = 600_000  # milliseconds
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _hook = install_import_hook(CHECKED, "beartype.beartype")
 torch.set_num_threads(1)  # tiny models: more threads only wait for each other
@@ -30,8 +32,23 @@ def require_tool():
     return require
 
 
+class PatientBrowser:
+    """A browser whose pages wait as long as a busy machine needs; ``HANG`` only ends what never comes."""
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+
+    def new_context(self, **options: Any) -> Any:
+        context = self._browser.new_context(**options)
+        context.set_default_timeout(HANG)
+        return context
+
+    def new_page(self, **options: Any) -> Any:
+        return self.new_context(**options).new_page()
+
+
 @pytest.fixture(scope="session")
-def chromium() -> Iterator:
+def chromium() -> Iterator[PatientBrowser]:
     """A headless Chromium; without one the tests skip, unless ROPEDIAG_REQUIRE_TOOLS is set."""
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if path is None:
@@ -42,5 +59,5 @@ def chromium() -> Iterator:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
+        yield PatientBrowser(browser)
         browser.close()

@@ -14,7 +14,7 @@ SCRIPTS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 def test_a_notebook_runs_and_its_key_numbers_hold(script, monkeypatch):
     monkeypatch.setenv("PLOTLY_RENDERER", "plotly_mimetype")
     notebook = jupytext.read(script)
-    NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(script.parent)}}).execute()
+    NotebookClient(notebook, timeout=1500, resources={"metadata": {"path": str(script.parent)}}).execute()
     last = notebook.cells[-1]
     assert last.cell_type == "code"
     assert "assert" in last.source

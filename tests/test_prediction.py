@@ -122,9 +122,16 @@ def test_a_folder_states_what_its_config_cannot(checkpoint):
             "tune_len": "ropediag.json",
         }
         assert found.notes == ()
-    changed = predict(folder, train_len=2048, base=2e6)
-    assert (changed.train_len, changed.sources["train_len"], changed.base) == (2048, "flag", 2e6)
+    changed = predict(folder, train_len=4096, base=2e6)
+    assert (changed.train_len, changed.sources["train_len"], changed.base) == (4096, "flag", 2e6)
     assert changed.notes == ("ropediag.json records base 1,000,000, not the 2,000,000 used here",)
+
+
+@pytest.mark.parametrize("name", ["train_len", "tune_len"])
+def test_a_length_that_contradicts_the_record_is_refused_and_both_are_named(checkpoint, name):
+    folder = checkpoint(LLAMA, {"base": 1e6, "pretrain_base": 1e4, "train_len": 4096, "tune_len": 16384})
+    with pytest.raises(ConfigError, match=rf"{name} is 2,048 by its flag and .* ropediag.json"):
+        predict(folder, **{name: 2048})
 
 
 def test_a_scaled_config_uses_its_original_length_and_angle_range(checkpoint):
@@ -173,7 +180,7 @@ def test_rules_that_follow_the_length_are_taken_at_the_target(checkpoint):
 
 
 def test_max_position_embeddings_is_not_taken_for_the_training_length(checkpoint):
-    with pytest.raises(ConfigError, match=r"max_position_embeddings, 16384, is not the training length"):
+    with pytest.raises(ConfigError, match=r"max_position_embeddings, 16384, may be longer than"):
         predict(checkpoint(LLAMA))
 
 
@@ -267,7 +274,7 @@ def test_predicting_never_loads_torch_and_the_command_loads_nothing_early():
     late += "; predict(base=1e6, train_len=64, rotary_dim=8)"
     for program in (early, late):
         checked = f"{program}; assert not unwanted & set(sys.modules)"
-        subprocess.run([sys.executable, "-c", checked], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", checked], check=True)
 
 
 def test_the_fitted_limit_stands_beside_the_law_for_plain_frequencies_alone():

@@ -6,13 +6,22 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
 
-from ropediag import text
 from ropediag.assets import held_out_text
 from ropediag.errors import ConfigError
-from ropediag.text import hash_tokens, load_tokens, read_text, read_token_sequences, tokenize
+from ropediag.text import (
+    find_leading,
+    hash_tokens,
+    leading_tokens,
+    load_tokens,
+    read_text,
+    read_token_sequences,
+    tokenize,
+)
 
 
 class CharacterTokenizer:
@@ -22,8 +31,8 @@ class CharacterTokenizer:
         self.pieces = []
 
     def __call__(self, piece, add_special_tokens, verbose):
-        assert not add_special_tokens
-        self.pieces.append(piece)
+        if not add_special_tokens:
+            self.pieces.append(piece)
         return {"input_ids": [ord(character) for character in piece]}
 
 
@@ -69,17 +78,93 @@ def test_a_shape_without_tokens_is_refused(length, sequences):
         read_token_sequences(None, CharacterTokenizer(), length, sequences, 0)
 
 
+def sentencepiece_tokenizer(sample):
+    """A tokenizer of Llama 2's kind: a space is put before whatever it is given, and spaces are symbols."""
+    own = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    own.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    own.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    special = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, special_tokens=special, max_token_length=8, show_progress=False
+    )
+    own.train_from_iterator(sample.split(" "), trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=own, unk_token="<unk>")
+
+
+def test_a_long_text_has_the_tokens_of_the_whole_and_decodes_to_itself():
+    text = held_out_text().read_text(encoding="utf-8")
+    tokenizer = sentencepiece_tokenizer(text[:150_000])
+    for sample in (text[:200_000], "word " * 40_000):
+        ids = tokenize(sample, tokenizer)
+        assert ids.tolist() == tokenizer(sample, add_special_tokens=False)["input_ids"]
+        assert tokenizer.decode(ids.tolist()) == sample
+
+
 @given(st.text(alphabet="ab\né", max_size=200))
-@example("a" * 40 + "\n" + "b" * 7 + "\n\n" + "é" * 16)
-def test_tokenizing_by_pieces_loses_nothing_and_keeps_lines_whole(whole):
+def test_a_tokenizer_sees_the_text_once_and_whole(whole):
     tokenizer = CharacterTokenizer()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "_PIECE", 16)
-        ids = tokenize(whole, tokenizer)
-    assert ids.tolist() == [ord(character) for character in whole]
-    assert "".join(tokenizer.pieces) == whole
-    assert all(len(piece) <= 16 for piece in tokenizer.pieces)
-    assert all(piece.endswith("\n") or "\n" not in piece for piece in tokenizer.pieces[:-1])
+    assert tokenize(whole, tokenizer).tolist() == [ord(character) for character in whole]
+    assert tokenizer.pieces == [whole]
+
+
+def template_tokenizer(template):
+    """A tokenizer of characters with special tokens around a text, such as ``<bos> $A <eos>``."""
+    vocabulary = {"<unk>": 0, "<bos>": 1, "<eos>": 2, "<sop>": 3} | {
+        c: 4 + n for n, c in enumerate("abcdef \n")
+    }
+    own = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    own.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    special = [(name, vocabulary[name]) for name in ("<bos>", "<eos>", "<sop>")]
+    own.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=own, unk_token="<unk>", bos_token="<bos>", eos_token="<eos>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "leading"),
+    [("$A", []), ("<bos> $A", [1]), ("<bos> $A <eos>", [1]), ("$A <eos>", []), ("<bos> <sop> $A", [1, 3])],
+)
+def test_sequences_begin_as_the_tokenizer_begins_a_text_and_never_end_in_eos(tmp_path, template, leading):
+    path = tmp_path / "t.txt"
+    path.write_text("abcdef\n" * 20)
+    tokenizer = template_tokenizer(template)
+    plain = template_tokenizer("$A")
+    assert leading_tokens(tokenizer).tolist() == leading
+    ids = read_token_sequences([path], tokenizer, 10, 3, seed=4)
+    text = read_token_sequences([path], plain, 10 - len(leading), 3, seed=4)
+    assert ids.tolist() == [[*leading, *row] for row in text.tolist()]
+    bare = read_token_sequences([path], tokenizer, 10, 3, seed=4, bos=False)
+    assert (bare == read_token_sequences([path], plain, 10, 3, seed=4)).all()
+    name = " ".join(plain.convert_ids_to_tokens(leading))
+    assert find_leading(ids, tokenizer).count == len(leading)
+    assert find_leading(ids, tokenizer).name == name
+    found = find_leading(bare, tokenizer)
+    assert (found.count, found.name) == (0, "")
+    assert found.note == (
+        f"read without {name}, with which the model's tokenizer begins a text" if name else ""
+    )
+
+
+def test_bos_is_refused_where_the_tokenizer_puts_none(tmp_path):
+    for template in ("$A", "$A <eos>"):
+        with pytest.raises(ConfigError, match="puts no special token before a text: leave out --bos"):
+            read_token_sequences(None, template_tokenizer(template), 10, 3, seed=4, bos=True)
+    with pytest.raises(ConfigError, match="no tokenizer that says how a text begins"):
+        find_leading(np.ones((1, 9), dtype=int), None, bos=True)
+    with pytest.raises(ConfigError, match="length must be above 2, the leading special tokens: got 2"):
+        read_token_sequences(None, template_tokenizer("<bos> <sop> $A"), 2, 1, seed=0)
+
+
+def test_token_ids_that_are_given_count_as_begun_only_if_all_of_them_are():
+    tokenizer = template_tokenizer("<bos> $A")
+    begun, mixed = np.array([[1, 5, 6], [1, 7, 8]]), np.array([[1, 5, 6], [5, 7, 8]])
+    assert find_leading(begun, tokenizer).count == find_leading(begun, tokenizer, bos=True).count == 1
+    assert find_leading(begun, tokenizer, bos=False).count == find_leading(mixed, tokenizer).count == 0
+    with pytest.raises(ConfigError, match="token ids do not begin with <bos>"):
+        find_leading(mixed, tokenizer, bos=True)
 
 
 def test_a_folder_stands_for_its_text_files_in_path_order(tmp_path):

@@ -3,6 +3,11 @@
 from ropediag.errors import ConfigError
 from ropediag.store import Capture
 
+OTHERWISE = {
+    "ablation": "Look at an ablation with ropediag report, or ropediag dash, page Causes.",
+    "evaluation": "See what an evaluation holds with ropediag info.",
+}
+
 
 def check_capture(opened: Capture) -> None:
     """Refuse an open file that is no capture.
@@ -14,4 +19,8 @@ def check_capture(opened: Capture) -> None:
     """
     if "scores" not in opened:
         kind = opened.attrs.get("kind", "file without scores")
-        raise ConfigError(f"{opened.path} is no capture but: {kind}. Give what ropediag capture wrote.")
+        what = f"an {kind}" if kind[0] in "ae" else f"a {kind}"
+        raise ConfigError(
+            f"{opened.path} holds {what}, and what is needed is a capture, written by ropediag capture. "
+            f"{OTHERWISE.get(kind, 'See what it holds with ropediag info.')}"
+        )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.kind import check_capture
 from ropediag.analysis.onset_pair import interpolate_onset
 from ropediag.analysis.verdict import Verdict, judge_capture
 from ropediag.errors import ConfigError
@@ -18,6 +19,7 @@ from ropediag.rope import inv_freq
 from ropediag.store import Capture
 
 CLIFF = 2.0  # times the training length by which the loss of a model with a cliff has broken
+FARTHEST = 938  # times the base of pretraining: the largest base that a limit was measured at
 SAME = 1e-3  # by which measured frequencies may differ from those of a base, of themselves
 
 
@@ -87,6 +89,7 @@ def measure_stretch(capture: Capture) -> Stretch:
         If the model was tuned or its frequencies are scaled, its loss does not break, or no pair but the
         fastest drifts.
     """
+    check_capture(capture)
     verdict = judge_capture(capture)
     frequencies = capture.spec().inv_freq
     frequencies = frequencies[np.isfinite(frequencies).any(1).argmax()]

@@ -1,6 +1,6 @@
 """The verdict in words: each sentence with its numbers, and what the evidence does not carry."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ropediag.analysis.drift import FALSE_DISCOVERIES, LEAST
 from ropediag.analysis.excursions import TRUSTED
@@ -118,9 +118,10 @@ def _word_onset(verdict: "Verdict") -> str:
         return f"{begins}; theory names no critical pair."
     late = verdict.onset_pair - verdict.critical_pair
     place = f"{abs(late)} pair{'s' * (abs(late) != 1)} {'past' if late > 0 else 'before'}" if late else "at"
+    critical, share = verdict.critical_pair, _percent(verdict.past_critical)
     return (
-        f"{begins}, {place} the critical pair {verdict.critical_pair} of the theory; "
-        f"{_percent(verdict.past_critical)} of all drift lies in that pair and slower ones."
+        f"{begins}, {place} the critical pair {critical} of the theory; {share} of all drift lies in pair "
+        f"{critical} and slower ones."
     )
 
 
@@ -137,15 +138,26 @@ def _word_offenders(verdict: "Verdict") -> str:
 def _word_link(verdict: "Verdict") -> str:
     link = verdict.loss_link["past"]
     interval = _interval(link["correlation_low"], link["correlation_high"], "{:.2f}")
-    said = "They go together; whether one causes the other, ropediag ablate tests."
-    if link["q_value"] is None or link["q_value"] > FALSE_DISCOVERIES or link["correlation"] <= 0:
-        said = (
-            "That is too uncertain to say that they go together; ropediag ablate tests what repairs the loss."
-        )
+    said = f"{_judge_link(link)}; ropediag ablate tests what repairs the loss."
     return (
         f"The excess follows the joint logit of the slow pairs best in layer {link['layer']}, head "
         f"{link['query_head']}: rank correlation {link['correlation']:.2f}{interval}. {said}"
     )
+
+
+def _judge_link(link: dict[str, Any]) -> str:
+    """Say whether excess and logit go together, and by which test not."""
+    q_value = link["q_value"]
+    if q_value is None:
+        return "With one sequence this is not tested"
+    if q_value > FALSE_DISCOVERIES:
+        return (
+            f"Among all heads tested this can be chance (q-value {q_value:.2g}, above "
+            f"{FALSE_DISCOVERIES:g}), so it is no evidence that the two go together"
+        )
+    if (link["correlation"] or 0) <= 0:
+        return "The two do not rise together"
+    return f"The two go together (q-value {q_value:.2g}); that is no proof that one causes the other"
 
 
 def _word_disagreements(verdict: "Verdict") -> list[str]:

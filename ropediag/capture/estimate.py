@@ -13,7 +13,7 @@ from ropediag.capture.plan import CapturePlan
 from ropediag.capture.scratch import LIMIT
 from ropediag.models.blocks import BYTES
 from ropediag.models.loss import TOKENS_AT_ONCE
-from ropediag.models.memory import LIBRARIES, feed_forward_bytes, held_values, square_bytes
+from ropediag.models.memory import LIBRARIES, feed_forward_bytes, held_values, loss_bytes, square_bytes
 from ropediag.schema import VARIABLES, block_size
 
 STEP = 256  # tokens, of lengths that are advised
@@ -79,7 +79,7 @@ def capture_bytes(
     chunk: int,
     in_blocks: bool,
 ) -> int:
-    """Peak over the weights: a layer's rotation, feed-forward part or measurement, or the windowed loss.
+    """Peak over the weights: a layer's rotation, feed-forward part or measurement, or a loss.
 
     Parameters
     ----------
@@ -100,10 +100,12 @@ def capture_bytes(
     heads = -(-query_heads // max(kv_heads, workers)) + 2 if device == "cpu" else query_heads + kv_heads
     copies = 4 * head_dim * heads
     measuring = length * (attention * width + workers * copies) + workers * LIMIT[device]
-    windowed = 0 if window is None else min(2 * length, max(window, TOKENS_AT_ONCE)) * feed_forward
+    tokens = 0 if window is None else min(2 * length, max(window, TOKENS_AT_ONCE))
+    windowed, losing = tokens * feed_forward, loss_bytes(model, max(length, tokens))
     attending = square_bytes(model) * length**2
     attending = min(attending, BYTES) if in_blocks else attending
-    return int(max(length * rotating * width, chunked, measuring, windowed) + attending) + LIBRARIES
+    passing = max(length * rotating * width, chunked, measuring, windowed) + attending
+    return int(max(passing, losing)) + LIBRARIES
 
 
 def _estimate_disk(plan: CapturePlan, window: int | None) -> int:

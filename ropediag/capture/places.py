@@ -1,4 +1,4 @@
-"""What must hold outside the model: inputs that exist, an output that can, room on disk and in memory."""
+"""Room for a capture, on the disk and in memory."""
 
 import shutil
 from collections.abc import Callable
@@ -7,29 +7,9 @@ from pathlib import Path
 import torch
 
 from ropediag.capture.estimate import Estimate
-from ropediag.config import CaptureConfig
 from ropediag.errors import CaptureError
 from ropediag.models.memory import available_memory
-from ropediag.store.folder import Folder
 from ropediag.store.guard import check_writable
-from ropediag.text import check_paths
-
-
-def check_places(path: Path, config: CaptureConfig) -> None:
-    """Refuse an input that is not there and an output that cannot be, before a model is loaded for them.
-
-    Raises
-    ------
-    ConfigError, CaptureError
-    """
-    check_paths([*config.text, *([config.tokens] if config.tokens else [])])
-    for taken in (path, Folder.beside(path).path):
-        if taken.exists() and not (config.force or config.resume):
-            raise CaptureError(
-                f"{taken} exists. Choose another name with --out, replace it with --force, or go on with an "
-                "interrupted capture with --resume."
-            )
-    check_writable(path)
 
 
 def check_room(path: Path, estimate: Estimate, device: torch.device, advice: Callable[[int], str]) -> None:

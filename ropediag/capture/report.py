@@ -19,6 +19,9 @@ class Reporter:
 
     timed = False
 
+    def note(self, line: str) -> None:
+        """The model or its text is read in a way that one should know of."""
+
     def starting(self, name: str, plan: "CapturePlan", training: "Training", estimate: "Estimate") -> None:
         """The model is loaded and understood; this is what the capture will need."""
 

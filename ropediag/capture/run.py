@@ -19,7 +19,7 @@ from jaxtyping import Int
 from ropediag.capture.check import attend_checked, check_blocks, check_tap
 from ropediag.capture.estimate import Estimate, advise, estimate_capture
 from ropediag.capture.layer import join_heads, measure_layer
-from ropediag.capture.places import check_places, check_room
+from ropediag.capture.places import check_room
 from ropediag.capture.plan import CapturePlan, header, make_plan
 from ropediag.capture.report import Reporter
 from ropediag.checkpoint import Training
@@ -28,15 +28,16 @@ from ropediag.models.blocks import needs_blocks
 from ropediag.models.bridge import native_model
 from ropediag.models.devices import input_device
 from ropediag.models.economy import Economy, default_chunk, find_positionwise
-from ropediag.models.inputs import check_ids, read_tokens, read_training
-from ropediag.models.load import LoadedModel, check_finite, load_model, short_name
+from ropediag.models.inputs import check_ids, read_tokens, read_training, take_ids
+from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.models.memory import explain_exhaustion
+from ropediag.models.preflight import capture_file, check_capture_file, check_inputs
 from ropediag.models.ranks import launched
 from ropediag.models.record import describe_model
 from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.store import CaptureWriter
-from ropediag.text import hash_tokens
+from ropediag.text import Leading, find_leading, hash_tokens
 
 
 def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) -> Path:
@@ -56,8 +57,8 @@ def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) 
     ConfigError, ModelError, CaptureError
         One clear line each; nothing is left under the final name.
     """
-    path = config.out or default_path(config)
-    check_places(path, config)
+    check_inputs(config)
+    path = capture_file(config)
     loaded = _load(config)
     return _capture(loaded, _ids(loaded, config), config, path, reporter or Reporter())
 
@@ -70,15 +71,17 @@ def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None)
     ConfigError, ModelError, CaptureError
         As ``capture_checkpoint`` before its first pass.
     """
+    check_inputs(config)
     loaded = _load(config)
     return _prepare(loaded, _ids(loaded, config), config, reporter or Reporter(), True).estimate
 
 
 def capture_model(
     model: Any,
-    input_ids: Int[np.ndarray, "sequence position"] | Int[torch.Tensor, "sequence position"],
+    input_ids: Any,
     out: str | Path,
     *,
+    attention_mask: Any | None = None,
     tokenizer: Any | None = None,
     name: str | None = None,
     reporter: Reporter | None = None,
@@ -89,12 +92,14 @@ def capture_model(
     Parameters
     ----------
     model : a transformers decoder with a language-model head, or a TransformerBridge; left as it was
-    input_ids : token ids, one row a sequence
+    input_ids : token ids, one row a sequence: an array, a tensor, lists, or what a tokenizer returned
+    attention_mask : refused where it leaves tokens out, which would be counted as text
     out : the file to write, ``*.h5``
-    tokenizer : only for the text of the tokens
+    tokenizer : for the text of the tokens, and to know leading special tokens: if all sequences begin with
+        them, the windows of the windowed loss do too
     name : what to call the model in the file; its config's name or type if None
     options : fields of ``CaptureConfig``: rows, layers, heads, chunk, train_len, pretrain_base,
-        keep_qk, excess, store_tokens, seed, force, resume
+        keep_qk, bos, excess, store_tokens, seed, force, resume
 
     Returns
     -------
@@ -105,11 +110,11 @@ def capture_model(
     ConfigError, ModelError, CaptureError
         As ``capture_checkpoint``.
     """
-    ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
+    ids = take_ids(input_ids, attention_mask)
     with native_model(model) as native:
         name = name or getattr(native.config, "name_or_path", "") or native.config.model_type
         config = CaptureConfig(model=name, length=ids.shape[1], sequences=len(ids), out=Path(out), **options)
-        check_places(Path(out), config)
+        check_capture_file(Path(out), config.force, config.resume)
         check_finite(name, native)
         training = native.training
         native.eval()
@@ -118,11 +123,6 @@ def capture_model(
             return _capture(loaded, ids, config, Path(out), reporter or Reporter())
         finally:
             native.train(training)
-
-
-def default_path(config: CaptureConfig) -> Path:
-    """Name the file after model and length, in the folder ``captures``."""
-    return Path("captures") / f"{short_name(config.model)}-{config.length}.h5"
 
 
 def _load(config: CaptureConfig) -> LoadedModel:
@@ -138,7 +138,9 @@ def _load(config: CaptureConfig) -> LoadedModel:
 
 
 def _ids(loaded: LoadedModel, config: CaptureConfig) -> np.ndarray:
-    return read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
+    return read_tokens(
+        loaded, config.text, config.tokens, config.length, config.sequences, config.seed, config.bos
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +151,7 @@ class _Prepared:
     training: Training
     plan: CapturePlan
     window: int | None
+    leading: Leading
     estimate: Estimate
 
 
@@ -157,7 +160,12 @@ def _prepare(
 ) -> _Prepared:
     """Check model and tokens, plan, and say what the capture will need."""
     model = loaded.model
+    if loaded.dtype_reason:
+        reporter.note(loaded.dtype_reason)
     check_ids(ids, model)
+    leading = find_leading(ids, loaded.tokenizer, config.bos)
+    if leading.note:
+        reporter.note(leading.note)
     input_ids = torch.tensor(ids, device=input_device(model))
     check_tap(model, input_ids)
     training = read_training(loaded, config.train_len, config.pretrain_base)
@@ -166,7 +174,7 @@ def _prepare(
     window = training.train_len if config.excess else None
     estimate = estimate_capture(model, input_ids, plan, window, plan.ranks.tell(timed))
     reporter.starting(loaded.name, plan, training, estimate)
-    return _Prepared(input_ids, training, plan, window, estimate)
+    return _Prepared(input_ids, training, plan, window, leading, estimate)
 
 
 def _plan_economy(
@@ -189,7 +197,7 @@ def _capture(
     advice = partial(advise, loaded.model, plan, prepared.window)
     check_room(path, prepared.estimate, prepared.input_ids.device, advice)
     given = header(plan) | (_tokens(ids, loaded.tokenizer) if config.store_tokens else {})
-    attributes = _attributes(loaded, config, prepared.training, plan, ids)
+    attributes = _attributes(loaded, config, prepared, ids)
     writer = _open(path, given, attributes, config) if plan.ranks.rank == 0 else None
     announced = prepared.estimate.memory
     doing = f"capturing {config.length:,} tokens, for which {announced / 2**30:.1f} GiB were announced"
@@ -247,7 +255,7 @@ def _capture_sequence(
     del output
     if window is not None:
         with plan.economy.applied(), tap_attention(model, AttentionCall.attend):
-            loss["loss/nll_windowed"] = nll_windowed(model, ids, window)
+            loss["loss/nll_windowed"] = nll_windowed(model, ids, window, leading=prepared.leading.count)
     if writer:
         writer.write_loss(sequence, loss)
     reporter.loss_done(sequence)
@@ -264,14 +272,15 @@ def _tokens(ids: np.ndarray, tokenizer: Any | None) -> dict[str, np.ndarray]:
 
 
 def _attributes(
-    loaded: LoadedModel, config: CaptureConfig, training: Training, plan: CapturePlan, ids: np.ndarray
+    loaded: LoadedModel, config: CaptureConfig, prepared: _Prepared, ids: np.ndarray
 ) -> dict[str, str | int | float]:
     return {
-        **describe_model(loaded, training),
+        **describe_model(loaded, prepared.training),
         "kind": "capture",
         "config": config.recipe(),
         "seed": config.seed,
         "length": config.length,
         "text_hash": hash_tokens(ids),
-        "layout": plan.rotation.spec.layout,
+        "bos": prepared.leading.name,
+        "layout": prepared.plan.rotation.spec.layout,
     }

@@ -83,11 +83,12 @@ def _describe_search(search: "Search", longer: str) -> str:
     if search.pairs is None:
         found = f"all chosen pairs together repair {search.searched:.1%} on the sequences of the search"
         return f"search: no set repairs {at}: {found}"
-    confirmed = f", {_percent(search.confirmed)} % on the others" if search.confirmed else ""
+    confirmed = f" and {_percent(search.confirmed)} % on the others" if search.confirmed else ""
     pairs = word_runs(search.pairs, between=",")
     return (
-        f"search: pairs {pairs} repair {at}, and none of them can be left out: "
-        f"{search.searched:.1%} on the sequences of the search{confirmed} ({search.runs} sets tried)"
+        f"search: the smallest set found, pairs {pairs}, repairs {search.searched:.1%} of the damage at "
+        f"{search.multiple:.4g} x the {longer} length on the sequences of the search{confirmed}; "
+        f"{search.target:.0%} was asked for, and without any one of its pairs it repairs less"
     )
 
 

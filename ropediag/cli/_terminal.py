@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 
 
 class TerminalReporter(Reporter):
-    """A progress bar on a terminal, plain lines otherwise; silent if ``quiet``."""
+    """Results on stdout; progress on stderr, a bar on a terminal and plain lines otherwise.
+
+    Silent if ``quiet``.
+    """
 
     timed = True
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(
-            highlight=False, soft_wrap=True, markup=False, quiet=quiet
-        )  # names may hold brackets
+        self.console, self._stderr = (_console(quiet, stderr) for stderr in (False, True))
         self._progress: Progress | None = None
         self._done = self._total = 0
+
+    def note(self, line: str) -> None:
+        self.console.print(line)
 
     def starting(self, name: str, plan: "CapturePlan", training: "Training", estimate: "Estimate") -> None:
         sources, pairs = training.sources, plan.rotation.spec.inv_freq.shape[1]
@@ -46,7 +50,17 @@ class TerminalReporter(Reporter):
             f"needs {seconds}{estimate.memory / 2**20:,.0f} MiB of memory "
             f"beside the model, {estimate.disk / 2**20:,.1f} MiB on disk"
         )
+        if plan.length <= training.trained:
+            self.console.print(
+                f"note: {plan.length:,} tokens are within the {training.trained:,} of training"
+            )
         self._total = plan.sequences * (len(plan.layers) + 1)
+        if self._stderr.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            timing = (TimeElapsedColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, *timing, console=self._stderr)
+            self._progress.start()
+            self._progress.add_task("sequence 0", total=self._total)
 
     def layer_done(self, sequence: int, layer: int) -> None:
         self._step(f"sequence {sequence}, layer {layer}")
@@ -65,17 +79,16 @@ class TerminalReporter(Reporter):
 
     def _step(self, what: str) -> None:
         self._done += 1
-        if not self.console.is_terminal:
-            self.console.print(f"{self._done} of {self._total}: {what}")
-            return
         if self._progress is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            self._progress = Progress(
-                *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console
-            )
-            self._progress.start()
-            self._progress.add_task(what, total=self._total)
-        self._progress.update(self._progress.task_ids[0], completed=self._done, description=what)
+            self._stderr.print(f"{self._done} of {self._total}: {what}")
+        else:
+            self._progress.update(self._progress.task_ids[0], completed=self._done, description=what)
+
+
+def _console(quiet: bool, stderr: bool) -> Console:
+    return Console(
+        stderr=stderr, highlight=False, soft_wrap=True, markup=False, quiet=quiet
+    )  # names hold brackets
 
 
 def format_seconds(seconds: float) -> str:
@@ -85,6 +98,20 @@ def format_seconds(seconds: float) -> str:
     if seconds < 6000:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def describe_interrupted(path: Path) -> str:
+    """Say what an interrupted capture left of the file ``path``, and how to resume it."""
+    from ropediag.store import summarize
+    from ropediag.store.folder import Folder
+
+    partial = Folder.beside(path).path
+    if not partial.exists():
+        return "nothing was saved yet."
+    summary = summarize(partial)
+    parts = summary.sizes["sequence"] * (summary.sizes["layer"] + 1)
+    left = len(summary.missing_layers) + len(summary.missing_losses)
+    return f"{parts - left} of {parts} parts are in {partial}; the same command with --resume goes on."
 
 
 def print_glance(console: Console, path: Path) -> None:
@@ -97,7 +124,7 @@ def print_glance(console: Console, path: Path) -> None:
         found, note = glance(capture), note_angle_error(capture)
         attributes = capture.attrs
     length, train_len = int(attributes["length"]), int(attributes.get("train_len") or 0)
-    reach = f"{length / train_len:g} x its training length" if train_len else "training length not known"
+    reach = f"{length / train_len:.3g} x its training length" if train_len else "training length not known"
     predicted = found.predicted
     console.print()
     console.print(

@@ -5,57 +5,74 @@ from typing import Annotated
 
 import typer
 
+from ropediag.cli._options import (
+    AllowPickle,
+    AsJson,
+    Attention,
+    Bos,
+    Device,
+    Dtype,
+    Force,
+    Heads,
+    Layers,
+    Model,
+    PretrainBase,
+    Revision,
+    Text,
+    Tokens,
+    TrainLen,
+    length_option,
+)
+
+PANEL = "Measure"
+EXAMPLE = "ropediag ablate --model demo --len 512 --pairs past"
 Option = typer.Option
 
 
 def command(
-    model: Annotated[str, Option(help="Checkpoint directory, hub id, or demo (the bundled model).")],
-    length: Annotated[int, Option("--len", help="Tokens per sequence, beyond the training length.")],
+    model: Model,
+    length: Annotated[int, length_option("--len", help="Tokens per sequence, beyond the training length.")],
     pairs: Annotated[
         str | None,
         Option(
             help="past or before the critical pair, all, flagged (with --capture), or 12-15,20 "
-            "[past; all for log]."
+            "(default: past; all for log)."
         ),
     ] = None,
     kind: Annotated[
         str, Option(help="clip, freeze, zero, interpolate, rebase, or log (log-scaled attention).")
     ] = "clip",
     limit: Annotated[
-        int | None, Option(help="clip: the longest lag [training or tuning length - 1].")
+        int | None,
+        length_option("--limit", help="clip: the longest lag (default: training or tuning length - 1)."),
     ] = None,
     factor: Annotated[float | None, Option(help="interpolate: what angles are divided by.")] = None,
     base: Annotated[float | None, Option(help="rebase: the other base.")] = None,
-    layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 (default: all).")] = None,
-    heads: Annotated[str | None, Option(help="Query heads, such as 0-3 (default: all).")] = None,
+    layers: Layers = None,
+    heads: Heads = None,
     capture: Annotated[Path | None, Option(help="Capture whose drifting pairs are meant by flagged.")] = None,
     random: Annotated[
-        int | None, Option(help="Random sets of equal size to compare with [8 where there are any].")
+        int | None, Option(help="Random sets of equal size to compare with (default: 8 where there are any).")
     ] = None,
     search: Annotated[
         float | None, Option(help="Find a smallest set that repairs this share, such as 0.6.")
     ] = None,
     trials: Annotated[int, Option(help="Recall prompts at each length and depth; 0 for none.")] = 0,
     out: Annotated[Path | None, Option("--out", "-o", help="HDF5 file to write (default: none).")] = None,
-    revision: Annotated[str | None, Option(help="Branch, tag or commit on the hub.")] = None,
-    text: Annotated[
-        list[Path] | None, Option(help="Text file or folder; repeatable (default: bundled text).")
-    ] = None,
-    tokens: Annotated[Path | None, Option(help="Token ids (.npy) instead of text.")] = None,
+    revision: Revision = None,
+    text: Text = None,
+    bos: Bos = None,
+    tokens: Tokens = None,
     sequences: Annotated[int, Option(help="Token sequences; intervals are over them.")] = 8,
-    device: Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto.")] = "auto",
-    dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
-    attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attn: Attention = None,
     seed: Annotated[int, Option(help="Seed of text and random sets.")] = 0,
-    train_len: Annotated[
-        int | None, Option(help="Training length, where the checkpoint does not say.")
-    ] = None,
-    pretrain_base: Annotated[float | None, Option(help="Base of pretraining, likewise.")] = None,
-    as_json: Annotated[bool, Option("--json", help="Print all figures as JSON.")] = False,
-    force: Annotated[bool, Option("--force", help="Replace an existing file.")] = False,
-    allow_pickle: Annotated[
-        bool, Option("--allow-pickle", help="Read pickled weights; they can run code.")
-    ] = False,
+    train_len: TrainLen = None,
+    pretrain_base: PretrainBase = None,
+    as_json: AsJson = False,
+    force: Force = False,
+    allow_pickle: AllowPickle = False,
 ) -> None:
     """Change what chosen rotary pairs do in a running model, and measure what that repairs of its loss."""
     from ropediag.config import parse_indices
@@ -78,6 +95,7 @@ def command(
         out=out,
         revision=revision,
         text=tuple(text or ()),
+        bos=bos,
         tokens=tokens,
         sequences=sequences,
         device=device,
@@ -89,8 +107,12 @@ def command(
         force=force,
         allow_pickle=allow_pickle,
     )
+    from ropediag.models.preflight import check_inputs
+
+    check_inputs(config)  # before torch is imported
     from rich.console import Console
 
+    from ropediag.cli._next import next_steps
     from ropediag.intervene.run import ablate_checkpoint
 
     if as_json:
@@ -101,6 +123,7 @@ def command(
     from ropediag.cli._ablation import print_ablation
 
     console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
-    print_ablation(console, ablate_checkpoint(config, console.print))
+    progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    print_ablation(console, ablate_checkpoint(config, progress.print))
     if out is not None:
-        console.print(f"\nwrote {out}; look inside with: ropediag info {out}")
+        console.print(f"\nwrote {out}. Next:\n{next_steps(('info', out), ('report', out))}")

@@ -9,6 +9,9 @@ import typer
 if TYPE_CHECKING:
     from ropediag.store import Capture
 
+PANEL = "Look"
+EXAMPLE = "ropediag analyze captures/my-demo-8192.h5"
+
 
 class Failure(StrEnum):
     """What ``--fail-on`` can name."""

@@ -5,49 +5,81 @@ from typing import Annotated
 
 import typer
 
+from ropediag.cli._options import (
+    FILES,
+    MACHINE,
+    AllowPickle,
+    Attention,
+    Bos,
+    Device,
+    Dtype,
+    Force,
+    Heads,
+    Layers,
+    Length,
+    Model,
+    PretrainBase,
+    Revision,
+    Text,
+    Tokens,
+    TrainLen,
+    length_option,
+)
+
+PANEL = "Measure"
+EXAMPLE = "ropediag capture --model demo --len 8k"
+MEASURED = "What is measured"
 Option = typer.Option
 
 
 def command(
-    model: Annotated[str, Option(help="Checkpoint directory, hub id, or demo (the bundled model).")],
-    length: Annotated[int, Option("--len", help="Tokens per sequence.")],
-    out: Annotated[Path | None, Option("--out", "-o", help="File to write [captures/NAME-LEN.h5].")] = None,
-    revision: Annotated[str | None, Option(help="Branch, tag or commit on the hub.")] = None,
-    text: Annotated[
-        list[Path] | None, Option(help="Text file or folder; repeatable (default: bundled text).")
+    model: Model,
+    length: Length,
+    out: Annotated[
+        Path | None, Option("--out", "-o", help="File to write (default: captures/NAME-LEN.h5).")
     ] = None,
-    tokens: Annotated[Path | None, Option(help="Token ids (.npy) instead of text.")] = None,
+    revision: Revision = None,
+    text: Text = None,
+    bos: Bos = None,
+    tokens: Tokens = None,
     sequences: Annotated[int, Option(help="Token sequences.")] = 1,
-    layers: Annotated[str | None, Option(help="Layers, such as 0,2,5-7 (default: all).")] = None,
-    heads: Annotated[str | None, Option(help="Query heads, such as 0-3 (default: all).")] = None,
-    device: Annotated[
-        str,
-        Option(
-            help="cpu, cuda, cuda:1, ..., auto, or map: layers over all devices, the rest on CPU and disk."
-        ),
-    ] = "auto",
-    dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
-    attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
+    layers: Layers = None,
+    heads: Heads = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attn: Attention = None,
     chunk: Annotated[
-        int | None, Option(help="Tokens that feed-forward parts take at a time (default: by device).")
+        int | None,
+        length_option(
+            "--chunk",
+            help="Tokens that feed-forward parts take at a time (default: by device).",
+            panel=MACHINE,
+        ),
     ] = None,
-    rows: Annotated[int, Option(help="Sampled queries of each sequence.")] = 32,
+    rows: Annotated[int, Option(help="Sampled queries of each sequence.", rich_help_panel=MEASURED)] = 32,
     seed: Annotated[int, Option(help="Seed of text and sampled queries.")] = 0,
-    train_len: Annotated[
-        int | None, Option(help="Training length, where the checkpoint does not say.")
-    ] = None,
-    pretrain_base: Annotated[float | None, Option(help="Base of pretraining, likewise.")] = None,
+    train_len: TrainLen = None,
+    pretrain_base: PretrainBase = None,
     keep_qk: Annotated[
-        list[str] | None, Option(help="LAYERS:HEADS whose q and k are kept; repeatable.")
+        list[str] | None,
+        Option(
+            metavar="LAYERS:HEADS",
+            help="Heads whose queries and keys are kept; repeatable.",
+            rich_help_panel=MEASURED,
+        ),
     ] = None,
-    no_tokens: Annotated[bool, Option("--no-tokens", help="Leave the tokens out of the file.")] = False,
-    no_excess: Annotated[bool, Option("--no-excess", help="Leave out the windowed loss.")] = False,
-    force: Annotated[bool, Option("--force", help="Replace an existing capture.")] = False,
-    resume: Annotated[bool, Option("--resume", help="Go on with an interrupted capture.")] = False,
-    dry_run: Annotated[bool, Option("--dry-run", help="Only say what it would need.")] = False,
-    allow_pickle: Annotated[
-        bool, Option("--allow-pickle", help="Read pickled weights; they can run code.")
+    no_tokens: Annotated[
+        bool, Option("--no-tokens", help="Leave the tokens out of the file.", rich_help_panel=MEASURED)
     ] = False,
+    no_excess: Annotated[
+        bool, Option("--no-excess", help="Leave out the windowed loss.", rich_help_panel=MEASURED)
+    ] = False,
+    force: Force = False,
+    resume: Annotated[
+        bool, Option("--resume", help="Resume an interrupted capture.", rich_help_panel=FILES)
+    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print what it would need, and stop.")] = False,
+    allow_pickle: AllowPickle = False,
 ) -> None:
     """Record exact per-pair score statistics and the loss by position, far past the training length."""
     from ropediag.config import CaptureConfig, parse_indices, parse_keep_qk
@@ -58,6 +90,7 @@ def command(
         out=out,
         revision=revision,
         text=tuple(text or ()),
+        bos=bos,
         tokens=tokens,
         sequences=sequences,
         layers=parse_indices(layers) if layers is not None else None,
@@ -77,8 +110,12 @@ def command(
         resume=resume,
         allow_pickle=allow_pickle,
     )
+    from ropediag.models.preflight import capture_file, check_inputs
+
+    check_inputs(config)  # before torch is imported
     from ropediag.capture import capture_checkpoint, estimate_checkpoint
-    from ropediag.cli._terminal import TerminalReporter, print_glance
+    from ropediag.cli._next import next_steps
+    from ropediag.cli._terminal import TerminalReporter, describe_interrupted, print_glance
     from ropediag.models.ranks import is_first, leave
 
     reporter = TerminalReporter(quiet=not is_first())
@@ -88,8 +125,11 @@ def command(
         return
     try:
         path = capture_checkpoint(config, reporter)
+    except KeyboardInterrupt as error:
+        error.add_note(describe_interrupted(capture_file(config)))
+        raise
     finally:
         reporter.close()
     leave()
     print_glance(reporter.console, path)
-    reporter.console.print(f"\nwrote {path}; look inside with: ropediag info {path}")
+    reporter.console.print(f"\nwrote {path}. Next:\n{next_steps(('analyze', path), ('dash', path))}")

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from ropediag.analysis.ranking import Difference, Ranking
     from ropediag.store import Capture
 
+PANEL = "Look"
+EXAMPLE = "ropediag compare captures/my-demo-8192.h5 captures/my-tuned-8192.h5"
 SHOWN = 3  # differences of each diagnostic
 
 
@@ -81,6 +83,9 @@ def _print_table(
     for side, capture in zip("AB", captures, strict=True):
         model, length = capture.attrs.get("model", ""), int(capture.attrs["length"])
         typer.echo(f"{side}  {capture.path}: {model} at {length:,} tokens")
+    headline = _word_headline(captures)
+    if headline:
+        typer.echo(headline)
     rows = {name: [_describe(each) for each in found.differences] for name, found in ranked.items()}
     cells = [("", "A", "B", "B - A"), *(row for found in rows.values() for row in found)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -91,19 +96,47 @@ def _print_table(
         for row in rows[name]:
             typer.echo(_align(row, widths))
     typer.echo(
-        "stand: all entries of the variable tested together, at a rate of false discoveries of 1 %\n"
-        "(Student's t; Benjamini and Hochberg). What has no errors is listed untested."
+        "+/- is one standard error. significant: at a false-discovery rate of 1 %, all entries of a variable "
+        "tested\ntogether (Student's t; Benjamini and Hochberg). Without standard errors nothing is tested."
     )
     for name, reason in left_out.items():
         typer.echo(f"left out {name}: {reason}")
 
 
 def _count(found: "Ranking") -> str:
-    """Say how many were tested and how many stand."""
-    number = f"{found.standing:,}" if found.standing else "none"
+    """Say how many were tested and how many are significant."""
     if not found.tested:
-        return f"no errors, {number} differ{'s' if found.standing <= 1 else ''}"
-    return f"{found.tested:,} tested, {number} stand{'s' if found.standing <= 1 else ''}"
+        return f"not tested, {found.standing:,} differ{'s' if found.standing == 1 else ''}"
+    return f"{found.tested:,} tested, {found.standing:,} significant"
+
+
+def _word_headline(captures: "tuple[Capture, Capture]") -> str:
+    """Say in one line what changed; nothing where a capture does not state its training length."""
+    from ropediag.analysis.verdict import judge_capture
+    from ropediag.cli._headline import word_headline
+    from ropediag.errors import RopediagError
+
+    try:
+        verdicts = [judge_capture(capture) for capture in captures]
+    except RopediagError:
+        return ""
+    return word_headline(
+        [verdict.measured_limit for verdict in verdicts],
+        [verdict.predicted_limit for verdict in verdicts],
+        [verdict.drifting_pairs for verdict in verdicts],
+        _change_short_context(*captures),
+    )
+
+
+def _change_short_context(one: "Capture", other: "Capture") -> float | None:
+    """Return B minus A of the loss in windows, nats, where both read the same text in the same windows."""
+    alike = all(one.attrs.get(name) == other.attrs.get(name) for name in ("text_hash", "train_len"))
+    if not alike or not all("loss/nll_windowed" in capture for capture in (one, other)):
+        return None
+    means = [
+        float(capture["loss/nll_windowed"].isel(position=slice(1, None)).mean()) for capture in (one, other)
+    ]
+    return means[1] - means[0]
 
 
 def _describe(each: "Difference") -> tuple[str, str, str, str]:

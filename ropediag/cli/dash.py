@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+PANEL = "Look"
+EXAMPLE = "ropediag dash captures"
+
 
 def command(
     where: Annotated[
@@ -18,13 +21,7 @@ def command(
         bool, typer.Option("--token", help="Ask for a token on 127.0.0.1 too, where others use this machine.")
     ] = False,
 ) -> None:
-    """Show captures in a browser: where a model breaks, in which pairs, and what theory said.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such folder or capture, or the address cannot be listened on.
-    """
+    """Show captures in a browser: where a model breaks, in which pairs, and what theory said."""
     import importlib
 
     from ropediag.errors import ConfigError

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+PANEL = "Measure"
+EXAMPLE = "ropediag demo"
 LENGTH = 8192
 
 
@@ -15,6 +17,7 @@ def command(
 ) -> None:
     """Capture the bundled model at 64 times its training length."""
     from ropediag.capture import capture_checkpoint
+    from ropediag.cli._next import next_steps
     from ropediag.cli._terminal import TerminalReporter, print_glance
     from ropediag.config import CaptureConfig
 
@@ -25,10 +28,7 @@ def command(
     finally:
         reporter.close()
     print_glance(reporter.console, path)
-    reporter.console.print(f"\nwrote {path}. Next:")
-    for line in (
-        "ropediag capture --model demo --len 65536",
-        f"ropediag info {path}",
-        f"python -c \"import ropediag; print(ropediag.open_capture('{path}').scores)\"",
-    ):
-        reporter.console.print(f"  {line}")
+    steps = next_steps(
+        ("analyze", path), ("dash", path), ("report", path), ("capture", "--model", "demo", "--len", "64k")
+    )
+    reporter.console.print(f"\nwrote {path}. Next:\n{steps}")

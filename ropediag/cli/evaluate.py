@@ -5,44 +5,62 @@ from typing import Annotated
 
 import typer
 
+from ropediag.cli._options import (
+    AllowPickle,
+    AsJson,
+    Attention,
+    Bos,
+    Device,
+    Dtype,
+    Force,
+    Length,
+    Model,
+    PretrainBase,
+    Revision,
+    Text,
+    Tokens,
+    TrainLen,
+    length_option,
+)
+
+PANEL = "Measure"
+EXAMPLE = "ropediag evaluate --model demo --len 1k"
 Option = typer.Option
 
 
 def command(
-    model: Annotated[str, Option(help="Checkpoint directory, hub id, or demo (the bundled model).")],
-    length: Annotated[int, Option("--len", help="Tokens per sequence.")],
+    model: Model,
+    length: Length,
     out: Annotated[Path | None, Option("--out", "-o", help="HDF5 file to write (default: none).")] = None,
-    revision: Annotated[str | None, Option(help="Branch, tag or commit on the hub.")] = None,
-    text: Annotated[
-        list[Path] | None, Option(help="Text file or folder; repeatable (default: bundled text).")
-    ] = None,
-    tokens: Annotated[Path | None, Option(help="Token ids (.npy) instead of text.")] = None,
+    revision: Revision = None,
+    text: Text = None,
+    bos: Bos = None,
+    tokens: Tokens = None,
     sequences: Annotated[int, Option(help="Token sequences.")] = 1,
-    device: Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto.")] = "auto",
-    dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
-    attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    attn: Attention = None,
     seed: Annotated[int, Option(help="Seed of text and recall prompts.")] = 0,
-    train_len: Annotated[
-        int | None, Option(help="Training length, where the checkpoint does not say.")
-    ] = None,
-    pretrain_base: Annotated[float | None, Option(help="Base of pretraining, likewise.")] = None,
+    train_len: TrainLen = None,
+    pretrain_base: PretrainBase = None,
     parent: Annotated[str | None, Option(help="The model it was tuned from, to compare with.")] = None,
     log_attention: Annotated[
         bool, Option("--log-attention", help="Scale logits with the logarithm of the position.")
     ] = False,
     window: Annotated[
-        int | None, Option(help="Window of the sliding perplexity (default: training length).")
+        int | None,
+        length_option("--window", help="Window of the sliding perplexity (default: training length)."),
     ] = None,
-    stride: Annotated[int | None, Option(help="Its stride (default: half the window).")] = None,
+    stride: Annotated[
+        int | None, length_option("--stride", help="Its stride (default: half the window).")
+    ] = None,
     trials: Annotated[int, Option(help="Recall prompts at each length and depth; 0 for none.")] = 8,
     tasks: Annotated[
         list[str] | None, Option(help="Benchmark of lm-evaluation-harness (an extra); repeatable.")
     ] = None,
-    as_json: Annotated[bool, Option("--json", help="Print all figures as JSON.")] = False,
-    force: Annotated[bool, Option("--force", help="Replace an existing file.")] = False,
-    allow_pickle: Annotated[
-        bool, Option("--allow-pickle", help="Read pickled weights; they can run code.")
-    ] = False,
+    as_json: AsJson = False,
+    force: Force = False,
+    allow_pickle: AllowPickle = False,
 ) -> None:
     """Measure loss, perplexity and recall past the training length, beside the predicted limit."""
     from ropediag.evaluate.config import EvaluateConfig
@@ -53,6 +71,7 @@ def command(
         out=out,
         revision=revision,
         text=tuple(text or ()),
+        bos=bos,
         tokens=tokens,
         sequences=sequences,
         device=device,
@@ -70,8 +89,12 @@ def command(
         force=force,
         allow_pickle=allow_pickle,
     )
+    from ropediag.models.preflight import check_inputs
+
+    check_inputs(config)  # before torch is imported
     from rich.console import Console
 
+    from ropediag.cli._next import next_steps
     from ropediag.evaluate.run import evaluate_checkpoint
 
     if as_json:
@@ -82,6 +105,7 @@ def command(
     from ropediag.cli._evaluation import print_evaluation
 
     console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
-    print_evaluation(console, evaluate_checkpoint(config, console.print))
+    progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    print_evaluation(console, evaluate_checkpoint(config, progress.print))
     if out is not None:
-        console.print(f"\nwrote {out}; look inside with: ropediag info {out}")
+        console.print(f"\nwrote {out}. Next:\n{next_steps(('info', out))}")

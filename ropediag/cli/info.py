@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ropediag.analysis.runs import word_runs
+from ropediag.recipe import write_command
 
 if TYPE_CHECKING:
     from ropediag.store import Summary
+
+PANEL = "Look"
+EXAMPLE = "ropediag info captures/my-demo-8192.h5"
 
 
 def command(
@@ -17,13 +21,17 @@ def command(
 ) -> None:
     """Show what a capture holds: model, lengths, rope, contents, and what is still missing."""
     from ropediag.analysis.angle_note import note_angle_error
-    from ropediag.store import open_capture, summarize  # so that --help does not load HDF5
+    from ropediag.store import is_study, open_capture, open_study, summarize, summarize_study
 
     note = None
-    if file.is_file():
-        with open_capture(file) as capture:  # finds out what is damaged
-            note = note_angle_error(capture)
-    summary = summarize(file)
+    if is_study(file):
+        open_study(file)  # finds out what is damaged
+        summary = summarize_study(file)
+    else:
+        if file.is_file():
+            with open_capture(file) as capture:
+                note = note_angle_error(capture)
+        summary = summarize(file)
     typer.echo(format_json(summary) if json else format_text(summary))
     if note and not json:
         typer.echo(f"{'note':9} {note}")
@@ -45,7 +53,7 @@ def format_json(summary: "Summary") -> str:
 
 def format_text(summary: "Summary") -> str:
     """Write a summary as lines of a label and a text; what a file does not say is left out."""
-    version = summary.attributes["schema_version"]
+    version = summary.attributes.get("schema_version", "not stated")
     lines = {
         "file": f"{summary.path} ({summary.size / 2**20:,.1f} MiB, format {version})",
         "status": _describe_status(summary),
@@ -56,13 +64,14 @@ def format_text(summary: "Summary") -> str:
         "missing": _describe_missing(summary),
         "versions": _describe_versions(summary.attributes),
         "text": _describe_text(summary.attributes),
+        "command": _describe_command(summary.attributes),
     }
     text = [f"{label:9} {line}" for label, line in lines.items() if line]
     groups: dict[str, list[str]] = {}
     for path in summary.variables:
-        group, name = path.split("/")
+        group, _, name = path.rpartition("/")
         groups.setdefault(group, []).append(name)
-    text += [f"{'/' + group:9} {', '.join(names)}" for group, names in groups.items()]
+    text += [f"{'/' + group if group else 'columns':9} {', '.join(names)}" for group, names in groups.items()]
     printable = ("".join(char if char.isprintable() else "?" for char in line) for line in text)
     return "\n".join(printable)
 
@@ -100,7 +109,13 @@ def _describe_rope(summary: "Summary") -> str:
 
 
 def _describe_size(sizes: dict[str, int]) -> str:
-    named = {"layer": "layers", "query_head": "query heads", "kv_head": "key heads", "lag": "lag bins"}
+    named = {
+        "model": "models",
+        "layer": "layers",
+        "query_head": "query heads",
+        "kv_head": "key heads",
+        "lag": "lag bins",
+    }
     named |= {"task": "recall tasks", "length": "recall lengths", "depth": "depths", "run": "interventions"}
     return _join(*(f"{sizes[dim]} {label}" for dim, label in named.items() if dim in sizes))
 
@@ -124,7 +139,19 @@ def _describe_versions(attributes: dict[str, Any]) -> str:
 
 def _describe_text(attributes: dict[str, Any]) -> str:
     seed = f"seed {attributes['seed']}" if "seed" in attributes else ""
-    return _join(seed, f"hash {attributes['text_hash'][:12]}" if "text_hash" in attributes else "")
+    if "text_hash" not in attributes:
+        return seed
+    name = attributes.get("bos")
+    bos = "read without BOS" if name is None else f"begins with {name or 'no special token'}"
+    return _join(seed, f"hash {attributes['text_hash'][:12]}", bos)
+
+
+def _describe_command(attributes: dict[str, Any]) -> str:
+    """Return the command that makes the file again; none for files of kinds that no recipe repeats."""
+    command = {"capture": "capture", "ablation": "ablate", "evaluation": "evaluate"}.get(
+        str(attributes.get("kind", "capture"))
+    )
+    return (write_command(command, attributes.get("config")) or "") if command else ""
 
 
 def _known(value: float | None) -> bool:

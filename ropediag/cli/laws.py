@@ -8,13 +8,18 @@ import typer
 if TYPE_CHECKING:
     import xarray as xr
 
+from ropediag.cli._options import AsJson
+
+PANEL = "Theory"
+EXAMPLE = "ropediag laws studies/results/coverage.h5"
+
 
 def command(
     table: Annotated[Path, typer.Argument(help="The table.h5 of a study that captures its models.")],
     parents: Annotated[
         bool, typer.Option("--parents", help="Halve the parents instead of the models: none in both halves.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fit the laws of a context limit on one half of a study's models and judge them on the other."""
     import json

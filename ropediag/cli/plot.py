@@ -1,5 +1,6 @@
 """``ropediag plot``: any diagnostic of a capture as a figure, the same one as everywhere."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
     from ropediag.store import Capture
 
+PANEL = "Look"
+EXAMPLE = "ropediag plot captures/my-demo-8192.h5 drift --out drift.html"
+
 
 def command(
     capture: Annotated[
@@ -18,7 +22,12 @@ def command(
     ] = None,
     name: Annotated[str, typer.Argument(help="Diagnostic; --list names them.")] = "breakdown",
     out: Annotated[
-        Path | None, typer.Option(help="Figure to write: *.html, *.svg, *.png or *.json, by its ending.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Figure to write, *.html, *.svg, *.png or *.json (default: CAPTURE-NAME.html).",
+        ),
     ] = None,
     variable: Annotated[
         str | None, typer.Option(help="Variable of the diagnostic; the one it shows if not given.")
@@ -27,7 +36,7 @@ def command(
     query_head: Annotated[int | None, typer.Option(help="Draw this query head alone.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the diagnostics and what they ask.")] = False,
 ) -> None:
-    """Draw a diagnostic of a capture: without a name the breakdown, partial logits and loss by position."""
+    """Draw a diagnostic of a capture; without a name the breakdown: partial logits and loss by position."""
     from ropediag.analysis.diagnostic import list_diagnostics
     from ropediag.errors import ConfigError
 
@@ -36,10 +45,13 @@ def command(
         for known, diagnostic in diagnostics.items():
             typer.echo(f"{known:<22}{diagnostic.question}")
         return
-    if capture is None or out is None:
-        raise ConfigError("name a capture and --out FIGURE.html, or pass --list.")
+    if capture is None:
+        raise ConfigError("name a capture, such as captures/my-demo-8192.h5, or pass --list.")
     if name not in diagnostics:
-        raise ConfigError(f"there is no diagnostic {name!r}: there are {', '.join(diagnostics)}.")
+        close = get_close_matches(name, diagnostics, n=1)
+        meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(diagnostics)}."
+        raise ConfigError(f"there is no diagnostic {name!r}: {meant}")
+    out = out or Path(f"{capture.name.removesuffix('.partial').removesuffix('.h5')}-{name}.html")
     from ropediag.analysis.kind import check_capture
     from ropediag.plots.writing import check_figure_path, write_figure
     from ropediag.store import open_capture
@@ -73,7 +85,9 @@ def _draw(capture: "Capture", name: str, variable: str | None, chosen: dict[str,
             f"{shown} is a single number here, {found[shown].item():.6g}: of {name} draw one of", measured
         )
     critical = capture["rope/critical_pair"].load()
-    return plot_diagnostic(found, shown, critical.sel(layer=found.layer) if "layer" in found.dims else None)
+    if "layer" not in measured[shown].dims:
+        return plot_diagnostic(found, shown)
+    return plot_diagnostic(found, shown, critical.sel(layer=found.layer))
 
 
 def _select(measured: "xr.Dataset", variable: str, chosen: dict[str, int]) -> "xr.Dataset":

@@ -10,6 +10,11 @@ import typer
 if TYPE_CHECKING:
     from ropediag.prediction import Prediction, TargetAnswer
 
+from ropediag.cli._options import AsJson, TrainLen, length_option
+
+PANEL = "Theory"
+EXAMPLE = "ropediag predict --base 1e6 --pretrain-base 1e4 --train-len 4k --rotary-dim 128"
+FALLEN_SHORT = "29 of 128"  # models of studies/results/coverage.csv
 PathArgument = Annotated[
     Path | None, typer.Argument(metavar="PATH", help="Checkpoint directory or config.json.")
 ]
@@ -21,9 +26,10 @@ def command(
     pretrain_base: Annotated[
         float | None, typer.Option(help="rope_theta of pretraining; --base if not given.")
     ] = None,
-    train_len: Annotated[int | None, typer.Option(help="Tokens per sequence in pretraining.")] = None,
+    train_len: TrainLen = None,
     tune_len: Annotated[
-        int | None, typer.Option(help="Tokens per sequence in tuning; --train-len if not given.")
+        int | None,
+        length_option("--tune-len", help="Tokens per sequence in tuning; --train-len if not given."),
     ] = None,
     rotary_dim: Annotated[int | None, typer.Option(help="Rotated dimensions of a head.")] = None,
     scaling: Annotated[
@@ -34,9 +40,11 @@ def command(
         ),
     ] = None,
     factor: Annotated[float | None, typer.Option(help="Factor of the scaling rule.")] = None,
-    target_len: Annotated[int | None, typer.Option(help="Length to reach, tokens.")] = None,
+    target_len: Annotated[
+        int | None, length_option("--target-len", help="Length to reach, such as 128k.")
+    ] = None,
     turns: Annotated[float, typer.Option(help="Share of a turn that counts as trained.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict where a model breaks: which pair first, at what length, and what a longer reach needs."""
     from ropediag.prediction import predict
@@ -82,7 +90,7 @@ def _print_table(prediction: "Prediction") -> None:
     table.add_column(overflow="fold")
     rows = [*_describe_model(prediction), *_describe_laws(prediction)]
     if prediction.target:
-        rows += _describe_target(prediction.target, prediction.retrieval_bound)
+        rows += _describe_target(prediction.target, prediction.retrieval_bound, prediction.rule == "default")
     for name, value in rows:
         table.add_row(name, value)
     console = Console(highlight=False, markup=False)
@@ -135,23 +143,34 @@ def _describe_fitted(prediction: "Prediction") -> list[tuple[str, str]]:
 
     if prediction.fitted_limit is None:
         return []
-    said = f"{_tokens(prediction.fitted_limit)}: trained after {FITTED_TURNS:g} turns (docs/trained-turn.md)"
+    said = f"{_tokens(prediction.fitted_limit)}: a pair counts as trained after {FITTED_TURNS:g} of a turn"
     return [("  fitted limit", said)]
 
 
-def _describe_target(target: "TargetAnswer", retrieval_bound: int | None) -> list[tuple[str, str]]:
+def _describe_target(
+    target: "TargetAnswer", retrieval_bound: int | None, plain: bool
+) -> list[tuple[str, str]]:
+    """Say what reaches a length; what bases of plain RoPE would do is no answer about a scaling rule."""
     reached = "the law allows it" if target.reached else f"{target.unseen_pairs} pairs meet unseen angles"
     rows = [(f"to reach {target.length:,}", reached)]
-    if target.base is not None and target.cautious_base is not None:
+    if plain and target.base is not None and target.cautious_base is not None:
         at = f"at {target.tune_len:,} tokens, plain RoPE"
         rows += [
-            ("  least base" if target.reached else "  tune with base above", f"{ceil(target.base):,} {at}"),
-            ("  to be cautious", f"{ceil(target.cautious_base):,} (without the law's ceiling)"),
+            (
+                "  tune with base",
+                f"{ceil(target.cautious_base):,} {at} (cautious: without the law's ceiling)",
+            ),
+            (
+                "  the law's least",
+                f"{ceil(target.base):,} ({FALLEN_SHORT} small models fell 10 % short of it)",
+            ),
         ]
     if not target.reached:
         rows.append(("  or tune at", f"{target.length:,} tokens, with any base"))
     if retrieval_bound is not None and retrieval_bound < target.length:
         rows.append(("  retrieval", f"in doubt from {retrieval_bound:,} tokens on, even if the loss holds"))
+    if not plain:
+        return rows
     if target.retrieval_base is None:
         rows.append(("  for B_m >= 0", "no base found"))
     else:

@@ -1,9 +1,15 @@
 """``ropediag pretrain``: make a small model from text."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ropediag.cli._options import length_option
+
+PANEL = "Train"
+EXAMPLE = "ropediag pretrain --out my-model --steps 200"
 
 
 def command(
@@ -12,7 +18,7 @@ def command(
         list[Path] | None,
         typer.Option(help="UTF-8 file or folder to train on; may be repeated. Default: Python's library."),
     ] = None,
-    length: Annotated[int, typer.Option(help="Training length, tokens (bytes).")] = 128,
+    length: Annotated[int, length_option("--len", "--length", help="Training length, tokens (bytes).")] = 128,
     base: Annotated[float, typer.Option(help="RoPE base.")] = 10_000.0,
     family: Annotated[str, typer.Option(help="Kind of model: llama, qwen3 or gpt_neox.")] = "llama",
     layers: Annotated[int, typer.Option(help="Layers.")] = 4,
@@ -28,6 +34,10 @@ def command(
     recall_share: Annotated[float, typer.Option(help="Share of windows with key-value lines.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of the weights and the windows.")] = 0,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints to go on from.")] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(help="Log to tensorboard, wandb, mlflow, trackio, ... as well; may be repeated."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds files.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
@@ -54,10 +64,16 @@ def command(
         recall_share=recall_share,
         seed=seed,
         save_every=save_every,
+        report_to=tuple(report_to or ()),
         force=force,
         resume=resume,
     )
+    from ropediag.cli._next import after_training, describe_stopped
     from ropediag.tune.pretrain import pretrain_model  # after the checks: loading torch takes seconds
 
-    folder = pretrain_model(config, say=typer.echo)
-    typer.echo(f"wrote {folder}; next: ropediag capture --model {folder}")
+    try:
+        folder = pretrain_model(config, say=partial(typer.echo, err=True))
+    except KeyboardInterrupt as error:
+        error.add_note(describe_stopped(out, save_every))
+        raise
+    typer.echo(after_training(folder))

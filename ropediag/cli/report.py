@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+PANEL = "Look"
+EXAMPLE = "ropediag report captures/my-demo-8192.h5 --out report.html"
+
 
 def command(
     files: Annotated[

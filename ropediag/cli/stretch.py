@@ -1,23 +1,30 @@
 """``ropediag stretch``: where a model would break with larger bases, from a capture of it untuned."""
 
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from ropediag.analysis.stretch import Stretch
 
+from ropediag.cli._options import AsJson, length_option
+
+PANEL = "Theory"
+EXAMPLE = "ropediag stretch captures/my-demo-8192.h5 --base 1e5"
+
 
 def command(
     path: Annotated[Path, typer.Argument(metavar="CAPTURE", help="Capture of the untuned model, NAME.h5.")],
     base: Annotated[list[float] | None, typer.Option(help="Base of a tuning; repeatable.")] = None,
     target_len: Annotated[
-        list[int] | None, typer.Option(help="Length to reach, tokens, with the least base; repeatable.")
+        list[int] | None,
+        length_option("--target-len", help="Length to reach, with the least base; repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Predict limits after tuning with larger bases, or bases for lengths, as the untuned model broke."""
+    """Predict where a model breaks after tuning with larger bases, from a capture of it untuned."""
     import json
     from dataclasses import asdict
 
@@ -37,7 +44,7 @@ def command(
         _print_table(found, rows)
 
 
-def _row(found: "Stretch", base: float) -> dict[str, float | None]:
+def _row(found: "Stretch", base: float) -> dict[str, Any]:
     from ropediag.limits import extrapolation_limit, fitted_limit
 
     numbers = (found.rotary_dim, base, found.base, found.train_len)
@@ -49,27 +56,43 @@ def _row(found: "Stretch", base: float) -> dict[str, float | None]:
     }
 
 
-def _print_table(found: "Stretch", rows: list[dict[str, float | None]]) -> None:
+def _write_base(base: float) -> str:
+    return f"{base:,.0f}" if base < 1e15 else f"{base:.2g}"
+
+
+def _print_table(found: "Stretch", rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from ropediag.analysis.drift import LEAST
+    from ropediag.analysis.stretch import FARTHEST
 
     table = Table("base", "as it stretches", "the paper's law", "fitted law", box=None)
     for row in rows:
         limits = (row[name] for name in ("stretched_limit", "limit", "fitted_limit"))
         table.add_row(
-            f"{row['base']:,.0f}", *("no bound" if each is None else f"{each:,.0f}" for each in limits)
+            _write_base(row["base"]), *("no bound" if each is None else f"{each:,.0f}" for each in limits)
         )
     console = Console(highlight=False, markup=False)
+    onset = ceil(found.onset)
     console.print(
         f"{found.model}, base {found.base:,.10g}, trained at {found.train_len:,} tokens: breaks at "
-        f"{found.limit:,.0f}, drift begins at pair {found.onset:.1f} of {found.rotary_dim // 2}",
+        f"{found.limit:,.0f}\nmean drift passes {LEAST:g} between pairs {onset - 1} and {onset} of "
+        f"{found.rotary_dim // 2}, at {found.onset:.1f}; {onset} is the onset pair of ropediag analyze",
         soft_wrap=True,
     )
     console.print(table)
+    far = [row["base"] for row in rows if row["base"] > FARTHEST * found.base]
+    if far:
+        console.print(
+            f"warning: base {far[0]:.2g} is {far[0] / found.base:.2g} times that of the model; these laws "
+            f"were measured up to {FARTHEST:,} times.",
+            soft_wrap=True,
+        )
     if not found.has_cliff:
         console.print(
             f"note: the loss rises slowly, to its threshold at {found.limit / found.train_len:.1f} times "
             "the training length; no law held for such models",
             soft_wrap=True,
         )
-    console.print("limits in tokens, tuned at the training length; how they erred: docs/trained-turn.md")
+    console.print("limits in tokens, tuned at the training length")

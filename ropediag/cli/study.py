@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+PANEL = "Train"
+EXAMPLE = "ropediag study studies/scaling-law.yaml --dry-run"
+
 
 def command(
     study: Annotated[Path, typer.Argument(help="The study, a YAML file.")],
@@ -36,7 +39,11 @@ def command(
         return
     from ropediag.study.run import run_study  # loading torch takes seconds
 
-    result = run_study(config, folder, engine, typer.echo)
+    try:
+        result = run_study(config, folder, engine, typer.echo)
+    except KeyboardInterrupt as error:
+        error.add_note(f"finished cells are kept in {folder}; the same command goes on from there.")
+        raise
     law = result.law
     if law is None:
         typer.echo("too few models above the critical base showed a limit to fit the law")

@@ -1,13 +1,19 @@
 """``ropediag tune``: give a model another RoPE base or scaling rule, and train it on."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ropediag.cli._options import Model, PretrainBase, TrainLen, length_option
+
+PANEL = "Train"
+EXAMPLE = "ropediag tune --model demo --base 160000 --out my-tuned"
+
 
 def command(
-    model: Annotated[str, typer.Option(help="Checkpoint directory, hub id, or demo.")],
+    model: Model,
     out: Annotated[Path, typer.Option(help="Folder to write the tuned checkpoint to.")],
     base: Annotated[float | None, typer.Option(help="New RoPE base.")] = None,
     scaling: Annotated[
@@ -15,10 +21,16 @@ def command(
     ] = None,
     factor: Annotated[float | None, typer.Option(help="Factor of the scaling rule.")] = None,
     length: Annotated[
-        int | None, typer.Option("--len", help="Tuning length, tokens; the training length if not given.")
+        int | None, length_option("--len", help="Tuning length; the training length if not given.")
     ] = None,
     text: Annotated[
         list[Path] | None, typer.Option(help="UTF-8 file or folder to train on; may be repeated.")
+    ] = None,
+    bos: Annotated[
+        bool | None,
+        typer.Option(
+            "--bos/--no-bos", help="Begin windows with BOS (default: where the model's tokenizer puts it)."
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 300,
     batch: Annotated[int, typer.Option(help="Windows a step, over all processes.")] = 16,
@@ -28,8 +40,8 @@ def command(
         float | None, typer.Option(help="Share of windows with key-value lines; as in pretraining.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the windows.")] = 0,
-    train_len: Annotated[int | None, typer.Option(help="Tokens per sequence in pretraining.")] = None,
-    pretrain_base: Annotated[float | None, typer.Option(help="RoPE base of pretraining.")] = None,
+    train_len: TrainLen = None,
+    pretrain_base: PretrainBase = None,
     dtype: Annotated[str, typer.Option(help="Of the weights: float32 or bfloat16.")] = "float32",
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Trade time for memory.")
@@ -37,6 +49,10 @@ def command(
     lora: Annotated[int | None, typer.Option(help="Rank of low-rank updates; all weights without.")] = None,
     fsdp: Annotated[bool, typer.Option("--fsdp", help="Shard over the GPUs of torchrun.")] = False,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints to go on from.")] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(help="Log to tensorboard, wandb, mlflow, trackio, ... as well; may be repeated."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that holds files.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
@@ -51,6 +67,7 @@ def command(
         factor=factor,
         length=length,
         text=tuple(text or ()),
+        bos=bos,
         steps=steps,
         batch=batch,
         accumulate=accumulate,
@@ -64,10 +81,16 @@ def command(
         lora=lora,
         fsdp=fsdp,
         save_every=save_every,
+        report_to=tuple(report_to or ()),
         force=force,
         resume=resume,
     )
+    from ropediag.cli._next import after_training, describe_stopped
     from ropediag.tune.tune import tune_model  # after the checks: loading torch takes seconds
 
-    folder = tune_model(config, say=typer.echo)
-    typer.echo(f"wrote {folder}; next: ropediag capture --model {folder}")
+    try:
+        folder = tune_model(config, say=partial(typer.echo, err=True))
+    except KeyboardInterrupt as error:
+        error.add_note(describe_stopped(out, save_every))
+        raise
+    typer.echo(after_training(folder))

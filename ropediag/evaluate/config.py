@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ropediag.config import check_least, check_run
+from ropediag.config import check_least, check_run, settle_paths
 from ropediag.errors import ConfigError
 
 
@@ -19,6 +19,8 @@ class EvaluateConfig:
     out : the file to write; None to write none
     revision : branch, tag or commit on the hub
     text : text files or folders; none for the bundled held-out text
+    bos : whether sequences, windows and prompts begin with the tokenizer's leading special tokens; if None,
+        as the tokenizer begins a text
     tokens : a ``.npy`` file of token ids, instead of text
     sequences : how many token sequences
     device, dtype, attention : as for ``load_model``
@@ -52,10 +54,12 @@ class EvaluateConfig:
     stride: int | None = None
     trials: int = 8
     tasks: tuple[str, ...] = ()
+    bos: bool | None = None
     force: bool = False
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
+        settle_paths(self)
         check_run(self)
         check_least(self, "window", 2, "tokens of a sliding window")
         check_least(self, "stride", 1, "tokens between sliding windows")

@@ -37,7 +37,7 @@ def perplexity(nll: Float[np.ndarray, "*axes"]) -> float:
 
 
 def sliding_perplexity(
-    model: Any, input_ids: Int[Tensor, "sequence position"], window: int, stride: int
+    model: Any, input_ids: Int[Tensor, "sequence position"], window: int, stride: int, leading: int = 0
 ) -> SlidingPerplexity:
     """Measure perplexity in windows of ``window`` tokens, ``stride`` apart.
 
@@ -48,10 +48,11 @@ def sliding_perplexity(
     model : a causal language model
     input_ids : (sequence, position)
     window, stride : tokens, 1 <= stride < window; a window longer than the text is the whole text
+    leading : special tokens with which the sequences begin, repeated in every window
 
     Returns
     -------
     SlidingPerplexity
     """
-    losses = [nll_windowed(model, ids, window, stride) for ids in torch.unbind(input_ids)]
+    losses = [nll_windowed(model, ids, window, stride, leading=leading) for ids in torch.unbind(input_ids)]
     return SlidingPerplexity(perplexity(np.stack(losses)), window, stride)

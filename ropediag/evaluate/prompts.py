@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from ropediag.text import tokenize
 from ropediag.tune.recall import MARK, MAX_PAIRS, recall_window
 
 LINES = 2 * (MARK + 2 * MAX_PAIRS + 1)  # bytes of both key-value lines at their longest
@@ -22,6 +23,7 @@ PASSKEY_OPENING = (
     "you about the important information there.\n"
 )
 MONOTONY = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.\n"
+_NONE = np.zeros(0, dtype=np.int64)  # no leading special tokens
 NEEDLE_WORDS = ("copper", "harbour", "lantern", "meadow", "orchard", "violin", "window", "winter")
 
 
@@ -70,7 +72,10 @@ def make_prompts(make: MakePrompt, length: int, depth: float, trials: int, seed:
 
 
 def recall_tasks(
-    tokenizer: Any | None, vocabulary: int, text: Int[np.ndarray, " token"]
+    tokenizer: Any | None,
+    vocabulary: int,
+    text: Int[np.ndarray, " token"],
+    leading: Int[np.ndarray, " leading"] = _NONE,
 ) -> dict[str, MakePrompt]:
     """Choose the tasks a model can be given: name -> maker.
 
@@ -78,17 +83,18 @@ def recall_tasks(
     ----------
     tokenizer : the model's, None for no task at all
     vocabulary : size of the model's
-    text : token ids to hide facts in, at least as many as the longest prompt
+    text : token ids to hide facts in; with ``leading``, at least as many as the longest prompt
+    leading : special tokens with which each prompt begins
     """
     probe = "#set aBcD\né"
-    known = [] if tokenizer is None else _encode(tokenizer, probe).tolist()
+    known = [] if tokenizer is None else tokenize(probe, tokenizer).tolist()
     if not known:  # transformers makes empty tokenizers for some models that come without one
         return {}
     if vocabulary == 256 and known == list(probe.encode()):
         return {"key-value": lambda rng, length, depth: key_value_prompt(rng, text, length, depth)}
     return {
-        "passkey": lambda rng, length, depth: passkey_prompt(rng, tokenizer, length, depth),
-        "needle": lambda rng, length, depth: needle_prompt(rng, tokenizer, text, length, depth),
+        "passkey": lambda rng, length, depth: passkey_prompt(rng, tokenizer, length, depth, leading),
+        "needle": lambda rng, length, depth: needle_prompt(rng, tokenizer, text, length, depth, leading),
     }
 
 
@@ -107,14 +113,15 @@ def key_value_prompt(
 
 
 def passkey_prompt(
-    rng: np.random.Generator, tokenizer: Any, length: int, depth: float
+    rng: np.random.Generator, tokenizer: Any, length: int, depth: float, leading: np.ndarray = _NONE
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Hide a five-digit number in a monotonous text."""
     key = str(rng.integers(10_000, 100_000))
     return _compose(
         tokenizer,
+        leading,
         opening=PASSKEY_OPENING,
-        haystack=lambda tokens: np.resize(_encode(tokenizer, MONOTONY), tokens),
+        haystack=lambda tokens: np.resize(tokenize(MONOTONY, tokenizer), tokens),
         fact=f"The pass key is {key}. Remember it. {key} is the pass key.\n",
         question="What is the pass key? The pass key is",
         answer=key,
@@ -124,12 +131,18 @@ def passkey_prompt(
 
 
 def needle_prompt(
-    rng: np.random.Generator, tokenizer: Any, text: Int[np.ndarray, " token"], length: int, depth: float
+    rng: np.random.Generator,
+    tokenizer: Any,
+    text: Int[np.ndarray, " token"],
+    length: int,
+    depth: float,
+    leading: np.ndarray = _NONE,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Hide a seven-digit number, said to belong to a word, in the text that was read."""
     key, word = str(rng.integers(1_000_000, 10_000_000)), rng.choice(NEEDLE_WORDS)
     return _compose(
         tokenizer,
+        leading,
         opening="A special magic number is hidden in the following text. Remember it.\n",
         haystack=lambda tokens: _cut(rng, text, tokens),
         fact=f"\nThe special magic number for {word} is {key}.\n",
@@ -142,6 +155,7 @@ def needle_prompt(
 
 def _compose(
     tokenizer: Any,
+    leading: np.ndarray,
     opening: str,
     haystack: Callable[[int], np.ndarray],
     fact: str,
@@ -151,8 +165,9 @@ def _compose(
     depth: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Join the parts of a prompt; the haystack fills it to exactly ``length`` tokens."""
-    head, middle, asked = (_encode(tokenizer, part) for part in (opening, fact, question))
-    tail = _encode(tokenizer, f"{question} {answer}")
+    head, middle, asked = (tokenize(part, tokenizer) for part in (opening, fact, question))
+    head = np.concatenate([leading, head])
+    tail = tokenize(f"{question} {answer}", tokenizer)
     kept = int(
         np.argmin(np.append(asked, -1)[: len(tail)] == tail[: len(asked) + 1])
     )  # tokens before the answer
@@ -170,7 +185,3 @@ def _cut(rng: np.random.Generator, text: np.ndarray, length: int) -> np.ndarray:
     """Cut ``length`` tokens of the text at a random place."""
     start = int(rng.integers(0, text.size - length + 1))
     return text[start : start + length]
-
-
-def _encode(tokenizer: Any, text: str) -> np.ndarray:
-    return np.asarray(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int64)

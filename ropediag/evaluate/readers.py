@@ -1,6 +1,6 @@
 """The models of an evaluation, checked: they read these tokens, and say on what they were trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,21 +9,31 @@ from torch import Tensor
 
 from ropediag.checkpoint import Training
 from ropediag.errors import ConfigError
+from ropediag.evaluate.prompts import MakePrompt, recall_tasks
 from ropediag.models.devices import input_device
 from ropediag.models.inputs import check_ids, read_training, run_plain
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel
 from ropediag.models.loss import nll_windowed
+from ropediag.text import Leading, find_leading
 
 PREFIX = 64  # tokens of the first, trying pass
 
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """A model that has passed its checks, with the length it is at home in."""
+    """A model that has passed its checks, with the length it is at home in.
+
+    Attributes
+    ----------
+    loaded : the model
+    training : base and length of its training
+    leading : special tokens with which the sequences begin, and its windows too
+    """
 
     loaded: LoadedModel
     training: Training
+    leading: Leading
 
     @property
     def home(self) -> int:
@@ -35,13 +45,26 @@ class Reader:
     ) -> Float[np.ndarray, "sequence position"]:
         """Loss with fewer than ``window`` tokens of context, nats."""
         rows = torch.unbind(ids.to(input_device(self.loaded.model)))
-        return np.stack([nll_windowed(self.loaded.model, row, window) for row in rows])
+        return np.stack(
+            [nll_windowed(self.loaded.model, row, window, leading=self.leading.count) for row in rows]
+        )
+
+    def recall_tasks(self, ids: np.ndarray) -> dict[str, MakePrompt]:
+        """List the recall tasks it can be given, name -> maker; ids (sequence, position) hide the facts."""
+        first, text = np.split(ids, [self.leading.count], axis=1)
+        return recall_tasks(
+            self.loaded.tokenizer, vocabulary_size(self.loaded.model), text.reshape(-1), first[0]
+        )
 
 
 def check_reader(
-    loaded: LoadedModel, ids: np.ndarray, train_len: int | None, pretrain_base: float | None
+    loaded: LoadedModel,
+    ids: np.ndarray,
+    train_len: int | None,
+    pretrain_base: float | None,
+    bos: bool | None = None,
 ) -> tuple[Reader, Int[Tensor, "sequence position"]]:
-    """Refuse a model that cannot read these tokens.
+    """Refuse a model that cannot read these tokens; ``bos`` is as in ``find_leading``.
 
     Returns
     -------
@@ -52,7 +75,8 @@ def check_reader(
     ConfigError, ModelError
     """
     check_ids(ids, loaded.model)
-    reader = Reader(loaded, read_training(loaded, train_len, pretrain_base))
+    leading = find_leading(ids, loaded.tokenizer, bos)
+    reader = Reader(loaded, read_training(loaded, train_len, pretrain_base), leading)
     input_ids = torch.tensor(ids, device=input_device(loaded.model))
     run_plain(loaded.model, input_ids[:1, :PREFIX])
     return reader, input_ids
@@ -78,4 +102,5 @@ def check_parent(parent: LoadedModel, child: Reader, ids: np.ndarray) -> Reader:
         training = read_training(parent, None, None)
     except ConfigError:
         training = read_training(parent, child.training.train_len, child.training.pretrain_base)
-    return check_reader(parent, ids, training.train_len, training.pretrain_base)[0]
+    reader = check_reader(parent, ids, training.train_len, training.pretrain_base)[0]
+    return replace(reader, leading=child.leading)

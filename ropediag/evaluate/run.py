@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -23,22 +22,21 @@ from ropediag.evaluate.keytokens import KeyTokens, find_key_tokens, score_key_to
 from ropediag.evaluate.log_attention import scale_attention
 from ropediag.evaluate.memory import ADVICE, check_memory
 from ropediag.evaluate.perplexity import SlidingPerplexity, perplexity, sliding_perplexity
-from ropediag.evaluate.prompts import recall_tasks
 from ropediag.evaluate.readers import Reader, check_parent, check_reader
 from ropediag.evaluate.regression import Regression, compare_losses
 from ropediag.evaluate.result import Evaluation
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
 from ropediag.evaluate.verdict import find_disagreements
-from ropediag.models.inputs import read_tokens
+from ropediag.models.inputs import read_tokens, take_ids
 from ropediag.models.kernels import settle_kernels
-from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position
 from ropediag.models.memory import explain_exhaustion
+from ropediag.models.preflight import check_inputs
 from ropediag.models.record import describe_model
 from ropediag.prediction import limit_of
 from ropediag.store import check_name
-from ropediag.text import check_paths, hash_tokens
+from ropediag.text import hash_tokens
 
 Say = Callable[[str], None]
 
@@ -60,21 +58,22 @@ def evaluate_checkpoint(config: EvaluateConfig, say: Say = lambda line: None) ->
     ConfigError, ModelError, CaptureError
         One clear line each; nothing is left under the name of the file.
     """
-    check_paths([*config.text, *([config.tokens] if config.tokens else [])])
-    if config.out is not None:
-        check_name(config.out, config.force)
     if config.tasks:
         check_harness()
+    check_inputs(config)
     loaded = _load(config.model, config)
-    ids = read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
+    ids = read_tokens(
+        loaded, config.text, config.tokens, config.length, config.sequences, config.seed, config.bos
+    )
     parent = _load(config.parent, config) if config.parent is not None else None
     return _evaluate(loaded, parent, ids, config, say)
 
 
 def evaluate_model(
     model: Any,
-    input_ids: Int[np.ndarray, "sequence position"] | Int[Tensor, "sequence position"],
+    input_ids: Any,
     *,
+    attention_mask: Any | None = None,
     tokenizer: Any | None = None,
     name: str | None = None,
     parent: Any | None = None,
@@ -86,13 +85,15 @@ def evaluate_model(
     Parameters
     ----------
     model : a transformers decoder with a language-model head; left as it was
-    input_ids : token ids, one row a sequence
-    tokenizer : for the recall prompts; None for no recall
+    input_ids : token ids, one row a sequence: an array, a tensor, lists, or what a tokenizer returned
+    attention_mask : refused where it leaves tokens out, which would be counted as text
+    tokenizer : for the recall prompts, and to know leading special tokens: if all sequences begin with
+        them, windows and prompts do too; None for no recall
     name : what to call the model; its config's name or type if None
     parent : the model it was tuned from, in memory too
     say : told about progress
     options : fields of ``EvaluateConfig``: out, train_len, pretrain_base, log_attention, window, stride,
-        trials, tasks, seed, force
+        trials, tasks, bos, seed, force
 
     Returns
     -------
@@ -103,7 +104,7 @@ def evaluate_model(
     ConfigError, ModelError, CaptureError
         As ``evaluate_checkpoint``.
     """
-    ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
+    ids = take_ids(input_ids, attention_mask)
     name = name or _name(model)
     config = EvaluateConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)
     if config.out is not None:
@@ -148,8 +149,12 @@ def _evaluate_checked(
     loaded: LoadedModel, parent: LoadedModel | None, ids: np.ndarray, config: EvaluateConfig, say: Say
 ) -> Evaluation:
     begun = time.perf_counter()
-    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
-    training = reader.training
+    if loaded.dtype_reason:
+        say(loaded.dtype_reason)
+    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base, config.bos)
+    training, leading = reader.training, reader.leading
+    if leading.note:
+        say(leading.note)
     check_memory(loaded.model, config)
     predicted = limit_of(list_entries(loaded.model.config), training)
     elder = check_parent(parent, reader, ids) if parent is not None else None
@@ -159,8 +164,8 @@ def _evaluate_checked(
     with scale_attention(loaded.model, train_len) if config.log_attention else nullcontext():
         nll = _measure_loss(loaded.model, input_ids, say)
         windowed = reader.windowed(input_ids, train_len)
-        sliding = _measure_sliding(loaded.model, input_ids, *window, windowed, train_len)
-        recall = _measure_recall(loaded, ids, config, train_len, say)
+        sliding = _measure_sliding(loaded.model, input_ids, *window, windowed, train_len, leading.count)
+        recall = _measure_recall(reader, ids, config, say)
         key_tokens = _measure_key_tokens(elder or reader, input_ids, nll, windowed)
     regression = _measure_regression(elder, input_ids, windowed, train_len) if elder else None
     measured = measure_limit(nll - windowed, train_len, seed=config.seed)
@@ -183,6 +188,7 @@ def _evaluate_checked(
         attributes={
             **attributes,
             **_describe_run(config, ids),
+            "bos": leading.name,
             "seconds": time.perf_counter() - begun,
         },
     )
@@ -220,23 +226,21 @@ def _measure_sliding(
     stride: int,
     windowed: Float[np.ndarray, "sequence position"],
     train_len: int,
+    leading: int,
 ) -> SlidingPerplexity:
     """Sliding-window perplexity; with the windows of the windowed loss it is at hand already."""
     if (window, stride) == (train_len, max(1, train_len // 2)):
         return SlidingPerplexity(perplexity(windowed), window, stride)
-    return sliding_perplexity(model, ids, window, stride)
+    return sliding_perplexity(model, ids, window, stride, leading)
 
 
-def _measure_recall(
-    loaded: LoadedModel, ids: np.ndarray, config: EvaluateConfig, train_len: int, say: Say
-) -> tuple[Recall, ...]:
+def _measure_recall(reader: Reader, ids: np.ndarray, config: EvaluateConfig, say: Say) -> tuple[Recall, ...]:
     if not config.trials:
         return ()
-    vocabulary = vocabulary_size(loaded.model)
-    lengths = recall_lengths(train_len, config.length)
+    lengths = recall_lengths(reader.training.train_len, config.length)
     return tuple(
-        measure_recall(loaded.model, task, make, lengths, config.trials, config.seed, say)
-        for task, make in recall_tasks(loaded.tokenizer, vocabulary, ids.reshape(-1)).items()
+        measure_recall(reader.loaded.model, task, make, lengths, config.trials, config.seed, say)
+        for task, make in reader.recall_tasks(ids).items()
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ropediag.config import check_least, check_run, parse_indices
+from ropediag.config import check_least, check_run, parse_indices, settle_paths
 from ropediag.errors import ConfigError
 from ropediag.intervene.intervention import KINDS, Intervention, Pairs, Place
 
@@ -32,7 +32,7 @@ class AblateConfig:
     search : look for a smallest set that repairs this share of the damage; None for no search
     trials : recall prompts at each length and depth, with and without the intervention; 0 for no recall
     out : the file to write; None to write none
-    revision, text, tokens, sequences, device, dtype, attention, seed, train_len, pretrain_base, force,
+    revision, text, bos, tokens, sequences, device, dtype, attention, seed, train_len, pretrain_base, force,
     allow_pickle : as in ``EvaluateConfig``; the seed is also that of the random sets
     """
 
@@ -60,10 +60,12 @@ class AblateConfig:
     seed: int = 0
     train_len: int | None = None
     pretrain_base: float | None = None
+    bos: bool | None = None
     force: bool = False
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
+        settle_paths(self)
         check_run(self)
         check_least(self, "random", 0, "random sets")
         check_least(self, "trials", 0, "recall prompts at each length and depth")

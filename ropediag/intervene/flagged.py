@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ropediag.errors import ConfigError
 from ropediag.intervene.intervention import Pairs, Place
-from ropediag.models.load import LoadedModel, fingerprint_weights
+from ropediag.models.load import LoadedModel
 from ropediag.store import open_capture
 
 
@@ -34,7 +34,7 @@ class Flagged:
         ------
         ConfigError
         """
-        own = fingerprint_weights(loaded.model)
+        own = loaded.fingerprint()
         if own != self.fingerprint:
             dtype = str(next(loaded.model.parameters()).dtype).removeprefix("torch.")
             raise ConfigError(

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Int
-from torch import Tensor
 
 from ropediag.capture.plan import critical_pairs
 from ropediag.errors import ConfigError
-from ropediag.evaluate.prompts import recall_tasks
+from ropediag.evaluate.prompts import MakePrompt
 from ropediag.evaluate.readers import check_reader
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
 from ropediag.intervene.apply import intervene
@@ -29,14 +27,14 @@ from ropediag.intervene.search import search_smallest
 from ropediag.intervene.selection import choose_pairs, draw_random
 from ropediag.intervene.subject import Subject
 from ropediag.models.bridge import is_bridge, native_model
-from ropediag.models.inputs import read_tokens
-from ropediag.models.kind import vocabulary_size
+from ropediag.models.inputs import read_tokens, take_ids
 from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.logits import read_logit_rules
+from ropediag.models.preflight import check_inputs
 from ropediag.models.record import describe_model
 from ropediag.models.rotation import Rotation, measure_rotation
 from ropediag.store import check_name
-from ropediag.text import check_paths, hash_tokens
+from ropediag.text import hash_tokens
 
 Say = Callable[[str], None]
 
@@ -54,10 +52,7 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
     ConfigError, ModelError, CaptureError, FormatError
         One clear line each; nothing is left under the name of the file.
     """
-    given = (config.tokens, config.capture)
-    check_paths([*config.text, *(path for path in given if path is not None)])
-    if config.out is not None:
-        check_name(config.out, config.force)
+    check_inputs(config)
     flagged = read_flagged(config.capture) if config.capture is not None else None
     loaded = load_model(
         config.model,
@@ -67,14 +62,17 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
         attention=config.attention,
         allow_pickle=config.allow_pickle,
     )
-    ids = read_tokens(loaded, config.text, config.tokens, config.length, config.sequences, config.seed)
+    ids = read_tokens(
+        loaded, config.text, config.tokens, config.length, config.sequences, config.seed, config.bos
+    )
     return _ablate(loaded, ids, config, flagged, say)
 
 
 def ablate_model(
     model: Any,
-    input_ids: Int[np.ndarray, "sequence position"] | Int[Tensor, "sequence position"],
+    input_ids: Any,
     *,
+    attention_mask: Any | None = None,
     tokenizer: Any | None = None,
     name: str | None = None,
     say: Say = lambda line: None,
@@ -85,19 +83,20 @@ def ablate_model(
     Parameters
     ----------
     model : a transformers decoder with a language-model head, or a TransformerBridge; left as it was
-    input_ids : token ids, one row a sequence
-    tokenizer : for recall prompts
+    input_ids : token ids, one row a sequence: an array, a tensor, lists, or what a tokenizer returned
+    attention_mask : refused where it leaves tokens out, which would be counted as text
+    tokenizer : for recall prompts, and to know leading special tokens, as in ``evaluate_model``
     name : what to call the model; its config's name or type if None
     say : told about progress
     options : fields of ``AblateConfig``: kind, pairs, limit, factor, base, layers, heads, capture, random,
-        search, trials, out, train_len, pretrain_base, seed, force
+        search, trials, out, train_len, pretrain_base, bos, seed, force
 
     Raises
     ------
     ConfigError, ModelError, CaptureError, FormatError
         As ``ablate_checkpoint``.
     """
-    ids = np.atleast_2d(torch.as_tensor(input_ids).cpu().numpy()).astype(np.int64)
+    ids = take_ids(input_ids, attention_mask)
     known = model.original_model.config if is_bridge(model) else model.config
     name = name or Path(getattr(known, "name_or_path", "") or known.model_type).name
     config = AblateConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)
@@ -119,10 +118,14 @@ def _ablate(
 ) -> Ablation:
     """Check, choose, measure, write."""
     begun = time.perf_counter()
+    if loaded.dtype_reason:
+        say(loaded.dtype_reason)
     if flagged is not None:
         flagged.check_model(loaded)
-    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base)
+    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base, config.bos)
     training = reader.training
+    if reader.leading.note:
+        say(reader.leading.note)
     if config.length <= training.trained:
         longer = "tuning" if training.tune_len > training.train_len else "training"
         raise ConfigError(
@@ -144,7 +147,7 @@ def _ablate(
         measure_repair(full, windowed, changed[0], changed[1:], training.trained, multiple)
         for multiple in multiples_up_to(training.trained, config.length)
     )
-    recall = _measure_recall(subject, sets[0], ids, say)
+    recall = _measure_recall(subject, sets[0], reader.recall_tasks(ids), say)
     ablation = Ablation(
         model=loaded.name,
         training=training,
@@ -159,7 +162,12 @@ def _ablate(
         search=search_smallest(subject, sets[0], full, windowed, repairs[-1], say) if config.search else None,
         recall=recall[0],
         recall_changed=recall[1],
-        attributes={**attributes, **_describe_run(config, ids), "seconds": time.perf_counter() - begun},
+        attributes={
+            **attributes,
+            **_describe_run(config, ids),
+            "bos": reader.leading.name,
+            "seconds": time.perf_counter() - begun,
+        },
     )
     if config.out is not None:
         ablation.write(config.out, force=config.force)
@@ -179,14 +187,12 @@ def _choose_sets(
 
 
 def _measure_recall(
-    subject: Subject, pairs: Mapping[Place, Pairs], ids: np.ndarray, say: Say
+    subject: Subject, pairs: Mapping[Place, Pairs], tasks: Mapping[str, MakePrompt], say: Say
 ) -> tuple[tuple[Recall, ...], tuple[Recall, ...]]:
     """Recall of the untouched model and under the intervention."""
     loaded, config = subject.loaded, subject.config
     if not config.trials:
         return (), ()
-    vocabulary = vocabulary_size(loaded.model)
-    tasks = recall_tasks(loaded.tokenizer, vocabulary, ids.reshape(-1))
     lengths = recall_lengths(subject.training.train_len, config.length)
 
     def measure() -> tuple[Recall, ...]:

@@ -11,6 +11,7 @@ only, and the share it reports is that of the others.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from ropediag.errors import ConfigError
 from ropediag.intervene.intervention import Pairs, Place
@@ -76,6 +77,7 @@ def search_smallest(
         changed = subject.changed_loss(left, subject.ids[rows])
         return share_repaired(full[rows], windowed[rows], changed, at.start, at.stop)
 
+    @cache  # the search comes back to some sets
     def share(pairs: tuple[int, ...]) -> float:
         value = repair(pairs, seen).value
         say(f"search: a set of {len(pairs)} repairs {value:.1%}")

@@ -35,14 +35,23 @@ def find_directory(source: str, allow_pickle: bool, need_weights: bool = True) -
     return path
 
 
+def short_name(source: str) -> str:
+    """Name a checkpoint directory or hub id by its last part."""
+    return Path(source).expanduser().resolve().name if Path(source).exists() else source.split("/")[-1]
+
+
 def _check_weights(path: Path, source: str, allow_pickle: bool) -> None:
-    """Refuse weights that are pickle, that lie elsewhere, or that are only a change of another model's."""
+    """Refuse weights that are pickle, that lie elsewhere, or that are only a change of another model's.
+
+    Where there are safetensors, they are what is read: the index of a pickled twin is of no concern.
+    """
     if (path / "adapter_config.json").is_file():
         raise ModelError(
             f"{source} holds an adapter (adapter_config.json), which is read together with another model. "
             "Merge the two (peft: merge_and_unload), save the result, and give that."
         )
-    for index in path.glob("*.index.json"):
+    safe = (path / "model.safetensors", path / "model.safetensors.index.json")  # read before any pickle
+    for index in path.glob("*.safetensors.index.json" if any(map(Path.is_file, safe)) else "*.index.json"):
         for name in sorted(_read_parts(index)):
             if name != Path(name).name or not name.endswith((".safetensors", ".bin")):
                 raise ModelError(

@@ -3,7 +3,7 @@
 Capture and evaluation share these steps; each ends in one clear line if the input cannot be used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,17 @@ from ropediag.text import load_tokens, read_token_sequences
 
 
 def read_tokens(
-    loaded: LoadedModel, text: Sequence[Path], tokens: Path | None, length: int, sequences: int, seed: int
+    loaded: LoadedModel,
+    text: Sequence[Path],
+    tokens: Path | None,
+    length: int,
+    sequences: int,
+    seed: int,
+    bos: bool | None = None,
 ) -> Int[np.ndarray, "sequence position"]:
     """Read token ids from a ``.npy`` file, from text files, or from the bundled text if neither is given.
+
+    ``bos`` is as in ``read_token_sequences``; ids of a file are taken as they are.
 
     Raises
     ------
@@ -36,7 +44,54 @@ def read_tokens(
         raise ConfigError(
             f"{loaded.name} has no tokenizer. Pass token ids with --tokens ids.npy instead of text."
         )
-    return read_token_sequences(text or None, loaded.tokenizer, length, sequences, seed)
+    return read_token_sequences(text or None, loaded.tokenizer, length, sequences, seed, bos)
+
+
+def take_ids(input_ids: Any, attention_mask: Any | None = None) -> Int[np.ndarray, "sequence position"]:
+    """Take token ids as callers have them: an array, a tensor, lists, or what a tokenizer returned.
+
+    Parameters
+    ----------
+    input_ids : one row a sequence, or one sequence; or a mapping that holds ``input_ids`` and perhaps
+        ``attention_mask``
+    attention_mask : of the same shape, 1 for each token that counts
+
+    Raises
+    ------
+    ConfigError
+        If these are no token ids, the rows differ in length, or the mask leaves tokens out: padding would be
+        counted as text.
+    """
+    if isinstance(input_ids, Mapping):
+        if "input_ids" not in input_ids:
+            raise ConfigError(f"a mapping of inputs must hold input_ids: got {sorted(map(str, input_ids))}.")
+        attention_mask = input_ids.get("attention_mask") if attention_mask is None else attention_mask
+        input_ids = input_ids["input_ids"]
+    ids = np.atleast_2d(_as_array(input_ids, "input_ids"))
+    if ids.dtype.kind not in "iu" or ids.ndim != 2 or not ids.size:
+        raise ConfigError(
+            f"input_ids must be whole numbers, (sequence, position): got {ids.dtype} of shape {ids.shape}."
+        )
+    if attention_mask is not None:
+        mask = np.atleast_2d(_as_array(attention_mask, "attention_mask"))
+        if mask.shape != ids.shape:
+            raise ConfigError(f"attention_mask has shape {mask.shape}, and input_ids {ids.shape}.")
+        if not mask.all():
+            raise ConfigError(
+                f"attention_mask leaves out {int((mask == 0).sum())} of {mask.size} tokens, and padding "
+                "would be counted as text. Pass documents one by one, or cut them to one length."
+            )
+    return ids.astype(np.int64)
+
+
+def _as_array(values: Any, name: str) -> np.ndarray:
+    try:
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (ValueError, TypeError) as error:  # rows of different length
+        raise ConfigError(
+            f"the rows of {name} must have one length, without padding: got rows of different length. Pass "
+            "documents one by one, or cut them to one length."
+        ) from error
 
 
 def check_ids(ids: Int[np.ndarray, "sequence position"], model: Any) -> None:

@@ -17,8 +17,9 @@ from torch import nn
 from ropediag.checkpoint import read_checkpoint
 from ropediag.config_class import complete_config, first_statement, quiet_transformers
 from ropediag.errors import ConfigError, ModelError
+from ropediag.models.compute_type import widen_weights
 from ropediag.models.devices import open_parameters
-from ropediag.models.directory import find_directory
+from ropediag.models.directory import find_directory, short_name
 from ropediag.models.finite import all_finite
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
@@ -38,12 +39,20 @@ class LoadedModel:
     tokenizer : the checkpoint's tokenizer, None if it has none
     name : what to call it in files and messages
     directory : the local checkpoint directory, None for a hub model
+    dtype_reason : why its weights are not of the checkpoint's type; empty where they are
+    stored_fingerprint : of the weights as stored, where their type was changed; None where it was not
     """
 
     model: Any
     tokenizer: Any | None
     name: str
     directory: Path | None
+    dtype_reason: str = ""
+    stored_fingerprint: str | None = None
+
+    def fingerprint(self) -> str:
+        """Hash the weights as they are stored, so that it is the same on every machine."""
+        return self.stored_fingerprint or fingerprint_weights(self.model)
 
 
 def load_model(
@@ -65,7 +74,8 @@ def load_model(
     revision : branch, tag or commit on the hub
     device : ``auto`` (CUDA if there is one), ``cpu``, ``cuda``, ``cuda:1``, ..., or ``map``: layers over all
         devices, the rest on CPU and disk, as transformers' ``device_map="auto"`` places them
-    dtype : ``auto`` (as in the checkpoint), ``float32``, ``bfloat16`` or ``float16``
+    dtype : ``auto`` (as in the checkpoint, unless a CPU computes faster in float32: ``widen_weights``),
+        ``float32``, ``bfloat16`` or ``float16``
     attention : transformers' ``attn_implementation``; None leaves the model its default
     allow_pickle : also read ``pytorch_model.bin``, which can run code of its author
     changes : entries of the config to replace before the model is built
@@ -106,8 +116,14 @@ def load_model(
         **shared,
     )
     _check_weights(source, model, report)
+    reason, fingerprint = "", None
+    if dtype == "auto" and not placed and torch.device(target).type == "cpu":
+        stored, before = fingerprint_weights(model), model.dtype
+        reason = widen_weights(model)
+        fingerprint = stored if model.dtype != before else None
     model = model if placed else _move(model, target)
-    return LoadedModel(model.eval(), _read_tokenizer(location, **shared), short_name(source), directory)
+    tokenizer = _read_tokenizer(location, **shared)
+    return LoadedModel(model.eval(), tokenizer, short_name(source), directory, reason, fingerprint)
 
 
 def _share_heads(processes: int) -> Any:
@@ -214,11 +230,6 @@ def _read_tokenizer(location: str, **options: Any) -> Any | None:
             return AutoTokenizer.from_pretrained(location, **options)
     except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError):
         return None
-
-
-def short_name(source: str) -> str:
-    """Name a checkpoint directory or hub id by its last part."""
-    return Path(source).expanduser().resolve().name if Path(source).exists() else source.split("/")[-1]
 
 
 def fingerprint_weights(model: nn.Module, samples: int = 1024) -> str:

@@ -1,7 +1,9 @@
 """Loss by position, with the full context and with at most the training length's.
 
 The language-model head is applied to slices of positions, so logits of size length x vocabulary are
-never in memory, and through the model's own forward, so logit scales and soft caps are its own.
+never in memory, and through the model's own forward, so logit scales and soft caps are its own. A slice has
+``head_rows`` positions: every call reads all weights of the head, which takes longer than multiplying
+them where the vocabulary is large and the positions are few.
 """
 
 from collections.abc import Iterator
@@ -13,11 +15,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ropediag.errors import CaptureError
+from ropediag.errors import CaptureError, ConfigError
 from ropediag.models.kind import vocabulary_size
+from ropediag.models.memory import LOSS_VALUES, head_rows
 from ropediag.models.tap import find_decoder
 
-LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}  # values of one slice of logits: 8 and 256 MiB in float32
 TOKENS_AT_ONCE = 16384  # of the windows that one pass of the windowed loss takes
 
 
@@ -49,18 +51,19 @@ def nll_by_position(
     """
     sequences, length = input_ids.shape
     nll = np.full((sequences, length), np.nan, dtype=np.float32)
-    values = LOGITS_AT_ONCE.get(input_ids.device.type, LOGITS_AT_ONCE["cpu"])
-    step = max(1, values // (sequences * vocabulary_size(model)))
-    with _head_only(model, output) as head:
-        for start in range(0, length - 1, step):
-            stop = min(start + step, length - 1)
-            logits = head(slice(start, stop)).float()
-            losses = nn.functional.cross_entropy(
-                logits.flatten(0, 1), input_ids[:, start + 1 : stop + 1].flatten(), reduction="none"
+    followed = input_ids[:, 1:].flatten()
+    losses = torch.empty(len(followed), device=input_ids.device)
+    values = LOSS_VALUES.get(input_ids.device.type, LOSS_VALUES["cpu"])
+    pieces = max(1, values // vocabulary_size(model))  # positions at once
+    for start, logits in _iterate_logits(model, output, slice(0, length - 1)):
+        for row in range(0, len(logits), pieces):
+            piece = slice(start + row, start + min(row + pieces, len(logits)))
+            losses[piece] = nn.functional.cross_entropy(
+                logits[row : row + pieces].float(), followed[piece].to(logits.device), reduction="none"
             )
-            if torch.isnan(losses).any():
-                raise CaptureError(f"the model's logits are NaN between positions {start} and {stop}.")
-            nll[:, start + 1 : stop + 1] = losses.view(sequences, -1).cpu().numpy()
+        del logits  # before the next ones are computed
+    nll[:, 1:] = losses.view(sequences, -1).cpu().numpy()
+    _check_nan(np.isnan(nll[:, 1:]), 0)
     return nll
 
 
@@ -70,6 +73,7 @@ def nll_windowed(
     window: int,
     stride: int | None = None,
     tokens_at_once: int = TOKENS_AT_ONCE,
+    leading: int = 0,
 ) -> Float[np.ndarray, " position"]:
     """Negative log-likelihood of each token given fewer than ``window`` tokens before it.
 
@@ -77,24 +81,37 @@ def nll_windowed(
     the first window that holds it, so it is predicted from window - stride to window - 1 tokens, or from
     all there are.
 
+    A text that begins with ``leading`` special tokens begins so in every window: they are repeated before
+    the window's part of the text and count among its tokens. The model then reads each window as it would
+    read a text of its own, and a loss has the same number of tokens before it as without them.
+
     Returns
     -------
-    (position,) float32, nats; NaN at position 0
+    (position,) float32, nats; NaN at position 0. Position t is the same token as in ``nll_by_position``.
+
+    Raises
+    ------
+    ConfigError
+        If a window has no room for text beyond the leading tokens.
     """
     length = len(input_ids)
     window = min(window, length)
-    stride = max(1, min(stride or window // 2, window - 1))  # a window does not predict its first token
-    starts = [*range(0, length - window, stride), length - window]
+    part = window - leading  # of the text
+    if part < 1:
+        raise ConfigError(f"a window of {window} tokens has no room beyond {leading} leading special tokens.")
+    stride = max(1, min(stride or window // 2, window - 1, part))  # nothing predicts a window's first token
+    starts = [*range(leading, length - part, stride), length - part]
     nll = np.full(length, np.nan, dtype=np.float32)
     batch = max(1, tokens_at_once // window)
     filled = 0
     for first in range(0, len(starts), batch):
         chosen = starts[first : first + batch]
-        ids = torch.stack([input_ids[start : start + window] for start in chosen])
+        begin = input_ids[:leading]
+        ids = torch.stack([torch.cat([begin, input_ids[start : start + part]]) for start in chosen])
         losses = nll_by_position(model, ids, decode(model, ids))
         for start, row in zip(chosen, losses, strict=True):
-            nll[filled : start + window] = row[filled - start :]
-            filled = start + window
+            nll[filled : start + part] = row[filled - start + leading :]
+            filled = start + part
     return nll
 
 
@@ -105,7 +122,7 @@ def rank_first(model: Any, output: Any, start: int) -> Int[np.ndarray, "sequence
     ----------
     model : the language model
     output : what ``decode`` returned
-    start : first position read; the logits of all from there on are in memory at once
+    start : first position read
 
     Returns
     -------
@@ -116,27 +133,53 @@ def rank_first(model: Any, output: Any, start: int) -> Int[np.ndarray, "sequence
     CaptureError
         If a logit is NaN.
     """
+    best, bad = [], []
+    for _, logits in _iterate_logits(model, output, slice(start, None)):
+        best.append(logits.argmax(dim=-1))
+        bad.append(torch.isnan(logits).any(dim=-1))
+        del logits
+    sequences = len(output.last_hidden_state)
+    _check_nan(torch.cat(bad).view(sequences, -1).cpu().numpy(), start)
+    return torch.cat(best).view(sequences, -1).cpu().numpy()
+
+
+def _check_nan(bad: np.ndarray, start: int) -> None:
+    """Refuse logits that are NaN; ``bad`` is (sequence, position), from position ``start`` on."""
+    if bad.any():
+        sequence, position = np.argwhere(bad)[0]
+        raise CaptureError(
+            f"the model's logits are NaN at position {start + position} of sequence {sequence}."
+        )
+
+
+def _iterate_logits(model: Any, output: Any, positions: slice) -> Iterator[tuple[int, Tensor]]:
+    """Iterate over the logits of chosen positions, ``head_rows`` of all sequences at a time.
+
+    Yields
+    ------
+    start : index of the first row, sequences one after the other
+    logits : (row, vocabulary), in the model's own type
+    """
+    hidden = output.last_hidden_state[:, positions].flatten(0, 1)
+    step = head_rows(vocabulary_size(model), hidden.device.type)
     with _head_only(model, output) as head:
-        logits = head(slice(start, None))
-    if torch.isnan(logits).any():
-        raise CaptureError(f"the model's logits are NaN from position {start} on.")
-    return logits.argmax(dim=-1).cpu().numpy()
+        for start in range(0, len(hidden), step):
+            yield start, head(hidden[start : start + step])
 
 
 @contextmanager
 def _head_only(model: Any, output: Any) -> Iterator[Any]:
-    """Give a function from a slice of positions to logits, as the model's own forward computes them.
+    """Make a function from (row, channel) hidden states to logits, as the model's own forward computes them.
 
     The decoder under the head is replaced by one that returns the hidden states already computed.
     """
     decoder = find_decoder(model)
-    hidden = output.last_hidden_state
     forward = decoder.forward
 
-    def head(positions: slice) -> Tensor:
-        decoder.forward = lambda *args, **options: type(output)(last_hidden_state=hidden[:, positions])
+    def head(rows: Tensor) -> Tensor:
+        decoder.forward = lambda *args, **options: type(output)(last_hidden_state=rows[None])
         with torch.no_grad():
-            return model(input_ids=None, inputs_embeds=hidden[:, positions], use_cache=False).logits
+            return model(input_ids=None, inputs_embeds=rows[None], use_cache=False).logits[0]
 
     try:
         yield head

@@ -8,9 +8,12 @@ import psutil
 import torch
 
 from ropediag.errors import RopediagError
-from ropediag.models.kind import auto_class
+from ropediag.models.kind import auto_class, vocabulary_size
 
-LIBRARIES = 2**26  # bytes of slices of logits, and of what is loaded on first use (HDF5, FFT plans)
+LIBRARIES = 2**26  # bytes of what is loaded on first use (HDF5, FFT plans), and of logits turned into losses
+LOSS_VALUES = {"cpu": 2**21, "cuda": 2**24}  # logits turned into losses at once: 8 and 64 MiB in float32
+HEAD_VALUES = {"cpu": 2**21, "cuda": 2**26}  # logits of one call of the head: 8 and 256 MiB in float32 ...
+HEAD_ROWS = 256  # ... or those of this many positions, where they are more
 
 
 def available_memory(device: torch.device) -> int:
@@ -60,6 +63,11 @@ def feed_forward_bytes(model: Any, head_dim: int | None = None) -> int:
     return (held_values(model, head_dim) + hidden + 3 * wide) * next(model.parameters()).element_size()
 
 
+def head_rows(vocabulary: int, device: str) -> int:
+    """Count the positions of one call of the language-model head, on a type of device."""
+    return max(HEAD_ROWS, HEAD_VALUES.get(device, HEAD_VALUES["cpu"]) // vocabulary)
+
+
 def held_values(model: Any, head_dim: int | None = None) -> int:
     """Values a token that a pass holds through every layer."""
     part = model.config.get_text_config()
@@ -86,4 +94,22 @@ def pass_bytes(model: Any, length: int, tokens: int | None = None) -> int:
     length : tokens of the longest sequence
     tokens : of all sequences of one pass, if they are more
     """
-    return max(length, tokens or 0) * feed_forward_bytes(model) + length**2 * square_bytes(model) + LIBRARIES
+    tokens = max(length, tokens or 0)
+    passing = tokens * feed_forward_bytes(model) + length**2 * square_bytes(model)
+    return max(passing, loss_bytes(model, tokens)) + LIBRARIES
+
+
+def loss_bytes(model: Any, tokens: int) -> int:
+    """Bytes over the weights while a loss is taken: hidden states, twice, and the logits of one call.
+
+    Parameters
+    ----------
+    model : in memory or empty
+    tokens : of the pass whose loss is taken
+    """
+    parameter, part = next(model.parameters()), model.config.get_text_config()
+    vocabulary = vocabulary_size(model)
+    rows = min(tokens, head_rows(vocabulary, parameter.device.type))
+    copies = 3 if getattr(part, "final_logit_softcapping", None) else 1
+    values = 2 * tokens * part.hidden_size + copies * rows * vocabulary
+    return values * parameter.element_size()

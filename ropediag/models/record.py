@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import torch
 
 from ropediag.checkpoint import Training
-from ropediag.models.load import LoadedModel, fingerprint_weights
+from ropediag.models.load import LoadedModel
 
 
 def describe_model(loaded: LoadedModel, training: Training) -> dict[str, str | int | float]:
     """Name model, weights, device, versions, base and length of training, and the time."""
     parameter = next(loaded.model.parameters())
+    commit = getattr(loaded.model.config, "_commit_hash", None)  # of a hub repository, as it was resolved
     numbers = [field.name for field in fields(training) if field.name != "sources"]
     return {
         "ropediag_version": importlib.metadata.version("ropediag"),
@@ -20,9 +21,11 @@ def describe_model(loaded: LoadedModel, training: Training) -> dict[str, str | i
         "transformers_version": importlib.metadata.version("transformers"),
         "model": loaded.name,
         "architecture": loaded.model.config.model_type,
-        "weight_fingerprint": fingerprint_weights(loaded.model),
+        **({"commit": commit} if commit else {}),
+        "weight_fingerprint": loaded.fingerprint(),
         "device": torch.cuda.get_device_name(parameter.device) if parameter.is_cuda else "cpu",
         "dtype": str(parameter.dtype).removeprefix("torch."),
+        **({"dtype_reason": loaded.dtype_reason} if loaded.dtype_reason else {}),
         "attention": loaded.model.config._attn_implementation,
         **{name: getattr(training, name) for name in numbers},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -28,7 +28,8 @@ def plot_diagnostic(
     ----------
     measured : what a ``ropediag.analysis.diagnostic.Diagnostic`` returned
     variable : which one; the one it shows if None
-    critical_pair : (layer) first pair past the critical dimension, drawn as a line into a map of pairs
+    critical_pair : (layer) first pair past the critical dimension, or that of the one layer shown; drawn as a
+        line where pairs are an axis
 
     Returns
     -------
@@ -37,7 +38,7 @@ def plot_diagnostic(
     """
     array = measured[variable or measured.attrs["shows"]].astype("float32")
     question = "<br>".join(textwrap.wrap(measured.attrs.get("question", ""), 90))
-    figure = _draw_curve(array) if array.ndim == 1 else _draw_map(array, critical_pair)
+    figure = _draw_curve(array, critical_pair) if array.ndim == 1 else _draw_map(array, critical_pair)
     height = LEAST if array.ndim == 1 else int(np.clip(ROW * figure.data[0].z.shape[0], LEAST, MOST))
     return figure.update_layout(
         template=TEMPLATE,
@@ -48,10 +49,13 @@ def plot_diagnostic(
     )
 
 
-def _draw_curve(array: xr.DataArray) -> go.Figure:
+def _draw_curve(array: xr.DataArray, critical_pair: xr.DataArray | None) -> go.Figure:
     (dim,) = map(str, array.dims)
     x = array[dim].values
     figure = go.Figure(go.Scatter(x=x, y=array.values, mode="lines+markers", name=_title(array)))
+    if critical_pair is not None and dim == DOWN and not critical_pair.ndim and critical_pair >= 0:
+        line = {"color": PAST, "width": 2.5, "dash": "dash"}
+        figure.add_vline(float(critical_pair) - 0.5, line=line, annotation_text="critical pair")
     meta = pickable({dim: x}, numbered=False)
     return figure.update_layout(meta=meta, xaxis_title=_title(array[dim]), yaxis_title=_title(array))
 
@@ -82,16 +86,16 @@ def _draw_map(array: xr.DataArray, critical_pair: xr.DataArray | None) -> go.Fig
         xaxis={"title": {"text": _axis_title(array, across)}, **_label_steps(across)},
         yaxis={"title": {"text": _axis_title(array, down)}, "autorange": "reversed", **_label_steps(down)},
     )
-    if critical_pair is not None and alone == DOWN and "layer" in many:
-        figure.add_trace(_draw_critical(critical_pair, many["layer"], one[DOWN]))
+    if critical_pair is not None and alone == DOWN and ("layer" in many or not critical_pair.ndim):
+        columns = critical_pair.sel(layer=many["layer"]) if critical_pair.ndim else critical_pair
+        figure.add_trace(_draw_critical(np.broadcast_to(columns.values, z.shape[1]), one[DOWN]))
     return figure
 
 
-def _draw_critical(critical_pair: xr.DataArray, layers: np.ndarray, pairs: np.ndarray) -> go.Scatter:
-    """A line above the critical pair of each layer: pairs below it made no full turn in pretraining."""
-    critical = critical_pair.sel(layer=layers).values
+def _draw_critical(critical: np.ndarray, pairs: np.ndarray) -> go.Scatter:
+    """A line above the critical pair of each column: pairs below it made no full turn in pretraining."""
     height = np.where(critical >= 0, np.searchsorted(pairs, critical) - 0.5, np.nan)
-    edges = np.arange(len(layers))[:, None] + np.array([-0.5, 0.5])
+    edges = np.arange(len(critical))[:, None] + np.array([-0.5, 0.5])
     return go.Scatter(
         x=edges.ravel().astype("float32"),
         y=np.repeat(height, 2).astype("float32"),

@@ -15,8 +15,9 @@ from ropediag.analysis.wording import word_headline
 from ropediag.errors import RopediagError
 from ropediag.plots.breakdown import plot_breakdown
 from ropediag.plots.diagnostic import plot_diagnostic
+from ropediag.recipe import write_command
 from ropediag.report.figures import Drawing, draw
-from ropediag.report.made import list_facts, write_command
+from ropediag.report.made import list_facts
 from ropediag.store import Capture
 
 ABOVE = ("drift", "breakdown")  # diagnostics whose figures stand by the verdict

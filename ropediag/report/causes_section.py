@@ -10,8 +10,9 @@ from ropediag.analysis.repair_curves import measure_repair_curves
 from ropediag.analysis.repairs import measure_repairs
 from ropediag.plots.repair_curves import plot_repair_curves
 from ropediag.plots.repairs import plot_repairs
+from ropediag.recipe import write_command
 from ropediag.report.figures import Drawing, draw
-from ropediag.report.made import list_facts, write_command
+from ropediag.report.made import list_facts
 from ropediag.store import Capture
 
 UNKNOWN = "\N{EN DASH}"

@@ -23,6 +23,7 @@ from ropediag.report.side_by_side import SideBySide, set_side_by_side
 from ropediag.report.study_section import StudySection, describe_study
 from ropediag.store import Capture, is_study, open_capture, open_study
 from ropediag.store.disk import publish_alone
+from ropediag.store.guard import check_writable
 
 LARGEST = 5_000_000  # bytes
 LEFT_OUT = "its figure was left out to keep this file small. ropediag analyze --csv writes its numbers"
@@ -33,7 +34,8 @@ def write_report(files: Sequence[Path | str], out: Path | str, *, force: bool = 
 
     Parameters
     ----------
-    files : NAME.h5 or NAME.h5.partial, of kind ``capture`` or ``ablation``, or the table of a study
+    files : NAME.h5 or NAME.h5.partial, of kind ``capture`` or ``ablation``, or the table of a study; one
+        that is named twice counts once
     out : the file to write, NAME.html
     force : replace a file of this name
 
@@ -51,12 +53,14 @@ def write_report(files: Sequence[Path | str], out: Path | str, *, force: bool = 
         If a file cannot be read.
     """
     out = Path(out)
+    files = list({Path(path).resolve(): Path(path) for path in files}.values())
     if not files:
         raise ConfigError("a report needs at least one capture, ablation or study: got none.")
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"the file to write must be named *.html: got {out}.")
     if out.exists() and not force:
         raise CaptureError(f"{out} exists. Choose another name with --out, or replace it with --force.")
+    check_writable(out)
     tables = [Path(path) for path in files if is_study(Path(path))]
     studies = tuple(
         describe_study(open_study(path), path, f"study-{index}") for index, path in enumerate(tables)

@@ -4,7 +4,7 @@ import errno
 import glob
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -12,6 +12,7 @@ import psutil
 from ropediag.errors import CaptureError
 
 TEMPORARY = ".tmp"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says
 _FULL = ("No space left", "PytorchStreamWriter failed writing", "iostream error")  # torch says no more
 
 
@@ -35,7 +36,8 @@ def publish(path: Path, image: bytes) -> None:
             os.replace(temporary, path)
             sync_folder(path.parent)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that refuses this too must not hide the first error
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -85,7 +87,7 @@ def writing(path: Path, size: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             raise CaptureError(
                 f"no space left to write {path}: it needs {size / 2**20:.1f} MiB, "
                 f"{free_space(path.parent) / 2**20:.1f} MiB are free ({error.strerror})."

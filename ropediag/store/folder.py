@@ -111,6 +111,8 @@ def find(path: Path | str) -> Path | Folder:
         If there is none.
     """
     path = Path(path)
+    if not path.name.removesuffix(SUFFIX):
+        raise FormatError(f"{str(path)!r} names no file. Name a capture, such as captures/my-demo-8192.h5.")
     if path.name.endswith(SUFFIX) and path.is_dir():
         return Folder(path)
     final = path.with_name(path.name.removesuffix(SUFFIX))

@@ -6,6 +6,7 @@ Checks of names, attributes and identity, and the lock that keeps a second proce
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from ropediag import schema
 from ropediag.errors import CaptureError
+from ropediag.store.disk import FULL
 from ropediag.store.folder import SUFFIX, Folder, unit_attributes
 from ropediag.store.hdf5 import Attributes
 from ropediag.store.inspect import NUMERIC, is_attribute
@@ -38,9 +40,15 @@ def check_path(path: Path | str) -> Path:
 def check_writable(path: Path) -> Path:
     """Find the nearest folder above ``path`` that exists, and refuse one that cannot be written to."""
     folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise CaptureError(f"cannot write {path}: {folder} is not a folder that can be written to.")
-    return folder
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        if error.errno in FULL:  # how much is needed is said where it is known
+            return folder
+        raise CaptureError(
+            f"cannot write {path}: {folder} is not a folder that can be written to ({error.strerror})."
+        ) from error
 
 
 def check_attributes(attributes: Attributes) -> dict[str, str | int | float]:

@@ -111,15 +111,29 @@ def read_attributes(file: h5py.File, name: str) -> dict[str, Any]:
                 attributes[key] = plain(file.attrs[key])
         if key in attributes and not is_attribute(key, attributes[key]):
             raise FormatError(f"{name}: attribute {key!r} has a wrong type: {attributes[key]!r}.")
+    if attributes.get("kind") == "study":
+        raise FormatError(
+            f"{name} is the table of a study, not a capture: give it to ropediag laws or ropediag report."
+        )
     version = attributes.get("schema_version")
     if not isinstance(version, int) or version < 1:
         raise FormatError(f"{name} is not a ropediag file: it has no schema_version. Make one with ropediag.")
+    check_version(version, name)
+    return attributes
+
+
+def check_version(version: int, name: str) -> None:
+    """Refuse a file of a later format.
+
+    Raises
+    ------
+    FormatError
+    """
     if version > schema.VERSION:
         raise FormatError(
             f"{name} has format version {version}; this ropediag reads up to {schema.VERSION}. "
             "Update it: pip install --upgrade ropediag."
         )
-    return attributes
 
 
 def is_attribute(name: str, value: Any) -> bool:

@@ -8,7 +8,8 @@ import numpy as np
 
 from ropediag.errors import FormatError
 from ropediag.store.contents import Summary
-from ropediag.store.inspect import open_file, plain, reading
+from ropediag.store.inspect import check_version, open_file, plain, reading
+from ropediag.store.seal import check_seal
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -17,11 +18,19 @@ FLAGS = ("tuned", "past_critical_base")  # netCDF has no truth values
 NEEDED = ("predicted", "measured", "measured_low", "measured_high", "base", "tune_len", "past_critical_base")
 
 
-def is_study(path: Path | str) -> bool:
-    """Say whether a file calls itself the table of a study."""
+def is_study(path: Path | str, *, sealed: bool = True) -> bool:
+    """Return whether a file calls itself the table of a study.
+
+    Parameters
+    ----------
+    sealed : first check the seal of a file that has one, since a damaged file can stop HDF5 for good; a list
+        of many large files, which would read them all, leaves it out
+    """
     try:
+        if sealed:
+            check_seal(Path(path), str(path))
         with open_file(Path(path), str(path)) as file:
-            return plain(file.attrs.get("kind", "")) == "study" and "schema_version" not in file.attrs
+            return plain(file.attrs.get("kind", "")) == "study"
     except (FormatError, OSError):
         return False
 
@@ -44,7 +53,10 @@ def summarize_study(path: Path | str) -> Summary:
         _check_table(file, str(path))
         names = tuple(name for name, item in file.items() if item.ndim and name != "model")
         models = len(file["model"])
-    attributes = {"kind": "study", "status": "complete"}
+        known = {
+            key: plain(file.attrs[key]) for key in ("schema_version", "ropediag_version") if key in file.attrs
+        }
+    attributes = {"kind": "study", "status": "complete", **known}
     return Summary(path, attributes, {"model": models}, names, (), (), (), path.stat().st_size)
 
 
@@ -59,6 +71,7 @@ def open_study(path: Path | str) -> "xr.Dataset":
     import xarray as xr  # takes a second
 
     path = Path(path)
+    check_seal(path, str(path))
     with open_file(path, str(path)) as file:
         _check_table(file, str(path))
     with reading(str(path), "its table"), xr.open_dataset(path, engine="h5netcdf") as table:
@@ -71,6 +84,8 @@ def _check_table(file: h5py.File, name: str) -> None:
         kind = plain(file.attrs.get("kind", ""))
     if kind != "study":
         raise FormatError(f"{name} is no table of a study: give the table.h5 that ropediag study wrote.")
+    with reading(name, "attribute 'schema_version'"):
+        check_version(int(plain(file.attrs.get("schema_version", 1))), name)  # early tables have none
     missing = [each for each in ("model", *NEEDED) if each not in file]
     if missing:
         raise FormatError(f"{name} lacks {', '.join(missing)}, which the table of a study has.")

@@ -1,18 +1,22 @@
 """Run a study: every cell that is not finished, then the table, the fitted law and its picture."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from ropediag import schema
 from ropediag.analysis.law import LawFit, fit_law
 from ropediag.errors import RopediagError
 from ropediag.plots import SHOW_CONFIG
 from ropediag.plots.law import plot_law
 from ropediag.store.disk import publish_alone
+from ropediag.store.seal import seal_of
 from ropediag.study.cells import Cell, list_cells, plan_tuning
 from ropediag.study.claim import claim_folder
 from ropediag.study.config import StudyConfig
@@ -116,11 +120,13 @@ def fit_table(table: xr.Dataset) -> LawFit | None:
 
 def _write_results(table: xr.Dataset, folder: Path) -> StudyResult:
     law = fit_table(table)
-    table.attrs |= {"kind": "study"} | ({} if law is None else {"law": json.dumps(asdict(law))})
+    versions = {"schema_version": schema.VERSION, "ropediag_version": version("ropediag")}
+    table.attrs |= {"kind": "study", **versions} | ({} if law is None else {"law": json.dumps(asdict(law))})
     rows = table.drop_dims(["position", "multiple", "pair"], errors="ignore").to_dataframe()
     publish_alone(folder / "table.csv", rows.round(4).to_csv())
     flags = {name: table[name].astype("i1") for name in table if table[name].dtype == bool}
-    publish_alone(folder / "table.h5", bytes(table.assign(flags).to_netcdf(engine="h5netcdf")))
+    image = bytes(table.assign(flags).to_netcdf(engine="h5netcdf"))
+    publish_alone(folder / "table.h5", image + seal_of(io.BytesIO(image)))
     if law is not None:
         publish_alone(folder / "law.html", plot_law(table).to_html(config=SHOW_CONFIG))
     return StudyResult(table, law, folder)

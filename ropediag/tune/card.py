@@ -39,7 +39,7 @@ models do.
 | SHA-256 of the text | `{text_hash}` |
 | key-value lines | {recall:.0%} of the windows |
 | steps | {steps:,} of {batch} windows, {tokens:,} tokens |
-| optimiser | AdamW (0.9, 0.95), weight decay 0.1 (not on norms), clip 1, bfloat16 autocast |
+| optimiser | AdamW (0.9, 0.95), weight decay 0.1 (not on norms), clip 1, computed in {compute} |
 | learning rate | {lr:g}: 100 steps of warm-up, then a cosine to 5 % |
 | seed, threads, device | {seed}, {threads}, {device} |
 
@@ -86,6 +86,7 @@ def write_card(out: Path, config: PretrainConfig, metadata: CheckpointMetadata, 
         seed=config.seed,
         threads=metadata.machine["threads"],
         device=metadata.machine["device"],
+        compute=metadata.machine["compute"],
         loss_count=bits["count"],
         recall_count=recall["count"],
         bits=[bits[name] for name in ("value", "low", "high")],
@@ -118,7 +119,7 @@ Made by `{command}`.
 | SHA-256 of its tokens | `{text_hash}` |
 | key-value lines | {recall:.0%} of the windows |
 | steps | {steps:,} of {batch} windows, {tokens:,} tokens |
-| optimiser | AdamW (0.9, 0.95), weight decay 0.1 (not on norms), clip 1, bfloat16 autocast |
+| optimiser | AdamW (0.9, 0.95), weight decay 0.1 (not on norms), clip 1, computed in {compute} |
 | learning rate | {lr:g}: a tenth of the steps of warm-up, then a cosine to 5 % |
 | seed | {seed} |
 
@@ -145,6 +146,7 @@ def write_tune_card(out: Path, config: TuneConfig, metadata: CheckpointMetadata)
         steps=config.steps,
         batch=config.batch,
         tokens=metadata.tokens,
+        compute=metadata.machine["compute"],
         lr=config.lr,
         seed=config.seed,
     )

@@ -3,18 +3,32 @@
 The defaults are the recipe of the bundled model, so ``ropediag pretrain --out DIR`` makes it again.
 """
 
+import importlib.util
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ropediag.config import settle_paths
 from ropediag.errors import ConfigError
 from ropediag.store.guard import check_writable
 from ropediag.tune.metadata import METADATA_NAME
 from ropediag.tune.recall import MIN_LENGTH
 
 FAMILIES = {"llama": "Llama", "qwen3": "Qwen3", "gpt_neox": "GPT-NeoX"}
-PASSING = ("save_every", "force", "resume")  # fields that leave no trace in the weights
+PASSING = ("save_every", "report_to", "force", "resume")  # fields that leave no trace in the weights
+REPORTERS = {  # name -> modules, one of which it takes, and what to install
+    "tensorboard": (("tensorboard", "tensorboardX"), "tensorboard"),
+    "wandb": (("wandb",), "wandb"),
+    "mlflow": (("mlflow",), "mlflow"),
+    "trackio": (("trackio",), "trackio"),
+    "comet_ml": (("comet_ml",), "comet-ml"),
+    "clearml": (("clearml",), "clearml"),
+    "neptune": (("neptune",), "neptune"),
+    "swanlab": (("swanlab",), "swanlab"),
+    "dvclive": (("dvclive",), "dvclive"),
+    "codecarbon": (("codecarbon",), "codecarbon"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,8 @@ class PretrainConfig:
         Of the weights and the windows. The same seed, versions and threads give the same weights.
     save_every : int or None, >= 1
         Steps between checkpoints to go on from; None for none.
+    report_to : tuple of str
+        Where the Trainer logs to as well: names of ``REPORTERS``. TensorBoard's files lie in ``out/runs``.
     force, resume : bool
         Write into ``out`` even if it holds files; go on with a run that was interrupted.
 
@@ -75,10 +91,12 @@ class PretrainConfig:
     recall_share: float = 0.15
     seed: int = 0
     save_every: int | None = None
+    report_to: tuple[str, ...] = ()
     force: bool = False
     resume: bool = False
 
     def __post_init__(self) -> None:
+        settle_paths(self)
         check_run(self)
         for name, least in {"layers": 1, "width": 8, "heads": 1}.items():
             if getattr(self, name) < least:
@@ -126,6 +144,11 @@ def _check_shape(config: PretrainConfig) -> None:
         )
     if family != "gpt_neox" and share != 1:
         raise ConfigError(f"a {family} rotates whole heads; partial_rotary_factor takes family gpt_neox.")
+    if config.width % config.heads:
+        raise ConfigError(
+            f"width must be a multiple of heads, as transformers demands: got {config.width} channels and "
+            f"{config.heads} heads."
+        )
     if family == "gpt_neox" and config.heads * config.head_dim != config.width:
         raise ConfigError(
             f"the heads of a gpt_neox share out its width: {config.heads} x {config.head_dim} channels are "
@@ -152,17 +175,33 @@ def check_run(config: Any) -> None:
         raise ConfigError(f"lr must be between 0 and 1: got {config.lr}.")
     if config.recall_share is not None and not 0 <= config.recall_share <= 1:
         raise ConfigError(f"recall_share must be between 0 and 1: got {config.recall_share}.")
+    _check_reporters(config.report_to)
     for path in config.text:
         if not path.exists():
             raise ConfigError(f"no such text: {path}. --text takes files and folders that exist.")
     if config.out.is_file():
         raise ConfigError(f"{config.out} is a file: --out names the folder of the checkpoint.")
-    if not (config.force or config.resume) and config.out.is_dir() and any(config.out.iterdir()):
+    if not (config.force or config.resume) and _holds_files(config.out):
         raise ConfigError(
             f"{config.out} is not empty: name another folder, go on with an interrupted run with --resume, "
             "or write there with --force."
         )
     check_writable(config.out / METADATA_NAME)
+
+
+def _holds_files(folder: Path) -> bool:
+    """Check whether there is any file below; a run that was stopped may leave empty folders."""
+    return any(not path.is_dir() for path in folder.rglob("*"))
+
+
+def _check_reporters(names: tuple[str, ...]) -> None:
+    """Refuse a reporter that is not known or whose package is not installed."""
+    for name in names:
+        if name not in REPORTERS:
+            raise ConfigError(f"report_to must be one of {', '.join(REPORTERS)}: got {name!r}.")
+        modules, package = REPORTERS[name]
+        if not any(importlib.util.find_spec(module) for module in modules):
+            raise ConfigError(f"--report-to {name} needs its package: pip install {package}.")
 
 
 def write_command(name: str, config: Any, **flags: str) -> str:
@@ -176,8 +215,8 @@ def write_command(name: str, config: Any, **flags: str) -> str:
         flag = "--" + flags.get(field.name, field.name).replace("_", "-")
         if field.name in PASSING or (field.name != "out" and value == field.default):
             continue
-        if value is True:
-            words.append(flag)
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
             continue
         for item in value if isinstance(value, tuple) else (value,):
             words += [flag, shlex.quote(str(item))]

@@ -40,7 +40,7 @@ class CheckpointMetadata:
     loss : dict
         What was measured after training, each entry with its unit in its name.
     versions, machine : dict
-        Package versions; device and threads: with the seed they fix the weights.
+        Package versions; device, threads and the type computed in: with the seed they fix the weights.
     command : str
         What to type to make the checkpoint again.
     weights_hash : str
@@ -49,6 +49,8 @@ class CheckpointMetadata:
         Of a tuned model: name and weights_hash of the one it was tuned from.
     scaling : dict or None
         Rule and factor, where tuning changed more than the base.
+    bos : str
+        Special tokens with which the training windows began, as text; empty if none.
     """
 
     kind: str
@@ -68,6 +70,7 @@ class CheckpointMetadata:
     weights_hash: str
     parent: dict | None = None
     scaling: dict | None = None
+    bos: str = ""
 
 
 def write_metadata(folder: Path, metadata: CheckpointMetadata) -> Path:

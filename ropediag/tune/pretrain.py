@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ropediag.errors import ConfigError
+from ropediag.models.compute_type import training_type
 from ropediag.text import read_text
 from ropediag.tune.card import write_card
 from ropediag.tune.config import PretrainConfig
@@ -22,7 +23,11 @@ from ropediag.tune.metadata import CheckpointMetadata, hash_weights, package_ver
 from ropediag.tune.saving import save_model
 from ropediag.tune.shapes import build_model
 from ropediag.tune.tokenizer import byte_tokenizer
-from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer
+from ropediag.tune.trainer import (
+    Recipe,
+    discard_unfinished,
+    run_trainer,
+)
 from ropediag.tune.windows import TrainingWindows
 
 WARMUP_STEPS = 100
@@ -46,11 +51,14 @@ def pretrain_model(config: PretrainConfig, say: Callable[[str], None] = print) -
     ConfigError
         If the text is missing, unreadable or shorter than one window.
     """
+    compute, reason = training_type()
+    say(f"computing in {compute}: {reason}")
     text = _training_text(config, say)
     torch.manual_seed(config.seed)
     model = build_model(config)
     losses = train_model(model, config, text, say)
 
+    say("measuring loss and recall on the held-out text")
     loss = {"train_nats_per_token": losses[-1][1]} | measure_inside(model, config.length)
     save_model(model, byte_tokenizer(), config.out)
     metadata = CheckpointMetadata(
@@ -66,7 +74,11 @@ def pretrain_model(config: PretrainConfig, say: Callable[[str], None] = print) -
         seed=config.seed,
         loss=loss,
         versions=package_versions(),
-        machine={"device": model.device.type, "threads": torch.get_num_threads()},
+        machine={
+            "device": model.device.type,
+            "threads": torch.get_num_threads(),
+            "compute": compute,
+        },
         command=config.command_line(),
         weights_hash=hash_weights(config.out),
     )
@@ -94,6 +106,7 @@ def train_model(
         warmup_steps=min(WARMUP_STEPS, config.steps // 10),
         seed=config.seed,
         save_every=config.save_every,
+        report_to=config.report_to,
     )
     settings = config.settings() | {"text": hashlib.sha256(text).hexdigest()}
     return run_trainer(model, windows, recipe, config.out, say, config.resume, settings)[1]

@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ import torch
 from accelerate import PartialState
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ropediag.errors import CaptureError, ConfigError
+from ropediag.models.compute_type import training_type
 from ropediag.store.disk import free_space, publish_alone, says_full
 from ropediag.tune.progress import TrainingProgress
 
@@ -40,6 +43,7 @@ class Recipe:
     gradient_checkpointing : compute activations twice instead of keeping them
     fsdp : shard weights, gradients and optimiser over the processes, which must be on GPUs
     save_every : steps between checkpoints to go on from; None for none
+    report_to : where the Trainer logs to as well, by its own names
     """
 
     steps: int
@@ -51,6 +55,7 @@ class Recipe:
     gradient_checkpointing: bool = False
     fsdp: bool = False
     save_every: int | None = None
+    report_to: tuple[str, ...] = ()
 
 
 def run_trainer(
@@ -94,6 +99,9 @@ def run_trainer(
     _check_sharding(recipe, trainer)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    for reporter in trainer.callback_handler.callbacks:
+        if isinstance(reporter, TensorBoardCallback) and reporter.logging_dir is None:
+            reporter.logging_dir = str(out / "runs")  # its own choice, ``unfinished``, is discarded
     progress = TrainingProgress(say if trainer.is_world_process_zero() else lambda line: None)
     for callback in (progress, *callbacks):
         trainer.add_callback(callback)
@@ -108,6 +116,8 @@ def run_trainer(
         raise
     finally:
         progress.close()
+        with suppress(OSError):
+            unfinished.rmdir()  # of a run that was stopped before it wrote anything there
     losses = [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
     return _gather(trainer, model) if recipe.fsdp else model, losses
 
@@ -220,14 +230,15 @@ def _arguments(recipe: Recipe, unfinished: Path) -> TrainingArguments:
         adam_beta2=0.95,
         max_grad_norm=1.0,
         use_cpu=not cuda,
-        bf16=not cuda or torch.cuda.is_bf16_supported(),
+        bf16=training_type()[0] == "bfloat16",
         seed=recipe.seed,
         data_seed=recipe.seed,
         logging_steps=max(1, min(100, recipe.steps // 10)),
         save_strategy="steps" if recipe.save_every else "no",
         save_steps=recipe.save_every or recipe.steps,
         save_total_limit=2,
-        report_to="none",
+        report_to=list(recipe.report_to) or "none",
+        run_name=unfinished.parent.name,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=cuda,

@@ -14,9 +14,11 @@ import torch
 
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError
+from ropediag.models.compute_type import training_device, training_type
 from ropediag.models.load import LoadedModel, load_config, load_model
 from ropediag.models.memory import available_memory
-from ropediag.text import read_documents, tokenize
+from ropediag.models.ranks import is_first
+from ropediag.text import leading_tokens, read_documents, tokenize
 from ropediag.tune.card import write_tune_card
 from ropediag.tune.corpus import read_standard_library
 from ropediag.tune.measure import measure_inside
@@ -30,7 +32,12 @@ from ropediag.tune.metadata import (
 from ropediag.tune.rope_change import plan_change
 from ropediag.tune.saving import save_model
 from ropediag.tune.tokenizer import VOCABULARY
-from ropediag.tune.trainer import Recipe, discard_unfinished, run_trainer, wait_for_all
+from ropediag.tune.trainer import (
+    Recipe,
+    discard_unfinished,
+    run_trainer,
+    wait_for_all,
+)
 from ropediag.tune.tune_config import TuneConfig
 from ropediag.tune.windows import TrainingWindows
 
@@ -55,17 +62,25 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
     ConfigError, ModelError
         If model or text cannot be used, or the run would not fit in memory.
     """
+    compute, reason = training_type(config.dtype)
+    if is_first():
+        say(f"computing in {compute}: {reason}")
     parent_config, directory = load_config(config.model)
     change = plan_change(parent_config, read_checkpoint(directory)[1] if directory else {}, config)
     training, length = change.parent, change.training.tune_len
+    if is_first() and config.scaling is None and config.base in (None, training.base):
+        say("RoPE unchanged, as no other base and no scaling rule is given: a control run")
     parent = load_model(config.model, device="cpu", dtype=config.dtype, changes=change.entries)
     byte_level = _is_byte_level(parent)
-    text = _read_tokens(parent, config, byte_level, length)
+    leading, bos = _find_leading(parent, config, byte_level, length)
+    if bos and is_first():
+        say(f"every window begins with {bos}, as the model's tokenizer begins a text")
+    text = _read_tokens(parent, config, byte_level, length - len(leading))
     share = _recall_share(parent, config, byte_level)
     _check_memory(parent.model, config, length)
     torch.manual_seed(config.seed)
     model = _add_lora(parent.model, config.lora) if config.lora else parent.model
-    windows = TrainingWindows(text, length, config.steps * config.batch, share, config.seed)
+    windows = TrainingWindows(text, length, config.steps * config.batch, share, config.seed, leading)
     text_hash = hashlib.sha256(text.tobytes()).hexdigest()
     settings = config.settings() | {"text": text_hash, "parent": _parent(parent)}
     model, losses = run_trainer(model, windows, _recipe(config), config.out, say, config.resume, settings)
@@ -74,6 +89,7 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
     if _is_first_process():
         loss: dict[str, Any] = {"train_nats_per_token": losses[-1][1]}
         if byte_level:
+            say("measuring loss and recall on the held-out text")
             loss |= measure_inside(model, training.train_len)
         save_model(model, parent.tokenizer, config.out)
         metadata = CheckpointMetadata(
@@ -89,10 +105,15 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
             seed=config.seed,
             loss=loss,
             versions=package_versions(),
-            machine={"device": model.device.type, "threads": torch.get_num_threads()},
+            machine={
+                "device": model.device.type,
+                "threads": torch.get_num_threads(),
+                "compute": compute,
+            },
             command=config.command_line(),
             weights_hash=hash_weights(config.out),
             parent=_parent(parent),
+            bos=bos,
             scaling=None if config.scaling is None else {"rule": config.scaling, "factor": config.factor},
         )
         write_tune_card(config.out, config, metadata)
@@ -113,6 +134,7 @@ def _recipe(config: TuneConfig) -> Recipe:
         gradient_checkpointing=config.gradient_checkpointing,
         fsdp=config.fsdp,
         save_every=config.save_every,
+        report_to=config.report_to,
     )
 
 
@@ -129,11 +151,28 @@ def _is_byte_level(parent: LoadedModel) -> bool:
     if parent.tokenizer is None or parent.model.config.get_text_config().vocab_size != VOCABULARY:
         return False
     sample = "ropediag: é\n"
-    return parent.tokenizer(sample)["input_ids"] == list(sample.encode())
+    return tokenize(sample, parent.tokenizer).tolist() == list(sample.encode())
+
+
+def _find_leading(
+    parent: LoadedModel, config: TuneConfig, byte_level: bool, length: int
+) -> tuple[list[int], str]:
+    """Find the special tokens with which windows begin, as in later measurements: ids and text."""
+    if parent.tokenizer is None or byte_level:
+        if config.bos:
+            raise ConfigError(f"{parent.name} has no token for the beginning of a text: leave out --bos.")
+        return [], ""
+    leading = leading_tokens(parent.tokenizer, config.bos).tolist()
+    if len(leading) >= length:
+        raise ConfigError(f"--len must be above {len(leading)}, the leading special tokens: got {length}.")
+    return leading, " ".join(parent.tokenizer.convert_ids_to_tokens(leading))
 
 
 def _read_tokens(parent: LoadedModel, config: TuneConfig, byte_level: bool, length: int) -> np.ndarray:
-    """Read the text as one array of token ids; the tokenizer's end of sequence, if any, ends a document."""
+    """Read the text as one array of token ids; the tokenizer's end of sequence, if any, ends a document.
+
+    ``length`` is that of a window's part of it.
+    """
     if not config.text and not byte_level:
         raise ConfigError(
             f"{parent.name} needs a text to be tuned on: pass --text with UTF-8 files or folders."
@@ -174,8 +213,7 @@ def _check_memory(model: Any, config: TuneConfig, length: int) -> None:
     """Refuse a run that cannot fit. Of a sharded one no process holds it all, so it is let pass."""
     windows = -(-config.batch // config.accumulate)
     needed = training_bytes(model, windows * length, config.gradient_checkpointing, bool(config.lora))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    free = available_memory(device)
+    free = available_memory(training_device())
     if needed > free and not config.fsdp:
         raise ConfigError(
             f"tuning {windows} windows of {length} tokens at once takes about {needed / 2**30:.1f} GiB of "

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ropediag.config import settle_paths
 from ropediag.errors import ConfigError
 from ropediag.rope_parameters import RULES
 from ropediag.tune.config import check_run, read_settings, write_command
@@ -27,6 +28,8 @@ class TuneConfig:
         Tuning length; None for the model's training length.
     text : tuple of Path
         UTF-8 files and folders to train on; none means the standard library list, for byte-level models.
+    bos : bool or None
+        Whether windows begin with the tokenizer's leading special tokens; None for as it begins a text.
     steps, batch, accumulate : int
         Optimiser steps, windows a step, and the backward passes that make up one.
     lr : float
@@ -38,14 +41,15 @@ class TuneConfig:
     train_len, pretrain_base : int and float, or None
         Length and base of pretraining, where the checkpoint does not say.
     dtype : str
-        Of the weights while they are trained; computation is in bfloat16 where the device can.
+        Of the weights while they are trained; computation is in bfloat16 where the device has instructions
+        for it.
     gradient_checkpointing : bool
         Trade time for memory.
     lora : int or None
         Rank of low-rank updates, merged into the weights at the end; None updates all weights.
     fsdp : bool
         Shard over the processes of ``torchrun``.
-    save_every, force, resume
+    save_every, report_to, force, resume
         As in ``PretrainConfig``.
 
     Raises
@@ -61,6 +65,7 @@ class TuneConfig:
     factor: float | None = None
     length: int | None = None
     text: tuple[Path, ...] = ()
+    bos: bool | None = None
     steps: int = 300
     batch: int = 16
     accumulate: int = 1
@@ -74,10 +79,12 @@ class TuneConfig:
     lora: int | None = None
     fsdp: bool = False
     save_every: int | None = None
+    report_to: tuple[str, ...] = ()
     force: bool = False
     resume: bool = False
 
     def __post_init__(self) -> None:
+        settle_paths(self)
         check_run(self)
         for name, least in {"length": 2, "accumulate": 1, "train_len": 2, "lora": 1}.items():
             value = getattr(self, name)

@@ -111,12 +111,12 @@ def test_theory_and_measurement_are_held_against_each_other(verdict):
 
 
 def test_a_correlation_that_may_be_none_is_not_called_one(verdict):
-    assert "They go together" in " ".join(verdict.sentences)
+    assert "The two go together" in " ".join(verdict.sentences)
     link = {"past": verdict.loss_link["past"] | {"q_value": 0.2}}
     said = " ".join(word_verdict(replace(verdict, loss_link=link)))
-    assert "too uncertain" in said
+    assert "can be chance" in said
     assert "go together;" in said
-    assert "They go together" not in said
+    assert "The two go together" not in said
 
 
 def test_weak_evidence_is_named(verdict):

@@ -4,10 +4,12 @@ import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.conftest import HANG
+
 GRAPH = "name => document.querySelector(`#panel-${name} .js-plotly-plot`)"
 
 
-def wait_until(page: Any, expression: str, arg: Any = None, timeout: float = 30_000) -> None:
+def wait_until(page: Any, expression: str, arg: Any = None, timeout: float = HANG) -> None:
     """Wait until an expression, or a function of ``arg``, is true.
 
     Playwright's own ``wait_for_function`` evaluates text in the page, which the page's policy forbids.
@@ -34,7 +36,6 @@ def wait_drawn(page: Any, *panels: str) -> None:
             page,
             f"name => (({GRAPH})(name)?._fullData || []).length",
             arg=name,
-            timeout=30_000,
         )
 
 

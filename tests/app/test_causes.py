@@ -82,7 +82,7 @@ def test_a_folder_without_ablations_says_how_to_make_one(tmp_path, chromium, ser
     tab.get_by_text("ropediag ablate --model demo").wait_for()
     assert not tab.locator("#causes-body").is_visible()
     shutil.copy(ABLATIONS[0], tmp_path)  # one that is made meanwhile is shown
-    tab.locator("#causes-body").wait_for(timeout=20_000)
+    tab.locator("#causes-body").wait_for()
     tab.locator(".ag-row").first.wait_for()
     tab.close()
 

@@ -119,7 +119,7 @@ def test_a_newer_capture_does_not_take_the_place_of_the_one_on_the_screen(
     wait_drawn(page, "drift-map")
     shutil.copy(CAPTURES / "example-tuned-b500-8192.h5", tmp_path / "new.h5")  # made later
     page.locator("#select-capture").click()
-    page.get_by_role("option", name="new.h5").wait_for(timeout=15_000)
+    page.get_by_role("option", name="new.h5").wait_for()
     assert page.input_value("#select-capture") == "old.h5"
     page.reload()
     wait_until(page, "document.querySelector('#select-capture')?.value === 'new.h5'")

@@ -30,17 +30,17 @@ def test_a_running_capture_is_watched(chromium, serve, folder: Path) -> None:
         page.get_by_text("cut.h5 is not a whole HDF5 file").wait_for()
         writer.write_layer(0, 1, make_layer(header, 0, 1))
         writer.write_layer(1, 0, make_layer(header, 1, 0))
-        page.get_by_text("3 of 4 layers").wait_for(timeout=10_000)
+        page.get_by_text("3 of 4 layers").wait_for()
         page.get_by_role("link", name="Overview").click()
         wait_drawn(page, "drift-map")
         page.get_by_text("1 (sequence, layer) units are missing").wait_for()
         writer.write_layer(1, 1, make_layer(header, 1, 1))
         for sequence in range(2):
             writer.write_loss(sequence, make_loss(sequence))
-        page.get_by_text("units are missing").wait_for(state="detached", timeout=15_000)
+        page.get_by_text("units are missing").wait_for(state="detached")
         writer.finish({"status": "complete", "seconds": 1.0})
         page.get_by_role("link", name="Captures").click()
-        page.get_by_text("complete", exact=True).first.wait_for(timeout=10_000)
+        page.get_by_text("complete", exact=True).first.wait_for()
     context.close()
 
 

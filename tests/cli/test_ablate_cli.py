@@ -62,9 +62,15 @@ def ablate(shelf, tmp_path, monkeypatch, capsys):
 def test_the_repair_is_printed_and_the_file_is_described(ablate, monkeypatch, capsys):
     outcome = ablate("demo", **(DEMO | {"len": 256}), pairs="12-16", out="out.h5", search=0.5, trials=1)
     assert outcome.status == 0, outcome.err
-    for words in ("2 x its training length of 128: clip, limit 127", "critical pair 11; 1 random sets",
-                  "pairs 12-16 of layers 0-3, heads 0-1", "above random", "search: pairs 1",
-                  "recall, key-value, untouched to changed", "wrote out.h5"):  # fmt: skip
+    for words in (
+        "2 x its training length of 128: clip, limit 127",
+        "critical pair 11; 1 random sets",
+        "pairs 12-16 of layers 0-3, heads 0-1",
+        "above random",
+        "search: the smallest set found, pairs 1",
+        "recall, key-value, untouched to changed",
+        "wrote out.h5",
+    ):
         assert words in outcome.out
     shown = run_command(monkeypatch, capsys, "info", "out.h5").out
     assert "ablation, complete" in shown
@@ -166,7 +172,7 @@ BAD_OPTIONS = {
     "no capture": ({"pairs": "flagged", "capture": "text.h5"}, "text.h5 is not a whole HDF5 file"),
     "no capture but another file": (
         {"pairs": "flagged", "capture": "evaluation.h5"},
-        "evaluation.h5 is no capture but: evaluation",
+        "evaluation.h5 holds an evaluation, and what is needed is a capture",
     ),
     "a capture for a list": ({"capture": "text.h5"}, "flagged pairs are those of a capture"),
     "random beside all": ({"pairs": "all"}, "no random set"),

@@ -39,7 +39,7 @@ def test_a_table_names_the_places_and_what_was_left_out(compare):
     assert outcome.status == 0, outcome.err
     for words in ("A  a.h5: toy at 40 tokens", "scores: mean", "layer", "B - A"):
         assert words in outcome.out
-    assert "phase_gap: gap (rad); no errors, none differs" in outcome.out  # the geometry is the same
+    assert "phase_gap: gap (rad); not tested, 0 differ" in outcome.out  # the geometry is the same
     for name in list_comparisons():
         assert name in outcome.out
 
@@ -57,7 +57,7 @@ def test_of_one_model_on_two_texts_no_difference_stands_where_there_are_errors(c
     assert {"scores", "drift", "pair_norms"} <= set(tested)
     assert tested["scores"]["tested"] > 10_000
     assert all((found["standing"], found["differences"]) == (0, []) for found in tested.values())
-    assert "tested, none stands" in compare(*texts, "--diagnostic", "scores").out
+    assert "tested, 0 significant" in compare(*texts, "--diagnostic", "scores").out
 
 
 def test_a_capture_does_not_differ_from_itself(compare):
@@ -65,7 +65,7 @@ def test_a_capture_does_not_differ_from_itself(compare):
     assert outcome.status == 0, outcome.err
     for name in ("pair_norms: product", "scores: mean (logit)"):
         (line,) = (line for line in outcome.out.splitlines() if line.startswith(name))
-        assert line.endswith("tested, none stands")
+        assert line.endswith("tested, 0 significant")
 
 
 def test_json_holds_the_differences_with_their_places(compare):

@@ -120,6 +120,24 @@ def test_an_index_that_is_none_is_named(model, text):
         load_model(str(model))
 
 
+@pytest.mark.parametrize("allow_pickle", [False, True])
+def test_the_index_of_a_pickled_twin_beside_whole_safetensors_is_not_read(model, allow_pickle):
+    """As in full clones of many repositories; the twin's parts may be absent, or evil."""
+    for part in ("pytorch_model-00001-of-00001.bin", "../elsewhere.bin"):
+        index = {"metadata": {}, "weight_map": {"lm_head.weight": part}}
+        (model / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+        assert load_model(str(model), allow_pickle=allow_pickle).directory == model
+
+
+def test_other_safetensors_do_not_let_the_index_of_a_pickle_lead_elsewhere(model, canary):
+    torch.save({"x": Touch(canary)}, model.parent / "evil.bin")
+    (model / "model.safetensors").rename(model / "other.safetensors")
+    index = {"metadata": {}, "weight_map": {"lm_head.weight": "../evil.bin"}}
+    (model / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="no file beside it"):
+        load_model(str(model), allow_pickle=True)
+
+
 def test_allowed_pickle_holds_tensors_and_nothing_else(model, canary):
     (model / "model.safetensors").unlink()
     torch.save({"x": Touch(canary)}, model / "pytorch_model.bin")

@@ -17,14 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from ropediag.errors import RopediagError
 from ropediag.store import open_capture
 from ropediag.store.seal import SIZE, seal_file
 
 MEMORY = 2**30
-SECONDS = 5.0
-STARTING = 60.0  # seconds for a process to load
+SECONDS = 5.0  # of processor time, one file
+STARTING = 60.0  # of processor time, for a process to load
+LOOK = 1.0  # seconds between two looks at a process that says nothing
 ROOT = Path(__file__).parents[2]
 GOOD = {"refused", "same", "other numbers, sealed"}
 
@@ -121,7 +123,7 @@ def fuzz(source: Path, folder: Path, start: int, stop: int, sealed: bool = False
             assert process.stdout is not None
             wait = STARTING
             while True:
-                ready, _, _ = select.select([process.stdout], [], [], wait)
+                ready = _wait(process, wait)
                 line = process.stdout.readline() if ready else b""
                 if not line:
                     break
@@ -136,6 +138,23 @@ def fuzz(source: Path, folder: Path, start: int, stop: int, sealed: bool = False
                 keep(target, folder / f"failed-{seed}.h5")
                 seed += 1
     return tally
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait until a process says something or ends; False if it spends this much processor time on nothing."""
+    spent = _processor_time(process.pid)
+    while not select.select([process.stdout], [], [], LOOK)[0]:
+        if _processor_time(process.pid) - spent > seconds:
+            return False
+    return True
+
+
+def _processor_time(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system
 
 
 def keep(mutant: Path, place: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from ropediag import open_capture
 from ropediag.config import CaptureConfig
-from ropediag.report.made import list_facts, write_command
+from ropediag.evaluate.config import EvaluateConfig
+from ropediag.recipe import write_command
+from ropediag.report.made import list_facts
 from tests.analysis.captures import EXAMPLE
 
 
@@ -35,6 +37,16 @@ def test_every_field_that_decides_the_numbers_is_a_flag():
     ):  # fmt: skip
         assert [words[place + 1] for place, word in enumerate(words) if word == flag] == values, flag
     assert {"--no-tokens", "--no-excess"} <= set(words)
+
+
+def test_an_evaluation_is_made_again_with_its_own_flags():
+    config = EvaluateConfig(model="demo", length=300, trials=0, window=64, log_attention=True, bos=False)
+    assert write_command("evaluate", config.recipe()) == (
+        "ropediag evaluate --model demo --len 300 --trials 0 --sequences 1 --no-bos --window 64 "
+        "--log-attention"
+    )
+    usual = write_command("evaluate", EvaluateConfig(model="demo", length=300).recipe())
+    assert usual == "ropediag evaluate --model demo --len 300 --sequences 1"
 
 
 def test_a_limit_of_0_and_no_random_sets_are_said():

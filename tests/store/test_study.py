@@ -39,7 +39,7 @@ def test_captures_other_tables_and_broken_files_are_no_studies(tmp_path):
             open_study(path)
     with pytest.raises(FormatError, match="no table of a study"):
         summarize_study(capture)
-    with pytest.raises(FormatError, match="schema_version"):
+    with pytest.raises(FormatError, match="is the table of a study, not a capture"):
         summarize(RESULTS / "scaling-law.h5")
 
 

@@ -35,7 +35,7 @@ def write(path, **changes):
     arguments = {
         "coordinates": COORDINATES,
         "arrays": make_arrays(),
-        "attributes": make_attributes(kind="study"),
+        "attributes": make_attributes(kind="ablation"),
     }
     return write_whole(path, **{**arguments, **changes})
 
@@ -47,7 +47,7 @@ def test_what_was_written_is_read(tmp_path):
         for name, values in arrays.items():
             np.testing.assert_array_equal(found.values(name), values)
         assert found["recall/hits"].dims == ("task", "length", "depth")
-        assert (found.attrs["kind"], found.status) == ("study", "complete")
+        assert (found.attrs["kind"], found.status) == ("ablation", "complete")
     assert summarize(path).sizes == {name: len(values) for name, values in COORDINATES.items()}
     with xr.open_datatree(path) as tree:
         np.testing.assert_array_equal(tree["recall/hits"].length, [8, 16])
@@ -87,7 +87,7 @@ def test_names_that_are_taken_are_refused(tmp_path):
         with pytest.raises(CaptureError, match="exists"):
             refuse(path)
     assert path.read_bytes() == before
-    write(path, attributes=make_attributes(kind="study", config=json.dumps({"new": 1})), force=True)
+    write(path, attributes=make_attributes(kind="ablation", config=json.dumps({"new": 1})), force=True)
     assert path.read_bytes() != before
     Folder.beside(tmp_path / "growing.h5").path.mkdir()
     with pytest.raises(CaptureError, match="a capture under way"):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ropediag.assets import demo_model
 from ropediag.study.config import read_study
 from ropediag.study.estimate import estimate_study
 from tests.cli.command_line import run
@@ -68,9 +69,10 @@ def test_every_printed_command_is_one_that_the_command_line_takes(study, monkeyp
     (tmp_path / "text.txt").write_text("text")
     made = []
     for place in ("tune.pretrain.pretrain_model", "tune.tune.tune_model"):
-        monkeypatch.setattr(f"ropediag.{place}", lambda config, say: made.append(config))
+        monkeypatch.setattr(f"ropediag.{place}", lambda config, say: made.append(config) or demo_model())
     for place in ("evaluate.run.evaluate_checkpoint", "capture.capture_checkpoint"):
         monkeypatch.setattr(f"ropediag.{place}", lambda config, say: made.append(config))
+    monkeypatch.setattr("ropediag.models.preflight.check_inputs", lambda config: None)
     monkeypatch.setattr("ropediag.cli._evaluation.print_evaluation", lambda *found: None)
     monkeypatch.setattr("ropediag.cli._terminal.print_glance", lambda *found: None)
     steps = list(estimate_study(read_study(study), tmp_path / "out"))

@@ -203,7 +203,6 @@ def test_a_parent_that_cannot_be_made_is_named_and_not_tried_again_for_each_cell
     assert (tmp_path / "runs/cells/own-b8000-t64-s0/evaluation.h5").exists()
 
 
-@pytest.mark.timeout(300)
 def test_ray_pretrains_a_parent_before_its_cells_need_it(config, tmp_path):
     pytest.importorskip("ray")
     wide = Pretraining("wide", replace(config.parents[0].run, head_dim=32))

@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ropediag.assets import demo_model
 from ropediag.cli import pretrain as pretrain_command
 from ropediag.errors import ConfigError
 from ropediag.tune.config import PretrainConfig
@@ -21,6 +22,8 @@ from ropediag.tune.config import PretrainConfig
         ("layers", 0, "layers must be at least 1: got 0"),
         ("width", 4, "width must be at least 8"),
         ("heads", 0, "heads must be at least 1"),
+        ("heads", 3, "width must be a multiple of heads, .*: got 128 channels and 3 heads"),
+        ("report_to", ("paper",), "report_to must be one of tensorboard, .*: got 'paper'"),
         ("head_dim", 0, "head_dim must be even and at least 2"),
         ("head_dim", 33, "head_dim must be even and at least 2"),
         ("steps", 0, "steps must be at least 1"),
@@ -59,7 +62,9 @@ def test_the_recorded_command_repeats_the_run(tmp_path, monkeypatch):
         out=tmp_path / "o", text=(tmp_path / "my text",), base=5e5, lr=1e-3, recall_share=0.25
     )
     made = []
-    monkeypatch.setattr("ropediag.tune.pretrain.pretrain_model", lambda config, say: made.append(config))
+    monkeypatch.setattr(
+        "ropediag.tune.pretrain.pretrain_model", lambda config, say: made.append(config) or demo_model()
+    )
     app = typer.Typer()
     app.command()(pretrain_command.command)
     result = CliRunner().invoke(app, shlex.split(config.command_line())[2:])
@@ -75,7 +80,7 @@ def test_the_command_offers_every_setting_with_its_default():
     flags = inspect.signature(pretrain_command.command).parameters
     settings = {field.name: field.default for field in fields(PretrainConfig)}
     assert set(flags) == set(settings)
-    for name in set(settings) - {"out", "text"}:
+    for name in set(settings) - {"out", "text", "report_to"}:
         assert flags[name].default == settings[name], name
 
 

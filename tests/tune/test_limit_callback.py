@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from transformers import Trainer, TrainingArguments
+from tokenizers import processors
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from ropediag import LimitCallback
 from ropediag.analysis.limit import measure_limit
@@ -16,6 +17,7 @@ from ropediag.testing.tiny import tiny_model
 from ropediag.text import read_token_sequences
 from ropediag.tune.tokenizer import byte_tokenizer
 from ropediag.tune.windows import TrainingWindows
+from tests.tune.board import read_scalars
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +25,12 @@ def ids():
     return read_token_sequences(None, byte_tokenizer(), 320, 4, 0)
 
 
-def train(folder, ids, *callbacks):
+def train(folder, ids, *callbacks, added=(), report_to="none"):
     model = load_model(str(demo_model()), device="cpu").model
     text = np.frombuffer(b"x = 1\n" * 100, dtype=np.uint8)
     arguments = TrainingArguments(
         output_dir=str(folder), max_steps=4, per_device_train_batch_size=2, logging_steps=100, use_cpu=True,
-        report_to="none", save_strategy="no", disable_tqdm=True,
+        report_to=report_to, save_strategy="no", disable_tqdm=True,
     )  # fmt: skip
     trainer = Trainer(
         model=model,
@@ -36,8 +38,23 @@ def train(folder, ids, *callbacks):
         train_dataset=TrainingWindows(text, 64, 8, 0.0, 0),
         callbacks=[*callbacks],
     )
+    for callback in added:
+        trainer.add_callback(callback)
     trainer.train()
     return trainer
+
+
+class Recorder(TrainerCallback):
+    """Keeps what a reporter sees, at the moment at which it is told."""
+
+    def __init__(self):
+        self.seen, self.begun = [], 0
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.begun += 1
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.seen.append((state.global_step, dict(logs)))
 
 
 def test_it_logs_the_measured_limit_beside_the_predicted_one(tmp_path, ids):
@@ -52,6 +69,44 @@ def test_it_logs_the_measured_limit_beside_the_predicted_one(tmp_path, ids):
     curves = np.stack(excess)
     assert logged[-1]["limit_measured"] == measure_limit(curves, 128).position
     assert logged[-1]["excess_at_end"] == pytest.approx(float(curves[:, 240:].mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_reporters_that_stand_before_it_see_the_limit(tmp_path, ids, added):
+    """A Trainer calls what ``report_to`` names before the callbacks of the user."""
+    reporter, after, limit = Recorder(), Recorder(), LimitCallback(ids, train_len=128, every=2)
+    given = (reporter,) if added else (reporter, limit, after)
+    train(tmp_path, ids, *given, added=(limit, after) if added else ())
+    for recorder in (reporter, after):
+        limits = [(step, logs["limit_predicted"]) for step, logs in recorder.seen if "excess_at_end" in logs]
+        assert limits == [(2, 128.0), (4, 128.0)]
+        assert recorder.begun == 1, "moving the callback calls none twice and skips none"
+
+
+def test_a_tensorboard_file_holds_the_limit(tmp_path, ids, monkeypatch):
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    trainer = train(tmp_path, ids, LimitCallback(ids, train_len=128, every=2), report_to=["tensorboard"])
+    scalars = read_scalars(tmp_path / "board")
+    logged = {entry["step"]: entry for entry in trainer.state.log_history if "excess_at_end" in entry}
+    for name in ("limit_measured", "limit_predicted", "excess_at_end"):
+        found = {step: value for tag, step, value in scalars if tag == f"train/{name}"}
+        assert found == {step: pytest.approx(entry[name]) for step, entry in logged.items()}
+
+
+def test_the_trainers_tokenizer_says_which_token_begins_each_window(tmp_path, ids, monkeypatch):
+    begun = np.hstack([np.full((4, 1), 7), ids[:, :-1]])
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{tokenizer.convert_ids_to_tokens(7)} $A",
+        special_tokens=[(tokenizer.convert_ids_to_tokens(7), 7)],
+    )
+    model = load_model(str(demo_model()), device="cpu").model
+    callback = LimitCallback(begun, train_len=128)
+    callback.on_train_begin(None, None, None, processing_class=tokenizer)
+    found = callback.measure(model)["excess_at_end"]
+    full = nll_by_position(model, torch.from_numpy(begun), decode(model, torch.from_numpy(begun)))
+    windowed = np.stack([nll_windowed(model, row, 128, leading=1) for row in torch.from_numpy(begun)])
+    assert found == pytest.approx(float((full - windowed)[:, 240:].mean()), rel=1e-4)
 
 
 def test_it_leaves_the_weights_as_they_would_be_without_it(tmp_path, ids):

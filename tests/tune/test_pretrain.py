@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 
 from ropediag.errors import ConfigError
+from ropediag.tune import trainer
 from ropediag.tune.config import PretrainConfig
 from ropediag.tune.metadata import hash_weights, read_metadata
 from ropediag.tune.pretrain import pretrain_model
@@ -80,9 +81,30 @@ def test_the_record_says_how_it_was_made(config, trained):
 
 def test_training_lowers_the_loss_in_plain_lines(trained):
     _, lines = trained
-    assert lines[0].startswith("step 4 of 40, loss 5.")
-    assert lines[-1].startswith("step 40 of 40, loss ")
-    assert float(lines[-1].split()[-2]) < 4.5
+    assert lines[0].startswith("computing in ")
+    assert lines[1] == "training: 40 steps"
+    assert lines[2].startswith("step 4 of 40, loss 5.")
+    assert lines[-2].startswith("step 40 of 40, loss ")
+    assert float(lines[-2].split()[-2]) < 4.5
+    assert lines[-1] == "measuring loss and recall on the held-out text"
+
+
+@pytest.mark.parametrize(("instructions", "compute"), [({}, "float32"), ({"avx512_bf16": True}, "bfloat16")])
+def test_the_first_line_and_the_record_name_the_type_that_the_processor_computes_in(
+    config, tmp_path, monkeypatch, instructions, compute
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
+    given, said = [], []
+    make = trainer.TrainingArguments
+    monkeypatch.setattr(
+        trainer, "TrainingArguments", lambda **options: given.append(options) or make(**options)
+    )
+    folder = pretrain_model(replace(config, out=tmp_path / "typed", steps=2), say=said.append)
+    assert said[0].startswith(f"computing in {compute}: this CPU has ")
+    assert given[0]["bf16"] == (compute == "bfloat16")
+    assert read_metadata(folder).machine["compute"] == compute
+    assert f"computed in {compute}" in (folder / "README.md").read_text()
 
 
 def test_the_seed_fixes_the_weights(config, trained, tmp_path):

@@ -32,7 +32,7 @@ def kill_after(command, unfinished, checkpoint):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 1500
     while not (unfinished / checkpoint).exists():
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline

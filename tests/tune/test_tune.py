@@ -12,6 +12,7 @@ import typer
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
+from ropediag.assets import demo_model
 from ropediag.checkpoint import read_checkpoint, resolve_training
 from ropediag.cli import tune as tune_command
 from ropediag.errors import ConfigError, ModelError
@@ -25,6 +26,8 @@ from ropediag.tune.metadata import hash_weights, read_metadata
 from ropediag.tune.pretrain import pretrain_model
 from ropediag.tune.tune import tune_model
 from ropediag.tune.tune_config import TuneConfig
+from tests.evaluate.bpe import bos_tokenizer
+from tests.families import tiny_model
 from tests.tune.tiny import tiny_config
 
 
@@ -113,10 +116,40 @@ def test_lora_is_merged_into_ordinary_weights(parent, config):
     assert torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
 
 
+@pytest.mark.parametrize(("bos", "begins"), [(None, True), (False, False)])
+def test_windows_begin_as_the_tokenizer_begins_a_text(config, tmp_path, monkeypatch, bos, begins):
+    """What is tuned is measured with BOS before each window, so it is trained with it."""
+    tokenizer = bos_tokenizer()
+    tiny_model("llama", vocab_size=len(tokenizer)).save_pretrained(tmp_path / "begun")
+    tokenizer.save_pretrained(tmp_path / "begun")
+    seen, said, run = [], [], tune.run_trainer
+    monkeypatch.setattr(
+        tune, "run_trainer", lambda model, windows, *rest: seen.append(windows) or run(model, windows, *rest)
+    )
+    folder = tune_model(
+        changed(config, model=str(tmp_path / "begun"), train_len=64, length=32, bos=bos), say=said.append
+    )
+    first = [window["input_ids"][0].item() == tokenizer.bos_token_id for window in seen[0]]
+    assert first == [begins] * 12
+    assert {len(window["input_ids"]) for window in seen[0]} == {32}
+    labels = seen[0][3]["labels"]
+    assert (labels[1:] == seen[0][3]["input_ids"][1:]).all()
+    assert (labels[0] == -100) == begins
+    assert read_metadata(folder).bos == ("<bos>" if begins else "")
+    assert ("every window begins with <bos>, as the model's tokenizer begins a text" in said) == begins
+
+
+def test_bos_is_refused_for_a_model_whose_tokens_are_bytes(config):
+    with pytest.raises(ConfigError, match="no token for the beginning of a text: leave out --bos"):
+        tune_model(changed(config, bos=True), say=quiet)
+
+
 def test_the_recorded_command_repeats_the_run(config, monkeypatch):
-    wanted = changed(config, length=96, scaling="yarn", factor=2.0, gradient_checkpointing=True, seed=2)
+    wanted = changed(
+        config, length=96, scaling="yarn", factor=2.0, gradient_checkpointing=True, seed=2, bos=False
+    )
     made = []
-    monkeypatch.setattr(tune, "tune_model", lambda config, say: made.append(config))
+    monkeypatch.setattr(tune, "tune_model", lambda config, say: made.append(config) or demo_model())
     app = typer.Typer()
     app.command()(tune_command.command)
     result = CliRunner().invoke(app, shlex.split(wanted.command_line())[2:])
@@ -130,7 +163,7 @@ def test_the_command_offers_every_setting_with_its_default():
     assert set(flags) == set(settings)
     for name, default in settings.items():
         if default is not MISSING:
-            assert flags[name].default == (default or None if name == "text" else default)
+            assert flags[name].default == (default or None if name in ("text", "report_to") else default)
 
 
 @pytest.mark.parametrize(
