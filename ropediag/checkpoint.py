@@ -15,7 +15,7 @@ from typing import Any
 from ropediag.errors import ConfigError
 from ropediag.rope_config import LayerRope
 
-METADATA = "ropediag.json"
+METADATA, CONFIG = "ropediag.json", "config.json"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     ConfigError
         If a file is missing, unreadable or not a JSON object.
     """
-    config = _read_json(path / "config.json" if path.is_dir() else path)
+    config = _read_json(path / CONFIG if path.is_dir() else path)
     metadata = (path if path.is_dir() else path.parent) / METADATA
     return config, _read_json(metadata) if metadata.is_file() else {}
 
@@ -73,7 +73,7 @@ def resolve_training(
     known: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, fallback, fallback_source in (
-        ("base", layer.base, "config.json"),
+        ("base", layer.base, CONFIG),
         ("pretrain_base", None, "same as base"),
         ("train_len", layer.original_len, "original_max_position_embeddings"),
         ("tune_len", None, "same as train_len"),
@@ -122,6 +122,10 @@ def _explain_content(path: Path, error: Exception) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if path.suffix == ".h5":
+        raise ConfigError(
+            f"{path} is a ropediag file by its name, not a config. See what it holds: ropediag info {path}"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from ropediag.errors import ConfigError
@@ -50,11 +51,30 @@ _READ_ALONE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "qwen3": (("head_dim", "use_sliding_window"), _QWEN),
     "gpt_neox": (("partial_rotary_factor",), ("rotary_emb_base", "rotary_pct")),
 }
-_FILLED = (*COUNTS, *WIDTHS, *HEADS, *HEAD_SIZES, *LENGTHS, *_WINDOWS, *_PATTERNS, *LOCAL_BASES)
+_FILLED = (*COUNTS, *WIDTHS, *HEADS, *HEAD_SIZES, *LENGTHS, "original_max_position_embeddings",
+           *_WINDOWS, *_PATTERNS, *LOCAL_BASES)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A config with what its class sets filled in.
+
+    Attributes
+    ----------
+    config : complete as far as anything can tell
+    owner : name of the class that filled in ``filled``; None if none was asked
+    filled : keys that the file leaves to the class, of those that are read here
+    note : what a reader of the figures should know of this, None if nothing
+    """
+
+    config: Mapping[str, Any]
+    owner: str | None = None
+    filled: tuple[str, ...] = ()
+    note: str | None = None
 
 
 def complete_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a config with what its class sets filled in.
+    """Return a config with what its class sets filled in; ``read_through_class`` also says what that was.
 
     Parameters
     ----------
@@ -65,11 +85,11 @@ def complete_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     ConfigError
         If transformers has the class and refuses the config.
     """
-    return read_through_class(config)[0]
+    return read_through_class(config).config
 
 
-def read_through_class(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
-    """Return a complete config, and in words what its class filled in or that there is no class.
+def read_through_class(config: Mapping[str, Any]) -> Completed:
+    """Complete a config through its class, if it has one and leaves anything to it.
 
     Raises
     ------
@@ -80,27 +100,26 @@ def read_through_class(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], st
     for part in (config, text):  # before a class is looked up, and makes lists of as many layers
         check_values(part, only=("model_type", *COUNTS))
     if states_all(text):
-        return config, None
+        return Completed(config)
     kinds = _known_classes(config, text)
     if not kinds:
-        said = f"transformers has no class for model_type {text['model_type']!r}: what config.json does not "
-        return config, said + "state of rotated share and windows is taken as the whole head and none"
+        note = f"transformers has no class for model_type {text['model_type']!r}: what config.json does not "
+        note += "state of rotated share and windows is taken as the whole head and none"
+        return Completed(config, note=note)
     built = _build(kinds)
-    completed = list_entries(built)
+    completed, owner = list_entries(built), type(built).__name__
     _forget_length(text_part(completed), text)
     filled = _list_filled(text, text_part(completed))
-    name = type(built).__name__
-    return (
-        completed,
-        f"set by transformers' {name}, not in config.json: {', '.join(filled)}" if filled else None,
-    )
+    note = f"set by transformers' {owner}, not in config.json: {', '.join(filled)}"
+    return Completed(completed, owner, tuple(filled), note if filled else None)
 
 
 def list_entries(config: Any) -> dict[str, Any]:
     """Return the entries of a transformers configuration, those left out that its class does not know."""
     entries = config.to_dict()
     try:
-        known = set(type(config)().to_dict())
+        with quiet_transformers():
+            known = set(type(config)().to_dict())
     except Exception:  # some classes cannot be built without arguments, each in its own way
         known = set(entries)
     kept = {name: value for name, value in entries.items() if name in known or name not in _OPTIONAL}

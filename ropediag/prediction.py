@@ -14,8 +14,8 @@ from typing import Any
 
 from ropediag import limits
 from ropediag.bound import UntrainedPair, bound_layer, first_untrained
-from ropediag.checkpoint import Training, read_checkpoint, resolve_training
-from ropediag.config_class import read_through_class
+from ropediag.checkpoint import CONFIG, Training, read_checkpoint, resolve_training
+from ropediag.config_class import Completed, read_through_class
 from ropediag.errors import ConfigError
 from ropediag.reach import Frequencies, Target, TargetAnswer, answer_target, is_plain
 from ropediag.retrieval_bound import SEARCHED, bm_bound
@@ -106,7 +106,8 @@ def predict(
     """
     rule = read_rule(scaling, factor)
     stated, metadata = read_checkpoint(Path(path)) if path is not None else _numbers(rotary_dim, base)
-    config, filled = read_through_class(stated)
+    completed = read_through_class(stated)
+    config = completed.config
     widest = widest_layers(read_layers(config))
     if path is not None and rotary_dim not in (None, widest[0].rotary_dim):
         raise ConfigError(
@@ -128,7 +129,10 @@ def predict(
     answer = min(answers, key=lambda found: math.inf if found.limit is None else found.limit)
     source = "flags" if path is None else str(path)
     notes = _notes(read_layers(config), widest, metadata, answer)
-    return replace(answer, source=source, notes=notes + ((filled,) if filled else ()))
+    sources = _name_owner(answer.sources, completed)
+    return replace(
+        answer, source=source, sources=sources, notes=notes + ((completed.note,) if completed.note else ())
+    )
 
 
 def limit_of(config: Mapping[str, Any], training: Training, turns: float = 1.0) -> float | None:
@@ -151,6 +155,13 @@ def _refer(layer: LayerRope, rule: Mapping[str, Any] | None) -> LayerRope:
     """Let a rule state the length of pretraining where nothing else does."""
     stated = (rule or {}).get("original_max_position_embeddings")
     return layer if layer.original_len or not stated else replace(layer, original_len=int(stated))
+
+
+def _name_owner(sources: Mapping[str, str], completed: Completed) -> Mapping[str, str]:
+    """Name the class as the source of the base where config.json leaves the base to it."""
+    if sources["base"] != CONFIG or "rope_theta" not in completed.filled:
+        return sources
+    return {**sources, "base": f"transformers' {completed.owner}"}
 
 
 def _scale_training(training: Training, layer: LayerRope, rule: Mapping[str, Any]) -> Training:

@@ -43,7 +43,7 @@ NOPE_ON_FULL_ATTENTION = frozenset(
 ATTENDS_TWICE = frozenset({"longcat_flash"})  # a layer of the config is two layers of attention
 WINDOW_UNUSED = frozenset({"moshi"})  # states a window that its mask does not have
 HALF_ROTARY = frozenset({"chatglm"})  # rotates half of each head without a key that says so
-FIXED_BASE = {"chatglm": 10_000.0, "codegen": 10_000.0, "gptj": 10_000.0}  # written in the model's code
+FIXED_BASE = dict.fromkeys(("chatglm", "codegen", "gptj", "roformer"), 10_000.0)  # in the model's code
 WITHOUT_ATTENTION = ("linear", "conv", "mamba", "recurrent", "mlp", "moe")  # starts of layer types
 PARTS = ("text_config", "llm_config", "language_config", "thinker_config")  # where models keep a text model
 BASES = ("rope_theta", "global_rope_theta", "rotary_emb_base", "rope_embedding_base")
@@ -166,11 +166,16 @@ def _check_rotation(config: Mapping[str, Any]) -> None:
         found = "alibi is true"
     elif positions in ("alibi", "nope", "learned"):
         found = f"position_embedding_type is {positions!r}"
-    elif positions not in ("rope", "rotary") and not any(config.get(key) is not None for key in ROPE_KEYS):
+    elif positions not in ("rope", "rotary") and not _names_rotation(config):
         found = f"model_type is {config.get('model_type')!r} and none of rope_theta, rope_parameters, "
         found += "rotary_dim is set. Add rope_theta to it if the model does rotate"
     if found:
         raise ConfigError(f"no RoPE in this config: {found}.")
+
+
+def _names_rotation(config: Mapping[str, Any]) -> bool:
+    stated = any(config.get(key) is not None for key in ROPE_KEYS)
+    return stated or config.get("model_type") in FIXED_BASE
 
 
 def _read_layer(model: Mapping[str, Any], layer: int) -> LayerRope:
@@ -386,7 +391,7 @@ def _is_layer_table(value: Any) -> bool:
     )
 
 
-_KINDS: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
+KINDS: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     (f"a whole number from 0 to {MOST_LAYERS:,}", _at_most(MOST_LAYERS), COUNTS),
     (f"a whole number from 0 to {LARGEST:,}", _at_most(LARGEST),
      (*WIDTHS, *HEADS, *HEAD_SIZES, *EXACT, "qk_nope_head_dim", "global_head_dim")),
@@ -424,7 +429,7 @@ def check_values(
     entries: Mapping[str, Any], where: str = "the config", only: Sequence[str] | None = None
 ) -> None:
     """Raise ConfigError, naming the key, for a value of another kind than its readers expect."""
-    for kind, accepts, names in _KINDS:
+    for kind, accepts, names in KINDS:
         for name in names:
             value = entries.get(name) if only is None or name in only else None
             if value is not None and not accepts(value):

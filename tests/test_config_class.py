@@ -16,7 +16,7 @@ from ropediag.config_class import complete_config, list_entries, states_all
 from ropediag.errors import ConfigError
 from ropediag.prediction import predict
 from ropediag.rope import inv_freq
-from ropediag.rope_config import read_layers
+from ropediag.rope_config import KINDS, read_layers
 from ropediag.scaling import layer_inv_freq, spec_from_config
 from ropediag.testing.tiny import tiny_config
 
@@ -96,6 +96,7 @@ def test_the_linear_rule_of_gemma_3_divides_every_frequency_of_its_full_layers()
     assert found.inv_freq == pytest.approx(inv_freq(256, 1e6) / 8)
     assert found.inv_freq[-1] == pytest.approx(1.3924674e-07)
     assert "set by transformers' Gemma3Config, not in config.json: head_dim" in found.notes[-1]
+    assert found.sources["base"] == "transformers' Gemma3Config"
 
 
 def test_chunks_bound_every_rotating_layer_of_llama_4_and_equal_factors_make_a_step():
@@ -320,13 +321,11 @@ BAD = [
 
 @pytest.mark.parametrize("model_type", ["of_no_class", "llama", "gemma3_text", "dbrx"])
 def test_a_value_of_any_kind_under_any_key_ends_in_an_answer_or_in_one_line(model_type, recwarn):
-    from ropediag.rope_config import _KINDS
-
     rule = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 512}
     config = {**SIZES, "rope_theta": 1e4, "rope_scaling": rule}
     answered = refused = 0
     said: list[str] = []
-    for key in sorted({key for _, _, keys in _KINDS for key in keys} - {"model_type"}):
+    for key in sorted({key for _, _, keys in KINDS for key in keys} - {"model_type"}):
         for value in BAD:
             for entries in ({**config, key: value}, {**config, "rope_scaling": {**rule, key: value}}):
                 try:

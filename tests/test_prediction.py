@@ -219,14 +219,20 @@ def test_bad_numbers_are_refused(change, message):
             "pretrain_base must be a finite number",
         ),
         ("config.json", "[" * 100_000, "is not JSON"),
+        ("config.json", "\udc80", "is not JSON"),
         ("config.json", '{"model_type": ["llama"]}', "model_type in the config must be a text"),
     ],
 )
 def test_bad_files_are_refused(checkpoint, name, content, message):
     folder = checkpoint(LLAMA)
-    (folder / name).write_text(content)
+    (folder / name).write_text(content, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ConfigError, match=message):
         predict(folder)
+
+
+def test_a_capture_is_not_taken_for_a_config():
+    with pytest.raises(ConfigError, match=r"captures/demo\.h5 is a ropediag file by its name.*ropediag info"):
+        predict("captures/demo.h5", train_len=128)
 
 
 def test_a_path_must_exist_and_agree_with_the_flags(checkpoint, tmp_path):

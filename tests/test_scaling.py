@@ -151,6 +151,7 @@ def test_generations_of_configs_agree():
         ({"model_type": "qwen3", "head_dim": 128, "rope_theta": 1e6}, 64, 128, [0, 64]),
         ({"model_type": "chatglm", "kv_channels": 128, "rope_ratio": 500}, 32, 128, [0, 1]),
         ({"model_type": "gptj", "rotary_dim": 32}, 16, 64, [0, 1]),
+        ({"model_type": "roformer"}, 32, 64, [0, 1]),
         ({"model_type": "deepseek_v3", "qk_rope_head_dim": 32, "qk_nope_head_dim": 96}, 16, 128, [96, 112]),
     ],
 )

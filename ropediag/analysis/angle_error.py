@@ -1,4 +1,4 @@
-"""Angle error: how far the rotation that a model really applies is from position times frequency."""
+"""Angle error: how far the rotation that a model really applies is from what its config states."""
 
 import numpy as np
 import xarray as xr
@@ -17,7 +17,10 @@ from ropediag.store import Capture
     shows="error",
 )
 def measure_angle_error(capture: Capture) -> xr.Dataset:
-    """Size of the error of the applied angle, beside that of float32 arithmetic on the same frequencies.
+    """Measure the error of the applied angle, and that of float32 arithmetic on the model's frequencies.
+
+    The angle is compared with position times the frequency that the config states, in float64. A model whose
+    frequencies were rounded to 16 bits is off by a share of each angle, which grows with the position.
 
     Returns
     -------

@@ -72,7 +72,7 @@ BAD_CHECKPOINTS = {
     "nowhere": "no model at nowhere",
     "no-weights": "no-weights holds no weights",
     "gpt2": "no RoPE",
-    "too-wide-rotary": "gpt_neox fails in its own forward pass",
+    "too-wide-rotary": "partial_rotary_factor in the scaling rule must be a number above 0 and at most 1",
     "nan-weights": "not finite",
     "nan-attention": "logits are NaN",
     "nan-logits": "logits are NaN",

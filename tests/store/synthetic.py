@@ -40,6 +40,7 @@ def make_header(sequences=2, layers=(0, 1, 2), heads=4, kv_heads=2, pairs=3, len
     channels = np.stack([np.arange(pairs), np.arange(pairs) + pairs], axis=-1)
     header |= {
         "rope/inv_freq": np.broadcast_to(10_000.0 ** (-np.arange(pairs) / pairs), shape),
+        "rope/base": np.full(len(layers), 10_000.0),
         "rope/channels": np.broadcast_to(channels, (*shape, 2)),
         "rope/attention_factor": np.ones(len(layers)),
         "rope/head_dim": np.full(len(layers), 2 * pairs + 2),
