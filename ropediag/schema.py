@@ -168,7 +168,6 @@ ATTRIBUTES = {
     "model": "name of the model",
     "commit": "commit of the model on the hub; absent for a model from a folder or from memory",
     "architecture": "model type in transformers",
-    "commit": "commit of the hub repository that the model came from; absent for a local one",
     "weight_fingerprint": "sha256 over names, shapes and a fixed sample of the values of all parameters",
     "config": "configuration of the run, JSON",
     "device": "device of the forward pass",

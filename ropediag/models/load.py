@@ -159,13 +159,8 @@ def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path 
     location = str(directory) if directory else source
     hub = {} if directory else find_on_hub(source, revision)
     try:
-<<<<<<< HEAD
         with quiet_transformers():
-            return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False), directory
-=======
-        with _quiet_transformers():
             return AutoConfig.from_pretrained(location, trust_remote_code=False, **hub), directory
->>>>>>> text
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"cannot load {source}: {first_statement(error)}") from error
 
@@ -209,18 +204,7 @@ def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
         raise
 
 
-<<<<<<< HEAD
-def _check_weights(source: str, model: nn.Module, report: dict[str, Any]) -> None:
-=======
-def first_statement(error: Exception) -> str:
-    """The first line of another package's error, and the next one where the first ends in a colon."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    count = 2 if lines and lines[0].endswith(":") else 1
-    return " ".join(lines[:count]) or type(error).__name__
-
-
 def _check_weights(source: str, model: Any, report: dict[str, Any]) -> None:
->>>>>>> text
     """Refuse weights that are missing, of the wrong shape or not finite."""
     mismatched = sorted(key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"])
     for trouble, keys in (("misses", sorted(report["missing_keys"])), ("has other shapes for", mismatched)):

@@ -13,7 +13,6 @@ from ropediag.models.load import LoadedModel
 def describe_model(loaded: LoadedModel, training: Training) -> dict[str, str | int | float]:
     """Name model, weights, device, versions, base and length of training, and the time."""
     parameter = next(loaded.model.parameters())
-    commit = getattr(loaded.model.config, "_commit_hash", None)  # of a hub repository, as it was resolved
     numbers = [field.name for field in fields(training) if field.name != "sources"]
     return {
         "ropediag_version": importlib.metadata.version("ropediag"),
@@ -21,7 +20,6 @@ def describe_model(loaded: LoadedModel, training: Training) -> dict[str, str | i
         "transformers_version": importlib.metadata.version("transformers"),
         "model": loaded.name,
         "architecture": loaded.model.config.model_type,
-        **({"commit": commit} if commit else {}),
         "weight_fingerprint": loaded.fingerprint(),
         "device": torch.cuda.get_device_name(parameter.device) if parameter.is_cuda else "cpu",
         "dtype": str(parameter.dtype).removeprefix("torch."),
