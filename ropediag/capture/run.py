@@ -29,7 +29,7 @@ from ropediag.models.bridge import native_model
 from ropediag.models.devices import input_device
 from ropediag.models.economy import Economy, default_chunk, find_positionwise
 from ropediag.models.inputs import check_ids, read_tokens, read_training, take_ids
-from ropediag.models.load import LoadedModel, check_finite, load_model
+from ropediag.models.load import LoadedModel, check_finite, load_model, load_tokenizer
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.models.memory import explain_exhaustion
 from ropediag.models.preflight import capture_file, check_capture_file, check_inputs
@@ -58,9 +58,8 @@ def capture_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) 
         One clear line each; nothing is left under the final name.
     """
     check_inputs(config)
-    path = capture_file(config)
-    loaded = _load(config)
-    return _capture(loaded, _ids(loaded, config), config, path, reporter or Reporter())
+    loaded, ids = _load(config)
+    return _capture(loaded, ids, config, capture_file(config), reporter or Reporter())
 
 
 def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None) -> Estimate:
@@ -72,8 +71,8 @@ def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None)
         As ``capture_checkpoint`` before its first pass.
     """
     check_inputs(config)
-    loaded = _load(config)
-    return _prepare(loaded, _ids(loaded, config), config, reporter or Reporter(), True).estimate
+    loaded, ids = _load(config)
+    return _prepare(loaded, ids, config, reporter or Reporter(), True).estimate
 
 
 def capture_model(
@@ -125,8 +124,11 @@ def capture_model(
             native.train(training)
 
 
-def _load(config: CaptureConfig) -> LoadedModel:
-    return load_model(
+def _load(config: CaptureConfig) -> tuple[LoadedModel, np.ndarray]:
+    """Read the tokens, then the weights."""
+    tokenizer = load_tokenizer(config.model, revision=config.revision)
+    ids = read_tokens(config, tokenizer)
+    loaded = load_model(
         config.model,
         revision=config.revision,
         device=config.device,
@@ -134,13 +136,9 @@ def _load(config: CaptureConfig) -> LoadedModel:
         attention=config.attention,
         allow_pickle=config.allow_pickle,
         processes=launched(),
+        tokenizer=tokenizer,
     )
-
-
-def _ids(loaded: LoadedModel, config: CaptureConfig) -> np.ndarray:
-    return read_tokens(
-        loaded, config.text, config.tokens, config.length, config.sequences, config.seed, config.bos
-    )
+    return loaded, ids
 
 
 @dataclass(frozen=True, eq=False)

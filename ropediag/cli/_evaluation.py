@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from ropediag.cli._headline import word_headline
+
 if TYPE_CHECKING:
     from ropediag.analysis.limit import MeasuredLimit
     from ropediag.evaluate.result import Evaluation
@@ -26,6 +28,7 @@ def print_evaluation(console: Console, evaluation: "Evaluation") -> None:
         f"base {training.base:g}, training length {training.train_len:,} (from {sources['train_len']}), "
         f"pretraining base {training.pretrain_base:g} (from {sources['pretrain_base']})"
     )
+    console.print(_word_headline(evaluation))
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -36,6 +39,15 @@ def print_evaluation(console: Console, evaluation: "Evaluation") -> None:
         _print_recall(console, recall)
     for sentence in evaluation.disagreement:
         console.print(f"note: {sentence}")
+
+
+def _word_headline(evaluation: "Evaluation") -> str:
+    """Say in one line how far the model reads, and what changed since its parent."""
+    parent, change = evaluation.parent_limits, evaluation.regression
+    limits, laws = [evaluation.measured.position], [evaluation.predicted]
+    if parent:
+        limits, laws = [parent.measured.position, *limits], [parent.predicted, *laws]
+    return word_headline(limits, laws, short_context=change.difference.value if change else None)
 
 
 def _rows(evaluation: "Evaluation") -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ from ropediag.evaluate.verdict import find_disagreements
 from ropediag.models.devices import input_device
 from ropediag.models.inputs import read_tokens, take_ids
 from ropediag.models.kernels import settle_kernels
-from ropediag.models.load import LoadedModel, check_finite, load_model
+from ropediag.models.load import LoadedModel, check_finite, load_model, load_tokenizer
 from ropediag.models.loss import decode, nll_by_position
 from ropediag.models.memory import explain_exhaustion
 from ropediag.models.preflight import check_inputs
@@ -62,10 +62,9 @@ def evaluate_checkpoint(config: EvaluateConfig, say: Say = lambda line: None) ->
     if config.tasks:
         check_harness()
     check_inputs(config)
-    loaded = _load(config.model, config)
-    ids = read_tokens(
-        loaded, config.text, config.tokens, config.length, config.sequences, config.seed, config.bos
-    )
+    tokenizer = load_tokenizer(config.model, revision=config.revision)
+    ids = read_tokens(config, tokenizer)
+    loaded = _load(config.model, config, tokenizer)
     parent = _load(config.parent, config) if config.parent is not None else None
     return _evaluate(loaded, parent, ids, config, say)
 
@@ -127,7 +126,7 @@ def _name(model: Any) -> str:
     return Path(getattr(model.config, "name_or_path", "") or model.config.model_type).name
 
 
-def _load(source: str, config: EvaluateConfig) -> LoadedModel:
+def _load(source: str, config: EvaluateConfig, tokenizer: Any | None = None) -> LoadedModel:
     return load_model(
         source,
         revision=config.revision if source == config.model else None,
@@ -135,6 +134,7 @@ def _load(source: str, config: EvaluateConfig) -> LoadedModel:
         dtype=config.dtype,
         attention=config.attention,
         allow_pickle=config.allow_pickle,
+        tokenizer=tokenizer,
     )
 
 

@@ -28,7 +28,7 @@ from ropediag.intervene.selection import choose_pairs, draw_random
 from ropediag.intervene.subject import Subject
 from ropediag.models.bridge import is_bridge, native_model
 from ropediag.models.inputs import read_tokens, take_ids
-from ropediag.models.load import LoadedModel, check_finite, load_model
+from ropediag.models.load import LoadedModel, check_finite, load_model, load_tokenizer
 from ropediag.models.logits import read_logit_rules
 from ropediag.models.preflight import check_inputs
 from ropediag.models.record import describe_model
@@ -54,6 +54,8 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
     """
     check_inputs(config)
     flagged = read_flagged(config.capture) if config.capture is not None else None
+    tokenizer = load_tokenizer(config.model, revision=config.revision)
+    ids = read_tokens(config, tokenizer)
     loaded = load_model(
         config.model,
         revision=config.revision,
@@ -61,9 +63,7 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
         dtype=config.dtype,
         attention=config.attention,
         allow_pickle=config.allow_pickle,
-    )
-    ids = read_tokens(
-        loaded, config.text, config.tokens, config.length, config.sequences, config.seed, config.bos
+        tokenizer=tokenizer,
     )
     return _ablate(loaded, ids, config, flagged, say)
 

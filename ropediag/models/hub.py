@@ -1,6 +1,7 @@
 """A model on the Hugging Face hub, asked for once; without the hub, the local cache serves."""
 
 import os
+from functools import cache
 from typing import Any
 
 from ropediag.errors import ModelError
@@ -8,6 +9,7 @@ from ropediag.errors import ModelError
 SECONDS = 5.0  # that the hub has for its answer
 
 
+@cache
 def find_on_hub(source: str, revision: str | None) -> dict[str, Any]:
     """Find a model by its hub id, asking the hub once and without retries.
 

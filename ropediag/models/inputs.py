@@ -3,8 +3,7 @@
 Capture and evaluation share these steps; each ends in one clear line if the input cannot be used.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,36 +14,35 @@ from torch import Tensor
 from ropediag.checkpoint import Training, read_checkpoint, resolve_training
 from ropediag.config_class import read_widest
 from ropediag.errors import ConfigError, ModelError
+from ropediag.models.directory import short_name
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, first_statement
 from ropediag.text import load_tokens, read_token_sequences
 
 
-def read_tokens(
-    loaded: LoadedModel,
-    text: Sequence[Path],
-    tokens: Path | None,
-    length: int,
-    sequences: int,
-    seed: int,
-    bos: bool | None = None,
-) -> Int[np.ndarray, "sequence position"]:
+def read_tokens(config: Any, tokenizer: Any | None) -> Int[np.ndarray, "sequence position"]:
     """Read token ids from a ``.npy`` file, from text files, or from the bundled text if neither is given.
 
-    ``bos`` is as in ``read_token_sequences``; ids of a file are taken as they are.
+    Parameters
+    ----------
+    config : of the run, with ``text``, ``tokens``, ``length``, ``sequences``, ``seed`` and ``bos`` as in
+        ``read_token_sequences``; ids of a file are taken as they are
+    tokenizer : of the model; it is read before the weights, so that a text that is too short is refused early
 
     Raises
     ------
     ConfigError
         If there are too few tokens, or text is to be read and the model has no tokenizer.
     """
-    if tokens is not None:
-        return load_tokens(tokens, length, sequences)
-    if loaded.tokenizer is None:
+    if config.tokens is not None:
+        return load_tokens(config.tokens, config.length, config.sequences)
+    if tokenizer is None:
         raise ConfigError(
-            f"{loaded.name} has no tokenizer. Pass token ids with --tokens ids.npy instead of text."
+            f"{short_name(config.model)} has no tokenizer. Pass token ids with --tokens ids.npy, not text."
         )
-    return read_token_sequences(text or None, loaded.tokenizer, length, sequences, seed, bos)
+    return read_token_sequences(
+        config.text or None, tokenizer, config.length, config.sequences, config.seed, config.bos
+    )
 
 
 def take_ids(input_ids: Any, attention_mask: Any | None = None) -> Int[np.ndarray, "sequence position"]:

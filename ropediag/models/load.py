@@ -68,6 +68,7 @@ def load_model(
     allow_pickle: bool = False,
     changes: Mapping[str, Any] | None = None,
     processes: int = 1,
+    tokenizer: Any | None = None,
 ) -> LoadedModel:
     """Load weights and tokenizer.
 
@@ -84,6 +85,7 @@ def load_model(
     changes : entries of the config to replace before the model is built
     processes : that torchrun started to share the model, each a slice of every layer by the model's
         tensor-parallel plan, each on a device of its own
+    tokenizer : of the model, where ``load_tokenizer`` has read it
 
     Raises
     ------
@@ -128,7 +130,7 @@ def load_model(
     model = model if placed else _move(model, target)
     return LoadedModel(
         model.eval(),
-        _read_tokenizer(location, **shared),
+        tokenizer or _read_tokenizer(location, **shared),
         short_name(source),
         directory,
         dtype_reason=reason,
@@ -141,6 +143,19 @@ def _share_heads(processes: int) -> Any:
     from transformers.distributed import DistributedConfig
 
     return DistributedConfig(tp_size=processes, tp_plan="auto")
+
+
+def load_tokenizer(source: str, *, revision: str | None = None) -> Any | None:
+    """Load a model's tokenizer alone; None where it has none that loads.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    directory = find_directory(source, allow_pickle=True, need_weights=False)
+    hub = {} if directory else find_on_hub(source, revision)
+    return _read_tokenizer(str(directory or source), trust_remote_code=False, **hub)
 
 
 def load_config(source: str, *, revision: str | None = None) -> tuple[Any, Path | None]:
