@@ -44,7 +44,10 @@ class CheckpointMetadata:
     command : str
         What to type to make the checkpoint again.
     weights_hash : str
-        SHA-256 of ``model.safetensors``.
+        SHA-256 of ``model.safetensors``, as ``sha256sum`` prints it: whether the file is whole.
+    weight_fingerprint : str or None
+        What a capture of this model records under this name: which checkpoint a capture is of. None where the
+        weights were sharded over processes, and in older records.
     parent : dict or None
         Of a tuned model: name and weights_hash of the one it was tuned from.
     scaling : dict or None
@@ -68,6 +71,7 @@ class CheckpointMetadata:
     machine: dict
     command: str
     weights_hash: str
+    weight_fingerprint: str | None = None
     parent: dict | None = None
     scaling: dict | None = None
     bos: str = ""

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from ropediag.errors import ConfigError
 from ropediag.models.compute_type import training_type
+from ropediag.models.load import fingerprint_weights
 from ropediag.text import read_text
 from ropediag.tune.card import write_card
 from ropediag.tune.config import PretrainConfig
@@ -81,6 +82,7 @@ def pretrain_model(config: PretrainConfig, say: Callable[[str], None] = print) -
         },
         command=config.command_line(),
         weights_hash=hash_weights(config.out),
+        weight_fingerprint=fingerprint_weights(model),
     )
     write_card(config.out, config, metadata, model.num_parameters())
     discard_unfinished(config.out)

@@ -15,7 +15,7 @@ import torch
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError
 from ropediag.models.compute_type import training_device, training_type
-from ropediag.models.load import LoadedModel, load_config, load_model
+from ropediag.models.load import LoadedModel, fingerprint_weights, load_config, load_model
 from ropediag.models.memory import available_memory
 from ropediag.models.ranks import is_first
 from ropediag.text import leading_tokens, read_documents, tokenize
@@ -112,6 +112,7 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
             },
             command=config.command_line(),
             weights_hash=hash_weights(config.out),
+            weight_fingerprint=None if config.fsdp else fingerprint_weights(model),
             parent=_parent(parent),
             bos=bos,
             scaling=None if config.scaling is None else {"rule": config.scaling, "factor": config.factor},

@@ -35,6 +35,7 @@ def answer(monkeypatch, what):
         return what
 
     monkeypatch.setattr(HfApi, "model_info", model_info)
+    find_on_hub.cache_clear()
     return asked
 
 

@@ -27,6 +27,7 @@ def demo():
 def test_the_weights_are_those_of_the_record_and_small():
     record = read_metadata(demo_model())
     assert hash_weights(demo_model()) == record.weights_hash
+    assert fingerprint_weights(load_model("demo").model) == record.weight_fingerprint
     assert sum(file.stat().st_size for file in demo_model().iterdir()) <= 8_000_000
 
 

@@ -16,7 +16,7 @@ from ropediag.assets import demo_model
 from ropediag.checkpoint import read_checkpoint, resolve_training
 from ropediag.cli import tune as tune_command
 from ropediag.errors import ConfigError, ModelError
-from ropediag.models.load import load_model
+from ropediag.models.load import fingerprint_weights, load_model
 from ropediag.models.rotation import measure_rotation
 from ropediag.prediction import predict
 from ropediag.rope_config import read_layers
@@ -66,6 +66,7 @@ def test_a_tuned_checkpoint_has_the_new_base_and_keeps_its_pretraining_on_record
     assert record.parent == {"name": "parent", "weights_hash": hash_weights(parent)}
     assert (record.steps, record.tokens) == (3, 3 * 4 * 128)
     assert record.weights_hash == hash_weights(folder)
+    assert record.weight_fingerprint == fingerprint_weights(model)  # so a capture names its checkpoint
     answer = predict(folder)
     assert (answer.base, answer.pretrain_base, answer.train_len, answer.tune_len) == (8000.0, 500.0, 64, 128)
     assert sorted(path.name for path in folder.iterdir()) == sorted(
