@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ropediag.analysis.limit import measure_limit
 from ropediag.assets import demo_model, held_out_text
+from ropediag.models.load import fingerprint_weights, load_model
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.text import read_token_sequences
 from ropediag.tune.config import PretrainConfig
