@@ -1,6 +1,6 @@
 """What the loss of a model with a large vocabulary costs, by the positions that one call of the head takes.
 
-    python benchmarks/large_vocabulary.py --out benchmarks/results/large_vocabulary.json
+    python benchmarks/large_vocabulary.py | tee benchmarks/results/large_vocabulary.txt
 
 A random Gemma 3 of two layers, with the vocabulary and the width of its smallest release: 262,144 x 640.
 Each run is a process of its own, A B A B ...: A calls the head on 8 positions at a time, as many as 8 MiB of
@@ -9,9 +9,7 @@ logits hold, B on as many as ``head_rows`` says. The pass through the layers is 
 
 import argparse
 import json
-import platform
 import statistics
-from pathlib import Path
 
 from apart import Figures, measure, run_apart
 
@@ -49,21 +47,17 @@ def main() -> None:
     parser.add_argument("--len", dest="tokens", type=int, default=4096)
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--pairs", type=int, default=3, help="how often A and B are run, in turn")
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--once", choices=("whole", "windows"), help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
         print(json.dumps(run_once(options.once, options.tokens, options.window, options.rows)))
         return
-    found = {what: compare(what, options) for what in ("whole", "windows")}
-    machine = f"{platform.machine()}, Python {platform.python_version()}, {platform.processor() or 'CPU'}"
-    record = {"tokens": options.tokens, "window": options.window, "machine": machine, **found}
-    if options.out:
-        options.out.write_text(json.dumps(record, indent=1) + "\n")
+    for what in ("whole", "windows"):
+        compare(what, options)
 
 
-def compare(what: str, options: argparse.Namespace) -> dict[str, list[Figures]]:
+def compare(what: str, options: argparse.Namespace) -> None:
     """Measure both in turn, and print the ratios."""
     runs: dict[str, list[Figures]] = {"few": [], "many": []}
     for _ in range(options.pairs):
@@ -80,7 +74,6 @@ def compare(what: str, options: argparse.Namespace) -> dict[str, list[Figures]]:
     for figure in ("processor", "bytes"):
         ratios = [a[figure] / b[figure] for a, b in zip(runs["few"], runs["many"], strict=True)]
         print(f"{what:8} {figure}: few over many {statistics.median(ratios):.2f}", flush=True)
-    return runs
 
 
 if __name__ == "__main__":
