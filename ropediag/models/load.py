@@ -24,6 +24,7 @@ from ropediag.models.finite import all_finite
 from ropediag.models.hub import find_on_hub
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
+from ropediag.models.preflight import check_rotation
 from ropediag.models.ranks import check_division
 from ropediag.rope_config import read_layers
 
@@ -186,12 +187,7 @@ def _check_rotation(directory: Path) -> None:
         layers = read_layers(complete_config(read_checkpoint(directory)[0]))
     except ConfigError:
         return
-    for index, layer in enumerate(layers):
-        if layer.rotary_dim % 2:
-            raise ModelError(
-                f"{directory.name}, layer {index}: rotary_dim must be a positive even number: got "
-                f"{layer.rotary_dim}. Two dimensions form one rotary pair; mend its config.json."
-            )
+    check_rotation(directory.name, layers)
 
 
 def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
@@ -264,7 +260,7 @@ def _read_tokenizer(location: str, **options: Any) -> Any | None:
     try:
         with quiet_transformers():
             return AutoTokenizer.from_pretrained(location, **options)
-    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError):
+    except Exception:  # transformers and its parts raise types of their own
         return None
 
 

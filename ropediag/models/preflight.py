@@ -13,9 +13,9 @@ from typing import Any
 from ropediag.checkpoint import read_checkpoint, resolve_training
 from ropediag.config import CaptureConfig
 from ropediag.config_class import complete_config
-from ropediag.errors import CaptureError, ConfigError
+from ropediag.errors import CaptureError, ConfigError, ModelError
 from ropediag.models.directory import find_directory, short_name
-from ropediag.rope_config import HEADS, read_layers, text_part, widest_layers
+from ropediag.rope_config import HEADS, LayerRope, read_layers, text_part, widest_layers
 from ropediag.store import check_name
 from ropediag.store.folder import Folder
 from ropediag.store.guard import check_writable
@@ -48,11 +48,6 @@ def check_inputs(config: Any) -> None:
         load_tokens(config.tokens, config.length, config.sequences)
     check_device(config.device)
     directory = find_directory(config.model, config.allow_pickle)
-    if config.revision is not None and directory is not None:
-        raise ConfigError(
-            f"revision {config.revision!r} names a version on the hub, and {config.model} is a local folder: "
-            "leave it out."
-        )
     if directory is not None:
         _check_checkpoint(directory, config)
 
@@ -94,6 +89,7 @@ def _check_checkpoint(directory: Path, config: Any) -> None:
     stated, metadata = read_checkpoint(directory)
     complete = complete_config(stated)
     layers = read_layers(complete)
+    check_rotation(directory.name, layers)
     flags = {"train_len": config.train_len, "pretrain_base": config.pretrain_base}
     resolve_training(flags, metadata, widest_layers(layers)[0])
     _check_indices("layer", getattr(config, "layers", None), len(layers))
@@ -103,6 +99,22 @@ def _check_checkpoint(directory: Path, config: Any) -> None:
     _check_indices("layer", sorted({layer for layer, _ in kept}), len(layers))
     if heads is not None:
         _check_indices("head", [*(getattr(config, "heads", None) or ()), *(head for _, head in kept)], heads)
+
+
+def check_rotation(name: str, layers: Sequence[LayerRope]) -> None:
+    """Refuse heads of which an odd number of dimensions rotates.
+
+    Raises
+    ------
+    ModelError
+        Naming the model and the layer.
+    """
+    for index, layer in enumerate(layers):
+        if layer.rotary_dim % 2:
+            raise ModelError(
+                f"{name}, layer {index}: rotary_dim must be a positive even number: got {layer.rotary_dim}. "
+                "Two dimensions form one rotary pair; correct its config.json."
+            )
 
 
 def _check_indices(kind: str, wanted: Sequence[int] | None, count: int) -> None:

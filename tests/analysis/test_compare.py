@@ -92,7 +92,7 @@ def test_heads_of_another_shape_files_of_another_kind_and_unknown_names_are_refu
     ):
         with pytest.raises(ConfigError, match=r"3 pairs a head and .* 4"):
             compare_captures(first, second, "scores")
-        with pytest.raises(ConfigError, match="no capture but: evaluation"):
+        with pytest.raises(ConfigError, match="holds an evaluation, and what is needed is a capture"):
             compare_captures(first, third, "scores")
         with pytest.raises(ConfigError, match="choose from scores"):
             compare_captures(first, first, "scroes")

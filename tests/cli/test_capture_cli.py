@@ -67,7 +67,7 @@ def check_refused(outcome: Outcome, *said):
 
 BAD_CHECKPOINTS = {
     "nowhere": ["no model at nowhere", "checkpoint directory"],
-    "org/nowhere": ["cannot load org/nowhere"],
+    "org/nowhere": ["there is no folder org/nowhere", "not in the local cache"],
     "file": ["file is a file", "config.json"],
     "empty": ["holds no config.json"],
     "no-json": ["no-json/config.json is not JSON"],
@@ -81,7 +81,7 @@ BAD_CHECKPOINTS = {
     "roformer": ["roformer cannot be captured", "attention registry"],
     "odd-head": ["odd-head, layer 0: rotary_dim must be a positive even number", "got 7"],
     "odd-rotary": ["odd-rotary, layer 0: rotary_dim must be a positive even number", "got 5"],
-    "too-wide-rotary": ["gpt_neox fails in its own forward pass", "config.json"],
+    "too-wide-rotary": ["partial_rotary_factor in the scaling rule must be a number above 0 and at most 1"],
     "nan-weights": ["not finite", "model.layers.0.mlp.down_proj.weight"],
     "nan-attention": ["layer 1", "NaN"],
     "nan-logits": ["the logits of llama are NaN"],
