@@ -35,22 +35,24 @@ def find_on_hub(source: str, revision: str | None) -> dict[str, Any]:
         commit = HfApi().model_info(source, revision=revision, timeout=SECONDS).sha
         return {"revision": commit, "local_files_only": False}
     except RevisionNotFoundError as error:
-        raise ModelError(f"{source} has no revision {revision} on the hub.") from error
+        raise ModelError(f"cannot load {source}: it has no revision {revision} on the hub.") from error
     except GatedRepoError as error:
         raise ModelError(
-            f"{source} is handed out on request only: ask for it on its page on the hub, then hf auth login."
+            f"cannot load {source}: it is handed out on request only. Ask for it on its page on the hub, "
+            "then hf auth login."
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"there is no folder {source}, and no such model on the hub, or it is private (hf auth login)."
+            f"cannot load {source}: no such folder, and no such model on the hub, or a private one (hf auth "
+            "login)."
         ) from error
     except Exception as error:  # of the hub, of httpx or of the system: there was no answer
         if _is_cached(source, revision):
             return {"revision": revision, "local_files_only": True}
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"there is no folder {source}; as a hub id it is not in the local cache, and the hub gives no "
-            f"answer: {reason}"
+            f"cannot load {source}: no such folder; as a hub id it is not in the local cache, and the hub "
+            f"gives no answer: {reason}"
         ) from error
 
 

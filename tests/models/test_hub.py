@@ -53,9 +53,12 @@ def test_the_hub_is_asked_once_and_its_commit_is_what_is_read(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError("Name or service not known"), "there is no folder org/name; .* no answer: Name or service"),
-        (RepositoryNotFoundError, "there is no folder org/name, and no such model on the hub"),
-        (RevisionNotFoundError, "org/name has no revision v9"),
+        (
+            OSError("Name or service not known"),
+            "cannot load org/name: no such folder; .* no answer: Name or service",
+        ),
+        (RepositoryNotFoundError, "cannot load org/name: no such folder, and no such model on the hub"),
+        (RevisionNotFoundError, "cannot load org/name: it has no revision v9"),
         (GatedRepoError, "on request only"),
     ],
 )
