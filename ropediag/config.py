@@ -6,10 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ropediag.errors import ConfigError
 
+if TYPE_CHECKING:
+    AnyPath = Path  # what a field holds once the configuration is made
+    AnyPaths = tuple[Path, ...]
+else:
+    AnyPath = Path | str  # what it may be given
+    AnyPaths = Sequence[Path | str] | Path | str
 LENGTH_UNITS = {"k": 1024, "m": 1024**2}
 MOST_INDEX = 100_000  # no model has as many layers or heads; a range is written out in memory
 
@@ -45,10 +51,10 @@ class CaptureConfig:
 
     model: str
     length: int
-    out: Path | None = None
+    out: AnyPath | None = None
     revision: str | None = None
-    text: tuple[Path, ...] = ()
-    tokens: Path | None = None
+    text: AnyPaths = ()
+    tokens: AnyPath | None = None
     sequences: int = 1
     layers: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None

@@ -2,9 +2,8 @@
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from ropediag.config import check_least, check_run, settle_paths
+from ropediag.config import AnyPath, AnyPaths, check_least, check_run, settle_paths
 from ropediag.errors import ConfigError
 
 
@@ -37,10 +36,10 @@ class EvaluateConfig:
 
     model: str
     length: int
-    out: Path | None = None
+    out: AnyPath | None = None
     revision: str | None = None
-    text: tuple[Path, ...] = ()
-    tokens: Path | None = None
+    text: AnyPaths = ()
+    tokens: AnyPath | None = None
     sequences: int = 1
     device: str = "auto"
     dtype: str = "auto"

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from ropediag.config import check_least, check_run, parse_indices, settle_paths
+from ropediag.config import AnyPath, AnyPaths, check_least, check_run, parse_indices, settle_paths
 from ropediag.errors import ConfigError
 from ropediag.intervene.intervention import KINDS, Intervention, Pairs, Place
 
@@ -45,14 +44,14 @@ class AblateConfig:
     base: float | None = None
     layers: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
-    capture: Path | None = None
+    capture: AnyPath | None = None
     random: int | None = None
     search: float | None = None
     trials: int = 0
-    out: Path | None = None
+    out: AnyPath | None = None
     revision: str | None = None
-    text: tuple[Path, ...] = ()
-    tokens: Path | None = None
+    text: AnyPaths = ()
+    tokens: AnyPath | None = None
     sequences: int = 8
     device: str = "auto"
     dtype: str = "auto"

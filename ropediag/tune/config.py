@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ropediag.config import settle_paths
+from ropediag.config import AnyPath, AnyPaths, settle_paths
 from ropediag.errors import ConfigError
 from ropediag.store.guard import check_writable
 from ropediag.tune.metadata import METADATA_NAME
@@ -75,8 +75,8 @@ class PretrainConfig:
         On construction, at the first value that cannot be used.
     """
 
-    out: Path
-    text: tuple[Path, ...] = ()
+    out: AnyPath
+    text: AnyPaths = ()
     length: int = 128
     base: float = 10_000.0
     family: str = "llama"

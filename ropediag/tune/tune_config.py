@@ -1,10 +1,9 @@
 """What to tune: the settings of one run, checked before anything loads."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ropediag.config import settle_paths
+from ropediag.config import AnyPath, AnyPaths, settle_paths
 from ropediag.errors import ConfigError
 from ropediag.rope_parameters import RULES
 from ropediag.tune.config import check_run, read_settings, write_command
@@ -59,12 +58,12 @@ class TuneConfig:
     """
 
     model: str
-    out: Path
+    out: AnyPath
     base: float | None = None
     scaling: str | None = None
     factor: float | None = None
     length: int | None = None
-    text: tuple[Path, ...] = ()
+    text: AnyPaths = ()
     bos: bool | None = None
     steps: int = 300
     batch: int = 16

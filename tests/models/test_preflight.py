@@ -1,0 +1,93 @@
+"""What can be known without torch is refused without torch."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ropediag.assets import demo_model
+from ropediag.config import CaptureConfig
+from ropediag.errors import CaptureError, ConfigError, ModelError, RopediagError
+from ropediag.evaluate.config import EvaluateConfig
+from ropediag.intervene.config import AblateConfig
+from ropediag.models.preflight import check_inputs
+
+REFUSED = {
+    "a length that contradicts the record": (
+        {"train_len": 4096},
+        "train_len is 4,096 by its flag and 128 by",
+    ),
+    "a device that is none": ({"device": "gpu"}, "device must be auto, cpu"),
+    "a text that is not there": ({"text": "nowhere.txt"}, "cannot read nowhere.txt"),
+    "no such folder": ({"model": "no such dir/x"}, "no such folder, and no hub id"),
+    "a name that is taken": ({"out": "taken.h5"}, "taken.h5 exists"),
+}
+OF_A_CAPTURE = {
+    "a layer that is not there": ({"layers": (99,)}, "no layer 99: its layers are 0 to 3"),
+    "a head that is not there": ({"heads": (0, 2)}, "no head 2: its heads are 0 to 1"),
+    "a kept head that is not there": ({"keep_qk": ((0, 7),)}, "no head 7"),
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken.h5").touch()
+
+
+@pytest.mark.parametrize("kind", [CaptureConfig, EvaluateConfig, AblateConfig])
+@pytest.mark.parametrize("case", REFUSED)
+def test_every_run_refuses(kind, case):
+    fields, message = REFUSED[case]
+    with pytest.raises(RopediagError, match=message):
+        check_inputs(kind(**({"model": "demo", "length": 300} | fields)))
+
+
+@pytest.mark.parametrize("case", OF_A_CAPTURE)
+def test_a_capture_refuses(case):
+    fields, message = OF_A_CAPTURE[case]
+    with pytest.raises(CaptureError, match=message):
+        check_inputs(CaptureConfig(model="demo", length=300, **fields))
+
+
+@pytest.mark.parametrize("kind", [CaptureConfig, EvaluateConfig, AblateConfig])
+def test_what_can_work_passes(kind):
+    check_inputs(kind(model="demo", length=300, out="new/made.h5", train_len=128))
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_by_writing():
+    with pytest.raises(CaptureError, match="cannot write"):
+        check_inputs(CaptureConfig(model="demo", length=300, out="/proc/made.h5"))
+
+
+def test_a_model_whose_training_nobody_states_is_refused_before_its_weights(tmp_path):
+    config = json.loads((demo_model() / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "bare" / "model.safetensors").write_bytes(b"never read")
+    with pytest.raises(ConfigError, match="the training length is not known"):
+        check_inputs(CaptureConfig(model="bare", length=300))
+    (tmp_path / "bare" / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="holds no weights"):
+        check_inputs(CaptureConfig(model="bare", length=300))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("capture", "--model", "demo", "--len", "300", "--layers", "99"),
+        ("capture", "--model", "demo", "--len", "300", "--train-len", "4k"),
+        ("evaluate", "--model", "demo", "--len", "300", "--device", "gpu"),
+        ("ablate", "--model", "nowhere", "--len", "300"),
+    ],
+)
+def test_a_command_that_is_refused_imports_no_torch(words):
+    program = (
+        "import sys; from ropediag.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as ended:\n"
+        "    assert ended.code == 2\n"
+        "    assert not {'torch', 'transformers'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, *words], check=True, stderr=subprocess.DEVNULL)
