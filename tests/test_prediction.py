@@ -260,3 +260,15 @@ def test_the_fitted_limit_stands_beside_the_law_for_plain_frequencies_alone():
     assert found.limit == predict(**numbers, turns=1.0).limit
     assert predict(**numbers | {"base": 1e4}).fitted_limit == 4096
     assert predict(**numbers | {"base": 1e4}, scaling="yarn", factor=4).fitted_limit is None
+
+
+def test_the_retrieval_bound_is_no_prediction_within_the_trained_length():
+    """LLaMA2 as pretrained: the bound, 1,707 tokens, lies within the 4,096 at which it was trained."""
+    shared = ("--train-len", 4096, "--rotary-dim", 128, "--target-len", 131072)
+    within, past = (run("--base", base, *extra, *shared).output for base, extra in (
+        (10_000, ()), (1_000_000, ("--pretrain-base", 10_000)),
+    ))  # fmt: skip
+    assert "1,707 tokens (first B_m < 0), within the trained length" in " ".join(within.split())
+    assert "in doubt" not in within
+    assert "in doubt from 27,115 tokens on" in past
+    assert "within the trained length" not in past

@@ -33,7 +33,9 @@ def command(
             help="cpu, cuda, cuda:1, ..., auto, or map: layers over all devices, the rest on CPU and disk."
         ),
     ] = "auto",
-    dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
+    dtype: Annotated[
+        str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's, if fast here).")
+    ] = "auto",
     attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
     chunk: Annotated[
         int | None, Option(help="Tokens that feed-forward parts take at a time (default: by device).")

@@ -26,7 +26,9 @@ def command(
     tokens: Annotated[Path | None, Option(help="Token ids (.npy) instead of text.")] = None,
     sequences: Annotated[int, Option(help="Token sequences.")] = 1,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ... or auto.")] = "auto",
-    dtype: Annotated[str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's).")] = "auto",
+    dtype: Annotated[
+        str, Option(help="float32, bfloat16, float16, or auto (the checkpoint's, if fast here).")
+    ] = "auto",
     attn: Annotated[str | None, Option(help="Attention implementation (default: the model's own).")] = None,
     seed: Annotated[int, Option(help="Seed of text and recall prompts.")] = 0,
     train_len: Annotated[
