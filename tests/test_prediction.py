@@ -293,3 +293,15 @@ def test_a_runtime_warning_of_our_own_modules_is_an_error_in_the_tests():
         exec(divide, {"__name__": "ropediag.capture.vectors"})
     with pytest.warns(RuntimeWarning):
         exec(divide, {"__name__": "another_package.module"})
+
+
+def test_the_retrieval_bound_is_no_prediction_within_the_trained_length():
+    """LLaMA2 as pretrained: the bound, 1,707 tokens, lies within the 4,096 at which it was trained."""
+    shared = ("--train-len", 4096, "--rotary-dim", 128, "--target-len", 131072)
+    within, past = (run("--base", base, *extra, *shared).output for base, extra in (
+        (10_000, ()), (1_000_000, ("--pretrain-base", 10_000)),
+    ))  # fmt: skip
+    assert "1,707 tokens (first B_m < 0), within the trained length" in " ".join(within.split())
+    assert "in doubt" not in within
+    assert "in doubt from 27,115 tokens on" in past
+    assert "within the trained length" not in past

@@ -69,7 +69,9 @@ Device = Annotated[
 ]
 Dtype = Annotated[
     str,
-    typer.Option(help="float32, bfloat16, float16, or auto (the checkpoint's).", rich_help_panel=MACHINE),
+    typer.Option(
+        help="float32, bfloat16, float16, or auto (the checkpoint's, if fast here).", rich_help_panel=MACHINE
+    ),
 ]
 Attention = Annotated[
     str | None,
