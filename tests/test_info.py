@@ -22,6 +22,24 @@ def run(*arguments):
     return CliRunner().invoke(build_app(), ["info", *map(str, arguments)])
 
 
+def test_the_table_of_a_study_is_summed_up(tmp_path):
+    table = Path(__file__).parents[1] / "studies" / "results" / "turns.h5"
+    shown = run(table)
+    assert shown.exit_code == 0, shown.output
+    assert "status    study, complete" in shown.output
+    assert "size      20 models" in shown.output
+    assert "columns   " in shown.output
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(table.read_bytes()[:-100])
+    assert run(damaged).exit_code == 1
+
+
+def test_the_command_that_makes_a_file_again_is_shown():
+    example = Path(__file__).parents[1] / "captures" / "example-kept-2048.h5"
+    made = "ropediag capture --model demo --len 2048 --sequences 1 --rows 8 --keep-qk 1:1 --keep-qk 2:0"
+    assert f"command   {made}\n" in run(example).output
+
+
 @pytest.fixture
 def finished(tmp_path):
     return write_capture(tmp_path / "run.h5")

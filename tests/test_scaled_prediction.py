@@ -158,3 +158,25 @@ def test_the_command_takes_a_rule_by_name_or_whole():
     assert named == whole
     assert (named["rule"], round(named["limit"])) == ("yarn", 16384)
     assert isinstance(run("--scaling", "{yarn}").exception, ConfigError)
+
+
+def test_a_question_about_a_rule_is_not_answered_with_bases_of_plain_rope():
+    asked = [
+        "predict",
+        "--base",
+        "1e4",
+        "--train-len",
+        "4096",
+        "--rotary-dim",
+        "128",
+        "--target-len",
+        "65536",
+    ]
+    plain = CliRunner().invoke(build_app(), asked).output
+    assert "tune with base" in plain
+    assert "for B_m >= 0" in plain
+    scaled = CliRunner().invoke(build_app(), [*asked, "--scaling", "yarn", "--factor", "4"]).output
+    assert "18 pairs meet unseen angles" in plain
+    assert "pairs meet unseen angles" in scaled
+    assert "tune with base" not in scaled
+    assert "B_m >= 0" not in scaled

@@ -1,6 +1,7 @@
 """What an untuned capture says of other bases: the period of its onset, stretched, step by step."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,17 @@ def test_a_slow_rise_is_no_cliff_and_the_command_says_so(stretch, monkeypatch):
     monkeypatch.setattr(module, "measure_stretch", lambda capture: slow)
     told = CliRunner().invoke(build_app(), ["stretch", str(EXAMPLE), "--base", "160000"])
     assert "rises slowly, to its threshold at 3.9 times the training length" in told.output
+
+
+def test_a_base_far_outside_what_was_measured_is_warned_of(stretch, monkeypatch):
+    monkeypatch.setattr(module, "measure_stretch", lambda capture: stretch)
+    far = " ".join(
+        CliRunner().invoke(build_app(), ["stretch", str(EXAMPLE), "--target-len", "1e8"]).output.split()
+    )
+    assert "these laws were measured up to 938 times" in far
+    assert re.search(r"\d\.\de\+\d\d 100,000,000", far)  # no row of twenty digits
+    near = CliRunner().invoke(build_app(), ["stretch", str(EXAMPLE), "--base", "160000"]).output
+    assert "warning" not in near
 
 
 def test_a_tuned_model_is_refused():

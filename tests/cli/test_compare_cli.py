@@ -44,6 +44,14 @@ def test_a_table_names_the_places_and_what_was_left_out(compare):
         assert name in outcome.out
 
 
+def test_the_first_lines_say_what_changed(compare, texts):
+    tuned = EXAMPLE.resolve().parent / "example-tuned-b160000-8192.h5"
+    said = compare(EXAMPLE.resolve(), tuned, "--diagnostic", "pair_norms").out
+    assert "\nlimit 146 -> 468 (law 128 -> 386); drifting pairs 69 -> 66\n" in said  # of two texts
+    said = compare(texts[0], texts[0], "--diagnostic", "pair_norms").out
+    assert "; short-context loss +0.00\n" in said
+
+
 def test_two_captures_of_one_model_are_compared_whatever_their_labels_are(compare, texts):
     outcome = compare(*texts)
     assert outcome.status == 0, outcome.err

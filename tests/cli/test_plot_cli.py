@@ -94,6 +94,13 @@ def test_what_cannot_be_drawn_is_one_line(ropediag, monkeypatch, tmp_path, words
     assert not list(tmp_path.iterdir())
 
 
+def test_without_a_name_the_figure_is_called_after_capture_and_diagnostic(ropediag, monkeypatch, tmp_path):
+    example = EXAMPLE.resolve()
+    monkeypatch.chdir(tmp_path)
+    assert ropediag("plot", example, "onset_pair").out == "wrote example-8192-onset_pair.html\n"
+    assert (tmp_path / "example-8192-onset_pair.html").is_file()
+
+
 def test_a_picture_without_kaleido_names_the_extra(ropediag, monkeypatch, tmp_path):
     monkeypatch.setattr(writing, "find_spec", lambda name: None)
     done = ropediag("plot", EXAMPLE, "--out", tmp_path / "a.svg")

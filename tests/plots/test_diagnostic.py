@@ -23,6 +23,26 @@ def make_map(*dims):
     return plot_diagnostic(xr.Dataset({"it": array}, coords, {"shows": "it", "question": "which?"}))
 
 
+@pytest.mark.parametrize(
+    ("dims", "lines"), [(("layer", "query_head", "pair"), 1), (("query_head", "pair"), 1), (("lag",), 0)]
+)
+def test_the_critical_pair_of_one_layer_stays_a_line(dims, lines):
+    coords = {dim: (dim, AXES[dim][1]) for dim in dims}
+    found = xr.Dataset({"it": (dims, np.ones([len(AXES[dim][1]) for dim in dims]))}, coords, {"shows": "it"})
+    every = xr.DataArray(np.full(32, 11), {"layer": np.arange(32)}, dims=("layer",))
+    figure = plot_diagnostic(found, critical_pair=every if "layer" in dims else every.sel(layer=3))
+    drawn = [trace for trace in figure.data if trace.name == "critical pair"]
+    assert len(drawn) == lines
+    assert all((trace.y == 10.5).all() for trace in drawn)
+
+
+def test_the_critical_pair_stands_in_the_curve_of_one_head():
+    found = xr.Dataset({"it": ("pair", np.ones(64))}, {"pair": np.arange(64)}, {"shows": "it"})
+    figure = plot_diagnostic(found, critical_pair=xr.DataArray(11))
+    assert [shape.x0 for shape in figure.layout.shapes] == [10.5]
+    assert not plot_diagnostic(found, critical_pair=xr.DataArray(-1)).layout.shapes  # a layer without RoPE
+
+
 def hover(chromium, figure, path, column, row):
     """Show a figure as a file of its own and point at a cell; give the words, and x and y of a click."""
     figure.write_html(path, config=SHOW_CONFIG)

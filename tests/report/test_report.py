@@ -224,6 +224,19 @@ def test_what_cannot_be_reported_is_refused(tmp_path):
     assert not (tmp_path / "a.html").exists()
 
 
+def test_a_file_that_is_named_twice_counts_once(tmp_path):
+    twice = (ABLATIONS[0], ABLATIONS[0].parent / "." / ABLATIONS[0].name)
+    once = write_report([ABLATIONS[0]], tmp_path / "once.html").read_text()
+    shown = write_report(twice, tmp_path / "twice.html").read_text()
+    assert shown.replace("twice.html", "once.html") == once
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_the_work(monkeypatch):
+    monkeypatch.setattr("ropediag.report.document.describe_causes", None)  # never called
+    with pytest.raises(CaptureError, match="cannot write /proc/a"):
+        write_report([ABLATIONS[0]], "/proc/a.html")
+
+
 def test_the_command_writes_it_and_names_its_size(tmp_path, monkeypatch, capsys):
     done = run(monkeypatch, capsys, "report", ABLATIONS[0], "--out", tmp_path / "a.html")
     assert done.status == 0, done.err
