@@ -29,6 +29,17 @@ def list_tables(found: xr.Dataset) -> dict[tuple[str, ...], "pd.DataFrame"]:
     return tables
 
 
+def list_columns(found: xr.Dataset) -> "pd.DataFrame":
+    """List the columns of these tables: name, unit and meaning."""
+    import pandas as pd
+
+    rows = [
+        (str(name), values.attrs.get("units", "1"), values.attrs.get("long_name", str(name)))
+        for name, values in (*found.coords.items(), *found.data_vars.items())
+    ]
+    return _guard(pd.DataFrame(rows, columns=["column", "unit", "meaning"]))
+
+
 def _guard(table: "pd.DataFrame") -> "pd.DataFrame":
     """Put an apostrophe before text that begins like a formula; numbers stay as they are."""
     text = [name for name, kind in table.dtypes.items() if kind.kind not in "biufc"]

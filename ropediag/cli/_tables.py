@@ -27,12 +27,17 @@ def make_folder(folder: Path) -> Path:
 
 
 def write_tables(found: "xr.Dataset", folder: Path, name: str) -> list[Path]:
-    """Write NAME-AXIS-AXIS.csv for each combination of axes: one row a cell, a column for every variable."""
-    from ropediag.analysis.tables import list_tables
+    """Write NAME-AXIS-AXIS.csv for each combination of axes: one row a cell, a column for every variable.
+
+    NAME-columns.csv holds the unit and the meaning of every column.
+    """
+    from ropediag.analysis.tables import list_columns, list_tables
 
     paths = []
     for axes, table in list_tables(found).items():
         path = folder / f"{'-'.join([name, *axes])}.csv"
         table.to_csv(path, index=False)
         paths.append(path)
-    return paths
+    columns = folder / f"{name}-columns.csv"
+    list_columns(found).to_csv(columns, index=False)
+    return [*paths, columns]

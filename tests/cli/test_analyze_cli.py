@@ -50,6 +50,9 @@ def test_csv_holds_every_diagnostic(ropediag, tmp_path):
     lines = (tmp_path / "tables" / "drift-layer-query_head-pair.csv").read_text().splitlines()
     assert len(lines) == 1 + 4 * 2 * 32
     assert lines[0].startswith("layer,query_head,pair,drift,drift_se")
+    columns = (tmp_path / "tables" / "drift-columns.csv").read_text().splitlines()
+    assert columns[0] == "column,unit,meaning"
+    assert any(line.startswith("onset,tokens,") for line in columns)
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(ropediag, tmp_path):
