@@ -80,7 +80,8 @@ def resolve_training(
     ):
         default = {"pretrain_base": known.get("base"), "tune_len": known.get("train_len")}.get(name, fallback)
         stated = None if name == "base" else metadata.get(name)
-        _check_contradiction(name, flags.get(name), stated)
+        if name.endswith("_len"):
+            _check_contradiction(name, flags.get(name), metadata)
         found = (("flag", flags.get(name)), (METADATA, stated), (fallback_source, default))
         source, value = next(((source, value) for source, value in found if value is not None), ("", None))
         if value is None:
@@ -89,9 +90,19 @@ def resolve_training(
     return Training(sources=sources, **known)
 
 
-def _check_contradiction(name: str, flag: float | None, stated: Any) -> None:
-    """Refuse a length that is not the one the checkpoint was made with; another base may be asked about."""
-    if name.endswith("_len") and flag is not None and stated is not None and flag != stated:
+def _check_contradiction(name: str, flag: float | None, metadata: Mapping[str, Any]) -> None:
+    """Refuse a length that is not the one the checkpoint was made with.
+
+    What another base, or a tuning of an untuned model, would do may be asked.
+    """
+    lengths = {
+        key: _check_number(key, metadata[key], METADATA)
+        for key in ("train_len", "tune_len")
+        if metadata.get(key) is not None
+    }
+    stated = lengths.get(name)
+    untuned = name == "tune_len" and stated == lengths.get("train_len")
+    if flag is not None and stated is not None and flag != stated and not untuned:
         raise ConfigError(
             f"{name} is {flag:,} by its flag and {stated:,} by the checkpoint's {METADATA}, a record of its "
             "training. Leave the flag out, or correct the file."

@@ -131,11 +131,6 @@ def check_run(config: Any) -> None:
         raise ConfigError(f"pretrain_base must be above 1 and finite: got {config.pretrain_base}.")
     if config.dtype not in ("auto", "float32", "bfloat16", "float16"):
         raise ConfigError(f"dtype must be auto, float32, bfloat16 or float16: got {config.dtype}.")
-    if config.revision is not None and (config.model == "demo" or Path(config.model).expanduser().exists()):
-        raise ConfigError(
-            f"--revision names a branch, tag or commit on the hub, and {config.model} does not come from "
-            "there: leave it out."
-        )
     if config.text and config.tokens is not None:
         raise ConfigError("give text or tokens, not both: each alone says what the model reads.")
     if config.out is not None and config.out.suffix != ".h5":
@@ -170,6 +165,8 @@ def parse_length(text: str) -> int:
         raise ConfigError(
             f"{text!r} is not a number of tokens: write a whole number, such as 8192, 8k (8,192) or 1e5."
         ) from None
+    if whole * unit >= 2**63:
+        raise ConfigError(f"{text!r} is more tokens than a file can count: write a smaller number.")
     return whole * unit
 
 

@@ -95,9 +95,10 @@ def read_token_sequences(
     tokens = tokenize(read_text(paths), tokenizer)
     spare = tokens.size - sequences * room
     if spare < 0:
+        special = " behind the special tokens" if leading.size else ""
         raise ConfigError(
             f"the text has {tokens.size} tokens, and {sequences} x {room} = {sequences * room} were "
-            "wanted: pass more text, fewer sequences or a smaller length."
+            f"wanted{special}: pass more text, fewer sequences or a smaller length."
         )
     starts = np.sort(np.random.default_rng(seed).integers(0, spare + 1, sequences))
     starts += room * np.arange(sequences)
@@ -153,14 +154,17 @@ class Leading:
     note: str = ""
 
 
-def find_leading(ids: np.ndarray, tokenizer: Any | None, bos: bool | None = None) -> Leading:
+def find_leading(
+    ids: np.ndarray, tokenizer: Any | None, bos: bool | None = None, bos_id: int | None = None
+) -> Leading:
     """Find the leading special tokens of sequences, read from a text or given by the user.
 
     Parameters
     ----------
     ids : (sequence, position) array
-    tokenizer : Hugging Face tokenizer; without one, no token is known to be special
+    tokenizer : Hugging Face tokenizer; without one, only ``bos_id`` is known to be special
     bos : as in ``leading_tokens``
+    bos_id : what the model's config calls BOS
 
     Raises
     ------
@@ -170,6 +174,9 @@ def find_leading(ids: np.ndarray, tokenizer: Any | None, bos: bool | None = None
     if tokenizer is None:
         if bos:
             raise ConfigError("the model has no tokenizer that says how a text begins: leave out --bos.")
+        if bos is None and ids.shape[1] > 1 and bool((ids[:, 0] == bos_id).all()):
+            name = f"token {bos_id}"
+            return Leading(1, name, f"every sequence and every window begins with {name}, BOS by the config")
         return Leading()
     known = leading_tokens(tokenizer, bos or None)
     if not known.size:
@@ -184,6 +191,8 @@ def find_leading(ids: np.ndarray, tokenizer: Any | None, bos: bool | None = None
     if begin and bos is not False:
         note = f"every sequence and every window begins with {name}, as the model's tokenizer begins a text"
         return Leading(known.size, name, note)
+    if begin:
+        return Leading(note=f"every sequence begins with {name}, and no window of it does")
     return Leading(note=f"read without {name}, with which the model's tokenizer begins a text")
 
 

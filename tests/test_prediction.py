@@ -134,6 +134,21 @@ def test_a_length_that_contradicts_the_record_is_refused_and_both_are_named(chec
         predict(folder, **{name: 2048})
 
 
+def test_what_a_tuning_of_an_untuned_model_would_do_may_be_asked(checkpoint):
+    folder = checkpoint(LLAMA, {"base": 1e6, "pretrain_base": 1e4, "train_len": 4096, "tune_len": 4096})
+    assert predict(folder, tune_len=16384).tune_len == 16384
+
+
+@pytest.mark.parametrize("value", ["128", True, 128.5, [128], None])
+def test_a_record_that_holds_no_length_is_named_and_no_traceback(checkpoint, value):
+    folder = checkpoint(LLAMA, {"train_len": value, "tune_len": 16384})
+    if value is None:
+        assert predict(folder, train_len=128).train_len == 128
+    else:
+        with pytest.raises(ConfigError, match="train_len must be a whole number of tokens"):
+            predict(folder, train_len=128)
+
+
 def test_a_scaled_config_uses_its_original_length_and_angle_range(checkpoint):
     found = predict(checkpoint(LLAMA31))
     assert (found.train_len, found.sources["train_len"]) == (8192, "original_max_position_embeddings")

@@ -254,3 +254,11 @@ def test_reading_text_loads_no_torch_and_no_tokenizers():
         "import sys, ropediag.text; sys.exit(bool({'torch', 'transformers', 'tokenizers'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_ids_without_a_tokenizer_begin_with_what_the_config_calls_bos():
+    begun, mixed = np.array([[5, 7, 8], [5, 9, 9]]), np.array([[5, 7, 8], [6, 9, 9]])
+    found = find_leading(begun, None, bos_id=5)
+    assert (found.count, found.name) == (1, "token 5")
+    for ids, bos, bos_id in ((mixed, None, 5), (begun, False, 5), (begun, None, 6), (begun, None, None)):
+        assert find_leading(ids, None, bos, bos_id).count == 0

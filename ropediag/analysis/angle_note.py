@@ -5,7 +5,8 @@ import numpy as np
 
 from ropediag.store import Capture
 
-NOTABLE = 0.05  # radians: a hundredth of a turn; float32 stays below it up to some 800,000 tokens
+NOTABLE = 0.05  # radians: a hundredth of a turn
+ROUNDING = 4 * 2.0**-24  # of float32, relative to an angle as large as its position
 
 
 def note_angle_error(capture: Capture) -> str | None:
@@ -13,7 +14,8 @@ def note_angle_error(capture: Capture) -> str | None:
     if "vectors/angle_error" not in capture.variables:
         return None
     error = np.abs(capture.values("vectors/angle_error"))
-    if not np.nanmax(error, initial=0.0) > NOTABLE:
+    notable = np.maximum(NOTABLE, ROUNDING * capture.values("sample"))
+    if not (error > notable).any():
         return None
     row, pair, sample = np.unravel_index(np.nanargmax(error), error.shape)
     layer, position = capture.values("layer")[row], capture.values("sample")[sample]

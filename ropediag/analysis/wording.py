@@ -146,7 +146,7 @@ def _word_link(verdict: "Verdict") -> str:
 
 
 def _judge_link(link: dict[str, Any]) -> str:
-    """Say whether excess and logit go together, and by which test not."""
+    """Write whether excess and logit go together, and which test fails."""
     q_value = link["q_value"]
     if q_value is None:
         return "With one sequence this is not tested"

@@ -28,8 +28,8 @@ from ropediag.models.blocks import needs_blocks
 from ropediag.models.bridge import native_model
 from ropediag.models.devices import input_device
 from ropediag.models.economy import Economy, default_chunk, find_positionwise
-from ropediag.models.inputs import check_ids, read_tokens, read_training, take_ids
-from ropediag.models.load import LoadedModel, check_finite, load_model, load_tokenizer
+from ropediag.models.inputs import bos_id, check_ids, read_inputs, read_training, take_ids
+from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.models.memory import explain_exhaustion
 from ropediag.models.preflight import capture_file, check_capture_file, check_inputs
@@ -70,7 +70,7 @@ def estimate_checkpoint(config: CaptureConfig, reporter: Reporter | None = None)
     ConfigError, ModelError, CaptureError
         As ``capture_checkpoint`` before its first pass.
     """
-    check_inputs(config)
+    check_inputs(config, writes=False)
     loaded, ids = _load(config)
     return _prepare(loaded, ids, config, reporter or Reporter(), True).estimate
 
@@ -126,8 +126,7 @@ def capture_model(
 
 def _load(config: CaptureConfig) -> tuple[LoadedModel, np.ndarray]:
     """Read the tokens, then the weights."""
-    tokenizer = load_tokenizer(config.model, revision=config.revision)
-    ids = read_tokens(config, tokenizer)
+    tokenizer, ids = read_inputs(config)
     loaded = load_model(
         config.model,
         revision=config.revision,
@@ -161,7 +160,7 @@ def _prepare(
     if loaded.dtype_reason:
         reporter.note(loaded.dtype_reason)
     check_ids(ids, model)
-    leading = find_leading(ids, loaded.tokenizer, config.bos)
+    leading = find_leading(ids, loaded.tokenizer, config.bos, bos_id(model))
     if leading.note:
         reporter.note(leading.note)
     input_ids = torch.tensor(ids, device=input_device(model))

@@ -111,8 +111,8 @@ def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except KeyboardInterrupt as error:
-            left = " ".join(getattr(error, "__notes__", ["nothing was written."]))
-            print(f"ropediag: interrupted: {left}", file=sys.stderr)
+            left = " ".join(getattr(error, "__notes__", []))
+            print(f"ropediag: interrupted: {left}" if left else "ropediag: interrupted", file=sys.stderr)
             raise typer.Exit(130) from error
 
     return run

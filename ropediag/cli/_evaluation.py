@@ -42,7 +42,7 @@ def print_evaluation(console: Console, evaluation: "Evaluation") -> None:
 
 
 def _word_headline(evaluation: "Evaluation") -> str:
-    """Say in one line how far the model reads, and what changed since its parent."""
+    """Write in one line how far the model reads, and what changed since its parent."""
     parent, change = evaluation.parent_limits, evaluation.regression
     limits, laws = [evaluation.measured.position], [evaluation.predicted]
     if parent:

@@ -20,7 +20,7 @@ def after_training(folder: Path) -> str:
 
 
 def describe_stopped(out: Path, save_every: int | None) -> str:
-    """Say what an interrupted training run left in its folder, and how to resume it."""
+    """Write what an interrupted training run left in its folder, and how to resume it."""
     from ropediag.tune.trainer import UNFINISHED, newest_checkpoint
 
     newest = newest_checkpoint(out / UNFINISHED)

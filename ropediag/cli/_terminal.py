@@ -101,13 +101,14 @@ def format_seconds(seconds: float) -> str:
 
 
 def describe_interrupted(path: Path) -> str:
-    """Say what an interrupted capture left of the file ``path``, and how to resume it."""
+    """Write what an interrupted capture left of the file ``path``, and how to resume it."""
     from ropediag.store import summarize
     from ropediag.store.folder import Folder
 
-    partial = Folder.beside(path).path
-    if not partial.exists():
+    folder = Folder.beside(path)
+    if not folder.header.is_file():
         return "nothing was saved yet."
+    partial = folder.path
     summary = summarize(partial)
     parts = summary.sizes["sequence"] * (summary.sizes["layer"] + 1)
     left = len(summary.missing_layers) + len(summary.missing_losses)

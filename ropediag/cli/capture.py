@@ -112,7 +112,7 @@ def command(
     )
     from ropediag.models.preflight import capture_file, check_inputs
 
-    check_inputs(config)  # before torch is imported
+    check_inputs(config, writes=not dry_run)  # before torch is imported
     from ropediag.capture import capture_checkpoint, estimate_checkpoint
     from ropediag.cli._next import next_steps
     from ropediag.cli._terminal import TerminalReporter, describe_interrupted, print_glance

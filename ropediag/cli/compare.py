@@ -104,14 +104,14 @@ def _print_table(
 
 
 def _count(found: "Ranking") -> str:
-    """Say how many were tested and how many are significant."""
+    """Write how many were tested and how many are significant."""
     if not found.tested:
         return f"not tested, {found.standing:,} differ{'s' if found.standing == 1 else ''}"
     return f"{found.tested:,} tested, {found.standing:,} significant"
 
 
 def _word_headline(captures: "tuple[Capture, Capture]") -> str:
-    """Say in one line what changed; nothing where a capture does not state its training length."""
+    """Write in one line what changed; nothing where a capture does not state its training length."""
     from ropediag.analysis.verdict import judge_capture
     from ropediag.cli._headline import word_headline
     from ropediag.errors import RopediagError

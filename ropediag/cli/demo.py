@@ -25,6 +25,9 @@ def command(
     config = CaptureConfig(model="demo", length=LENGTH, sequences=2, out=out, force=True)
     try:
         path = capture_checkpoint(config, reporter)
+    except KeyboardInterrupt as error:
+        error.add_note("the same command begins again; it takes some seconds.")
+        raise
     finally:
         reporter.close()
     print_glance(reporter.console, path)

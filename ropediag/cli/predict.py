@@ -163,7 +163,7 @@ def _describe_fitted(prediction: "Prediction") -> list[tuple[str, str]]:
 def _describe_target(
     target: "TargetAnswer", retrieval_bound: int | None, plain: bool
 ) -> list[tuple[str, str]]:
-    """Say what reaches a length; what bases of plain RoPE would do is no answer about a scaling rule."""
+    """Write what reaches a length; bases of plain RoPE do not answer a question about a scaling rule."""
     reached = "the law allows it" if target.reached else f"{target.unseen_pairs} pairs meet unseen angles"
     rows = [(f"to reach {target.length:,}", reached)]
     if plain and target.base is not None and target.cautious_base is not None:
@@ -175,7 +175,7 @@ def _describe_target(
             ),
             (
                 "  the law's least",
-                f"{ceil(target.base):,} ({FALLEN_SHORT} small models fell 10 % short of it)",
+                f"{ceil(target.base):,} ({FALLEN_SHORT} small models fell over 10 % short of it)",
             ),
         ]
     if not target.reached:

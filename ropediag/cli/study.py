@@ -1,6 +1,7 @@
 """``ropediag study``: make and measure a family of models, and fit the law to them."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,7 @@ def command(
     from ropediag.study.run import run_study  # loading torch takes seconds
 
     try:
-        result = run_study(config, folder, engine, typer.echo)
+        result = run_study(config, folder, engine, partial(typer.echo, err=True))
     except KeyboardInterrupt as error:
         error.add_note(f"finished cells are kept in {folder}; the same command goes on from there.")
         raise

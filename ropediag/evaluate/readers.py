@@ -11,7 +11,7 @@ from ropediag.checkpoint import Training
 from ropediag.errors import ConfigError
 from ropediag.evaluate.prompts import MakePrompt, recall_tasks
 from ropediag.models.devices import input_device
-from ropediag.models.inputs import check_ids, read_training, run_plain
+from ropediag.models.inputs import bos_id, check_ids, read_training, run_plain
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel
 from ropediag.models.loss import nll_windowed
@@ -75,7 +75,7 @@ def check_reader(
     ConfigError, ModelError
     """
     check_ids(ids, loaded.model)
-    leading = find_leading(ids, loaded.tokenizer, bos)
+    leading = find_leading(ids, loaded.tokenizer, bos, bos_id(loaded.model))
     reader = Reader(loaded, read_training(loaded, train_len, pretrain_base), leading)
     input_ids = torch.tensor(ids, device=input_device(loaded.model))
     run_plain(loaded.model, input_ids[:1, :PREFIX])

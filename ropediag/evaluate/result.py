@@ -73,12 +73,14 @@ class Evaluation:
     def figures(self) -> dict[str, Any]:
         """Give everything but the loss arrays as plain values, for JSON; what is not finite is None."""
         sequences, length = self.nll.shape
-        plain = {
+        read_as = {key: self.attributes.get(key) for key in ("dtype", "dtype_reason", "bos")}
+        plain: dict[str, Any] = {
             "model": self.model,
             "length": length,
             "sequences": sequences,
             **asdict(self.training),
             "log_attention": self.log_attention,
+            **read_as,
             "limit": {"predicted": self.predicted, "measured": asdict(self.measured)},
             "excess": [{"multiple": multiple, "nats": nats} for multiple, nats in self.excess],
             "perplexity": {

@@ -28,9 +28,9 @@ from ropediag.evaluate.result import Evaluation, Limits
 from ropediag.evaluate.retrieval import Recall, measure_recall, recall_lengths
 from ropediag.evaluate.verdict import find_disagreements
 from ropediag.models.devices import input_device
-from ropediag.models.inputs import read_tokens, take_ids
+from ropediag.models.inputs import read_inputs, take_ids
 from ropediag.models.kernels import settle_kernels
-from ropediag.models.load import LoadedModel, check_finite, load_model, load_tokenizer
+from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.loss import decode, nll_by_position
 from ropediag.models.memory import explain_exhaustion
 from ropediag.models.preflight import check_inputs
@@ -62,8 +62,7 @@ def evaluate_checkpoint(config: EvaluateConfig, say: Say = lambda line: None) ->
     if config.tasks:
         check_harness()
     check_inputs(config)
-    tokenizer = load_tokenizer(config.model, revision=config.revision)
-    ids = read_tokens(config, tokenizer)
+    tokenizer, ids = read_inputs(config)
     loaded = _load(config.model, config, tokenizer)
     parent = _load(config.parent, config) if config.parent is not None else None
     return _evaluate(loaded, parent, ids, config, say)
@@ -272,6 +271,6 @@ def _compare_parent(
     model = parent.loaded.model
     other = parent.windowed(ids, train_len)
     excess = _measure_loss(model, ids.to(input_device(model)), say, f"{parent.loaded.name}: ") - other
-    predicted = limit_of(model.config.to_dict(), parent.training)
+    predicted = limit_of(list_entries(model.config), parent.training)
     limits = Limits(predicted, measure_limit(excess, train_len, seed=seed))
     return compare_losses(parent.loaded.name, windowed, other, train_len), limits

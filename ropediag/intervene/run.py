@@ -27,8 +27,8 @@ from ropediag.intervene.search import search_smallest
 from ropediag.intervene.selection import choose_pairs, draw_random
 from ropediag.intervene.subject import Subject
 from ropediag.models.bridge import is_bridge, native_model
-from ropediag.models.inputs import read_tokens, take_ids
-from ropediag.models.load import LoadedModel, check_finite, load_model, load_tokenizer
+from ropediag.models.inputs import read_inputs, take_ids
+from ropediag.models.load import LoadedModel, check_finite, load_model
 from ropediag.models.logits import read_logit_rules
 from ropediag.models.preflight import check_inputs
 from ropediag.models.record import describe_model
@@ -54,8 +54,7 @@ def ablate_checkpoint(config: AblateConfig, say: Say = lambda line: None) -> Abl
     """
     check_inputs(config)
     flagged = read_flagged(config.capture) if config.capture is not None else None
-    tokenizer = load_tokenizer(config.model, revision=config.revision)
-    ids = read_tokens(config, tokenizer)
+    tokenizer, ids = read_inputs(config)
     loaded = load_model(
         config.model,
         revision=config.revision,

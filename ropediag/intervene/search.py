@@ -84,7 +84,8 @@ def search_smallest(
         return value
 
     union = sorted({pair for pairs in chosen.values() for pair in pairs})
-    found, best, runs = find_smallest(union, share, target)
+    found, best, _ = find_smallest(union, share, target)
+    runs = share.cache_info().currsize
     confirmed = repair(found, unseen) if found and config.sequences > 1 else None
     return Search(target, at.multiple, found, runs, best, confirmed)
 

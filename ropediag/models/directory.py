@@ -19,8 +19,8 @@ def find_directory(source: str, allow_pickle: bool, need_weights: bool = True) -
         from ropediag.assets import demo_model
 
         return demo_model()
-    path = Path(source).expanduser()
-    if not path.exists():
+    path = _find_path(source)
+    if path is None:
         if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source):
             return None
         raise ModelError(
@@ -38,7 +38,17 @@ def find_directory(source: str, allow_pickle: bool, need_weights: bool = True) -
 
 def short_name(source: str) -> str:
     """Name a checkpoint directory or hub id by its last part."""
-    return Path(source).expanduser().resolve().name if Path(source).exists() else source.split("/")[-1]
+    path = _find_path(source)
+    return source.split("/")[-1] if path is None else path.resolve().name
+
+
+def _find_path(source: str) -> Path | None:
+    """Return the path that exists under this name; None for any other text, however long."""
+    try:
+        path = Path(source).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # a name that no file can have, or of no user
+        return None
 
 
 def _check_weights(path: Path, source: str, allow_pickle: bool) -> None:

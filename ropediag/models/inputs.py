@@ -12,12 +12,37 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ropediag.checkpoint import Training, read_checkpoint, resolve_training
-from ropediag.config_class import read_widest
+from ropediag.config_class import list_entries, read_widest
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.directory import short_name
 from ropediag.models.kind import vocabulary_size
-from ropediag.models.load import LoadedModel, first_statement
+from ropediag.models.load import LoadedModel, first_statement, load_config, load_tokenizer
+from ropediag.models.preflight import check_settings
 from ropediag.text import load_tokens, read_token_sequences
+
+
+def read_inputs(config: Any) -> tuple[Any | None, Int[np.ndarray, "sequence position"]]:
+    """Read what comes before the weights, so that what is wrong there is refused early.
+
+    Parameters
+    ----------
+    config : of the run
+
+    Returns
+    -------
+    The model's tokenizer, None if it has none, and the token ids
+
+    Raises
+    ------
+    ConfigError, ModelError, CaptureError
+        If the config of a model on the hub does not fit the settings, or there are too few tokens. Local
+        folders were checked by ``check_inputs``.
+    """
+    stated, directory = load_config(config.model, revision=config.revision)
+    if directory is None:
+        check_settings(short_name(config.model), list_entries(stated), {}, config)
+    tokenizer = load_tokenizer(config.model, revision=config.revision)
+    return tokenizer, read_tokens(config, tokenizer)
 
 
 def read_tokens(config: Any, tokenizer: Any | None) -> Int[np.ndarray, "sequence position"]:
@@ -27,7 +52,7 @@ def read_tokens(config: Any, tokenizer: Any | None) -> Int[np.ndarray, "sequence
     ----------
     config : of the run, with ``text``, ``tokens``, ``length``, ``sequences``, ``seed`` and ``bos`` as in
         ``read_token_sequences``; ids of a file are taken as they are
-    tokenizer : of the model; it is read before the weights, so that a text that is too short is refused early
+    tokenizer : of the model
 
     Raises
     ------
@@ -90,6 +115,12 @@ def _as_array(values: Any, name: str) -> np.ndarray:
             f"the rows of {name} must have one length, without padding: got rows of different length. Pass "
             "documents one by one, or cut them to one length."
         ) from error
+
+
+def bos_id(model: Any) -> int | None:
+    """Return the token id that the model's config calls BOS; None where it names none, or several."""
+    found = getattr(model.config.get_text_config(), "bos_token_id", None)
+    return found if isinstance(found, int) else None
 
 
 def check_ids(ids: Int[np.ndarray, "sequence position"], model: Any) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from ropediag.checkpoint import read_checkpoint
 from ropediag.config_class import complete_config, first_statement, quiet_transformers
-from ropediag.errors import ConfigError, ModelError
+from ropediag.errors import ConfigError, ModelError, RopediagError
 from ropediag.models.compute_type import widen_weights
 from ropediag.models.devices import open_parameters
 from ropediag.models.directory import find_directory, short_name
@@ -24,7 +24,7 @@ from ropediag.models.finite import all_finite
 from ropediag.models.hub import find_on_hub
 from ropediag.models.kernels import settle_kernels
 from ropediag.models.kind import auto_class
-from ropediag.models.preflight import check_rotation
+from ropediag.models.preflight import check_even_rotation
 from ropediag.models.ranks import check_division
 from ropediag.rope_config import read_layers
 
@@ -187,7 +187,7 @@ def _check_rotation(directory: Path) -> None:
         layers = read_layers(complete_config(read_checkpoint(directory)[0]))
     except ConfigError:
         return
-    check_rotation(directory.name, layers)
+    check_even_rotation(directory.name, layers)
 
 
 def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
@@ -199,20 +199,12 @@ def _read_weights(location: str, **options: Any) -> tuple[Any, dict[str, Any]]:
         with quiet_transformers():
             kind = auto_class(AutoConfig.from_pretrained(location, **stated))
             return kind.from_pretrained(location, output_loading_info=True, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
-        raise ModelError(f"cannot load {location}: {first_statement(error)}") from error
+    except RopediagError:
+        raise
     except pickle.UnpicklingError as error:
         raise ModelError(f"cannot load {location}: its pickle holds more than tensors. Refused.") from error
-    except Exception as error:  # safetensors and huggingface_hub raise types of their own
-        if type(error).__module__.split(".")[0] in {
-            "safetensors",
-            "safetensors_rust",
-            "huggingface_hub",
-            "httpx",
-            "httpx2",
-        }:
-            raise ModelError(f"cannot load {location}: {first_statement(error)}") from error
-        raise
+    except Exception as error:  # a config and weights from anywhere, in the hands of other packages
+        raise ModelError(f"cannot load {location}: {first_statement(error)}") from error
 
 
 def _check_weights(source: str, model: Any, report: dict[str, Any]) -> None:

@@ -110,6 +110,7 @@ def loss_bytes(model: Any, tokens: int) -> int:
     parameter, part = next(model.parameters()), model.config.get_text_config()
     vocabulary = vocabulary_size(model)
     rows = min(tokens, head_rows(vocabulary, parameter.device.type))
-    copies = 3 if getattr(part, "final_logit_softcapping", None) else 1
+    scaled = getattr(part, "logits_scaling", None) or getattr(part, "logit_scale", None)
+    copies = 3 if getattr(part, "final_logit_softcapping", None) else 2 if scaled else 1
     values = 2 * tokens * part.hidden_size + copies * rows * vocabulary
     return values * parameter.element_size()

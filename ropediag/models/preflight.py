@@ -6,7 +6,7 @@ read.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ from ropediag.text import check_paths, load_tokens
 DEVICE = re.compile(r"auto|map|cpu|cuda(:\d+)?|mps")
 
 
-def check_inputs(config: Any) -> None:
+def check_inputs(config: Any, *, writes: bool = True) -> None:
     """Refuse a run that cannot work, as far as that is known without torch.
 
     Parameters
     ----------
     config : ``CaptureConfig``, ``EvaluateConfig`` or ``AblateConfig``
+    writes : whether the run is to write its file
 
     Raises
     ------
@@ -38,9 +39,9 @@ def check_inputs(config: Any) -> None:
         neither a folder nor a hub id, its config or ``ropediag.json`` contradicts the settings, or there is
         no such layer or head.
     """
-    if isinstance(config, CaptureConfig):
+    if writes and isinstance(config, CaptureConfig):
         check_capture_file(capture_file(config), config.force, config.resume)
-    elif config.out is not None:
+    elif writes and config.out is not None:
         check_name(config.out, config.force)
     given = (config.tokens, getattr(config, "capture", None))
     check_paths([*config.text, *(path for path in given if path is not None)])
@@ -48,8 +49,16 @@ def check_inputs(config: Any) -> None:
         load_tokens(config.tokens, config.length, config.sequences)
     check_device(config.device)
     directory = find_directory(config.model, config.allow_pickle)
-    if directory is not None:
-        _check_checkpoint(directory, config)
+    if getattr(config, "parent", None) is not None:
+        find_directory(config.parent, config.allow_pickle)
+    if directory is None:
+        return
+    if config.revision is not None:
+        raise ConfigError(
+            f"revision {config.revision!r} names a branch, tag or commit on the hub, and {config.model} does "
+            "not come from there: leave it out."
+        )
+    check_settings(directory.name, *read_checkpoint(directory), config)
 
 
 def check_device(device: str) -> None:
@@ -84,12 +93,17 @@ def check_capture_file(path: Path, force: bool, resume: bool) -> None:
     check_writable(path)
 
 
-def _check_checkpoint(directory: Path, config: Any) -> None:
-    """Check the settings against the model's config and ``ropediag.json``."""
-    stated, metadata = read_checkpoint(directory)
+def check_settings(name: str, stated: Mapping[str, Any], metadata: Mapping[str, Any], config: Any) -> None:
+    """Check the settings of a run against the model's config and ``ropediag.json``.
+
+    Raises
+    ------
+    ConfigError, ModelError, CaptureError
+        As ``check_inputs``.
+    """
     complete = complete_config(stated)
     layers = read_layers(complete)
-    check_rotation(directory.name, layers)
+    check_even_rotation(name, layers)
     flags = {"train_len": config.train_len, "pretrain_base": config.pretrain_base}
     resolve_training(flags, metadata, widest_layers(layers)[0])
     _check_indices("layer", getattr(config, "layers", None), len(layers))
@@ -101,7 +115,7 @@ def _check_checkpoint(directory: Path, config: Any) -> None:
         _check_indices("head", [*(getattr(config, "heads", None) or ()), *(head for _, head in kept)], heads)
 
 
-def check_rotation(name: str, layers: Sequence[LayerRope]) -> None:
+def check_even_rotation(name: str, layers: Sequence[LayerRope]) -> None:
     """Refuse heads of which an odd number of dimensions rotates.
 
     Raises

@@ -1,7 +1,7 @@
 """Tables of studies: the ``table.h5`` that ``ropediag study`` writes, with the root attribute ``kind``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -54,7 +54,9 @@ def summarize_study(path: Path | str) -> Summary:
         names = tuple(name for name, item in file.items() if item.ndim and name != "model")
         models = len(file["model"])
         known = {
-            key: plain(file.attrs[key]) for key in ("schema_version", "ropediag_version") if key in file.attrs
+            key: _read_attribute(file, key)
+            for key in ("schema_version", "ropediag_version")
+            if key in file.attrs
         }
     attributes = {"kind": "study", "status": "complete", **known}
     return Summary(path, attributes, {"model": models}, names, (), (), (), path.stat().st_size)
@@ -79,13 +81,19 @@ def open_study(path: Path | str) -> "xr.Dataset":
     return table.assign({name: table[name].astype(bool) for name in FLAGS if name in table})
 
 
+def _read_attribute(file: h5py.File, key: str, default: Any = None) -> Any:
+    """Read an attribute; netCDF writes a number as an array of one."""
+    value = file.attrs.get(key, default)
+    return plain(value[0] if isinstance(value, np.ndarray) and value.shape == (1,) else value)
+
+
 def _check_table(file: h5py.File, name: str) -> None:
     with reading(name, "attribute 'kind'"):
         kind = plain(file.attrs.get("kind", ""))
     if kind != "study":
         raise FormatError(f"{name} is no table of a study: give the table.h5 that ropediag study wrote.")
     with reading(name, "attribute 'schema_version'"):
-        check_version(int(plain(file.attrs.get("schema_version", 1))), name)  # early tables have none
+        check_version(int(_read_attribute(file, "schema_version", 1)), name)  # early tables have none
     missing = [each for each in ("model", *NEEDED) if each not in file]
     if missing:
         raise FormatError(f"{name} lacks {', '.join(missing)}, which the table of a study has.")

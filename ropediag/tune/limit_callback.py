@@ -14,6 +14,7 @@ from ropediag.analysis.limit import THRESHOLD, measure_limit
 from ropediag.config_class import read_widest
 from ropediag.errors import ConfigError
 from ropediag.limits import extrapolation_limit
+from ropediag.models.inputs import bos_id
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.text import find_leading
 
@@ -93,7 +94,7 @@ class LimitCallback(TrainerCallback):
         model.eval()
         try:
             device = next(model.parameters()).device
-            leading = find_leading(self.input_ids, self.tokenizer).count
+            leading = find_leading(self.input_ids, self.tokenizer, bos_id=bos_id(model)).count
             excess = []
             for sequence in self.input_ids:
                 ids = torch.as_tensor(sequence, dtype=torch.long, device=device)

@@ -18,7 +18,7 @@ def tune_sharded(config: TuneConfig, say: Callable[[str], None] = print) -> Path
     Parameters
     ----------
     config : with ``fsdp``
-    say : receives the lines of the run once it has ended well
+    say : receives the lines of the run, torchrun's own among them, once it has ended well
 
     Raises
     ------
@@ -32,13 +32,14 @@ def tune_sharded(config: TuneConfig, say: Callable[[str], None] = print) -> Path
         raise ConfigError("tune: fsdp needs at least one GPU for each cell: none is here.")
     config.out.mkdir(parents=True, exist_ok=True)
     words = [*torchrun_words(gpus), "-m", "ropediag", *shlex.split(config.command_line())[1:], "--force"]
-    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    said = done.stdout.splitlines()  # of several processes at once: a line may begin in another's
     if done.returncode:
-        said = done.stderr.splitlines()  # of several processes at once: a line may begin in another's
         lines = [line.rpartition("ropediag: ")[2] for line in said if "ropediag: " in line]
         reason = lines[0] if lines else "\n".join(said[-20:])
         raise RopediagError(f"torchrun ended with status {done.returncode}: {reason}")
-    for line in done.stdout.splitlines():
+    for line in said:
         say(line)
     return config.out
 

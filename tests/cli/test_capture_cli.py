@@ -67,7 +67,7 @@ def check_refused(outcome: Outcome, *said):
 
 BAD_CHECKPOINTS = {
     "nowhere": ["no model at nowhere", "checkpoint directory"],
-    "org/nowhere": ["there is no folder org/nowhere", "not in the local cache"],
+    "org/nowhere": ["cannot load org/nowhere: no such folder", "not in the local cache"],
     "file": ["file is a file", "config.json"],
     "empty": ["holds no config.json"],
     "no-json": ["no-json/config.json is not JSON"],

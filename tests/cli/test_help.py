@@ -93,6 +93,11 @@ def test_what_is_no_whole_number_of_tokens_is_refused(text):
         parse_length(text)
 
 
+def test_a_length_that_no_file_can_hold_is_refused():
+    with pytest.raises(ConfigError, match="more tokens than a file can count"):
+        parse_length("1e300")
+
+
 def test_the_length_that_a_suffix_comes_to_is_printed(ropediag):
     done = ropediag("predict", "--base", "1e4", "--train-len", "4k", "--rotary-dim", "128")
     assert done.err == "4k is 4,096 tokens\n"

@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
+from ropediag.assets import demo_model
 from ropediag.capture import capture_model
 from ropediag.config import CaptureConfig
 from ropediag.errors import ConfigError, ModelError
@@ -20,6 +21,7 @@ from ropediag.models import hub
 from ropediag.models.directory import find_directory
 from ropediag.models.hub import find_on_hub
 from ropediag.models.load import load_config, load_model
+from ropediag.models.preflight import check_inputs
 from ropediag.tune.tokenizer import byte_tokenizer
 from tests.families import tiny_model, tokens
 
@@ -101,12 +103,12 @@ def test_a_model_in_the_cache_loads_without_the_hub(tmp_path):
     assert done.stdout == "tiny None [97]\n", done.stderr
 
 
-def test_a_revision_is_refused_where_nothing_comes_from_the_hub(tmp_path):
+def test_a_revision_is_refused_where_nothing_comes_from_the_hub():
     for make in (CaptureConfig, EvaluateConfig, AblateConfig):
-        for model in ("demo", str(tmp_path)):
-            with pytest.raises(ConfigError, match=r"--revision names a branch, .* leave it out"):
-                make(model=model, length=256, revision="main")
-        make(model="org/name", length=256, revision="main")
+        for model in ("demo", str(demo_model())):
+            with pytest.raises(ConfigError, match=r"revision 'main' names a branch, .* leave it out"):
+                check_inputs(make(model=model, length=256, revision="main"))
+        check_inputs(make(model="org/name", length=256, revision="main"))
 
 
 def test_a_checkpoint_of_a_base_model_is_said_to_have_no_head(tmp_path):

@@ -50,8 +50,8 @@ def test_two_processes_have_the_loss_of_one(tmp_path):
     )
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert finished.stdout.count("group at the end: False") == 2
-    losses = [line.split("loss ")[1] for line in said if "loss" in line]
-    shared = [line.split("loss ")[1] for line in finished.stdout.splitlines() if "loss" in line]
+    losses = [line.split("loss ")[1] for line in said if "nats" in line]
+    shared = [line.split("loss ")[1] for line in finished.stdout.splitlines() if "nats" in line]
     assert len(losses) == len(shared) == 10
     for one, two in zip(losses, shared, strict=True):
         assert float(one.split()[0]) == pytest.approx(float(two.split()[0]), abs=2e-3)  # printed to 0.001
