@@ -141,7 +141,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"cannot read {path}: {error.strerror}. Pass a checkpoint directory or its config.json."
+            f"cannot read {path}: {error.strerror}. Pass a checkpoint directory or its config.json; the "
+            "config of a model on the hub has to be downloaded first."
         ) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(

@@ -103,8 +103,10 @@ def read_through_class(config: Mapping[str, Any]) -> Completed:
         return Completed(config)
     kinds = _known_classes(config, text)
     if not kinds:
-        note = f"transformers has no class for model_type {text['model_type']!r}: what config.json does not "
-        note += "state of rotated share and windows is taken as the whole head and none"
+        note = (
+            f"transformers has no class for model_type {text['model_type']!r}: where config.json states no "
+        )
+        note += "rotated share, whole heads rotate; where it states no window, layers see everything"
         return Completed(config, note=note)
     built = _build(kinds)
     completed, owner = list_entries(built), type(built).__name__

@@ -180,8 +180,8 @@ def test_the_layers_that_see_everything_decide(checkpoint):
     assert found.notes == (
         "1 of 6 layers have no RoPE and are left out",
         "4 of 6 layers see a window of 1,024 tokens only and are left out",
-        "transformers has no class for model_type 'mixed_by_layer': what config.json does not state of "
-        "rotated share and windows is taken as the whole head and none",
+        "transformers has no class for model_type 'mixed_by_layer': where config.json states no rotated "
+        "share, whole heads rotate; where it states no window, layers see everything",
     )
 
 

@@ -86,9 +86,9 @@ def _describe_search(search: "Search", longer: str) -> str:
     confirmed = f" and {_percent(search.confirmed)} % on the others" if search.confirmed else ""
     pairs = word_runs(search.pairs, between=",")
     return (
-        f"search: the smallest set found, pairs {pairs}, repairs {search.searched:.1%} of the damage at "
-        f"{search.multiple:.4g} x the {longer} length on the sequences of the search{confirmed}; "
-        f"{search.target:.0%} was asked for, and without any one of its pairs it repairs less"
+        f"search: the smallest set found, pairs {pairs}, repairs {100 * search.searched:.1f} % of the damage "
+        f"at {search.multiple:.4g} x the {longer} length on the sequences of the search{confirmed}. "
+        f"{100 * search.target:.0f} % was asked for; without any one of its pairs the set repairs less"
     )
 
 

@@ -51,7 +51,7 @@ def training_type(weights: str = "float32") -> tuple[str, str]:
     missing = f"{where} has no bfloat16 instructions"
     missing += " (avx512_bf16 or amx_bf16)" if device.type == "cpu" else ""
     if weights == "bfloat16":
-        return weights, f"so are the weights, and it is slow, for {missing}"
+        return weights, f"the type of the weights; slow, because {missing}"
     return "float32", missing
 
 

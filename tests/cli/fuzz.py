@@ -89,6 +89,7 @@ ROPE_KEYS = (
     *("max_position_embeddings", "original_max_position_embeddings", "no_rope_layers", "num_key_value_heads"),
     "rope_local_base_freq",
 )
+RECORD_KEYS = ("base", "pretrain_base", "train_len", "tune_len")
 RULE_KEYS = (
     *("rope_type", "factor", "short_factor", "long_factor"),
     *("low_freq_factor", "beta_fast", "attention_factor"),
@@ -97,11 +98,15 @@ RULE_KEYS = (
 
 @dataclass
 class Tally:
-    """Calls, how they ended, and what reached the last handler: kind, place and command."""
+    """Calls, how they ended, what reached the last handler, and which commands failed and left a file.
+
+    ``unforeseen`` holds kind, place and command.
+    """
 
     calls: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     unforeseen: list[tuple[str, str, str]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
 
 def make_inputs(folder: Path) -> list[str]:
@@ -186,6 +191,11 @@ def damage_config(chance: random.Random, folder: Path) -> None:
         else:
             config[key] = chance.choice(VALUES)
     (folder / "damaged" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    record = folder / "damaged" / "ropediag.json"
+    record.unlink(missing_ok=True)
+    if chance.random() < 0.3:
+        numbers = {name: chance.choice(VALUES) for name in chance.sample(RECORD_KEYS, 2)}
+        record.write_text(json.dumps(numbers), encoding="utf-8")
 
 
 def draw_command(chance: random.Random, names: list[str]) -> list[str]:
@@ -245,6 +255,8 @@ def fuzz(
         if error is not None:
             said = f"{' '.join(words)}: {error}"
             tally.unforeseen.append((type(error).__name__, find_place(error), said))
+        if end != "status 0" and any((folder / name).exists() for name in ("made.h5", "made.html")):
+            tally.left.append(" ".join(words))
         for made in folder.glob("made*"):
             shutil.rmtree(made) if made.is_dir() else made.unlink()
     return tally
