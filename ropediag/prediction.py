@@ -144,9 +144,10 @@ def limit_of(config: Mapping[str, Any], training: Training, turns: float = 1.0) 
 
 def _numbers(rotary_dim: int | None, base: float | None) -> tuple[dict[str, Any], dict[str, Any]]:
     if rotary_dim is None or base is None:
+        missing = [name for name, value in (("base", base), ("rotary_dim", rotary_dim)) if value is None]
         raise ConfigError(
-            f"without a checkpoint --base, --rotary-dim and --train-len are needed: got base {base} and "
-            f"rotary_dim {rotary_dim}. Pass them, or the path of a checkpoint or config.json."
+            "without a checkpoint base, rotary_dim and train_len are needed, and there is no "
+            f"{' and no '.join(missing)}. Pass them, or the path of a checkpoint or config.json."
         )
     return plain_config(rotary_dim, base), {}
 

@@ -209,8 +209,8 @@ def test_max_position_embeddings_is_not_taken_for_the_training_length(checkpoint
         ({"target_len": 1}, "at least 2 tokens: got 1"),
         ({"turns": 0.0}, "turns must be above 0"),
         ({"train_len": None}, "Pass --train-len"),
-        ({"base": None}, "without a checkpoint --base"),
-        ({"rotary_dim": None}, "without a checkpoint --base"),
+        ({"base": None}, "there is no base"),
+        ({"rotary_dim": None}, "there is no rotary_dim"),
     ],
 )
 def test_bad_numbers_are_refused(change, message):

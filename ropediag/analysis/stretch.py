@@ -102,11 +102,11 @@ def measure_stretch(capture: Capture) -> Stretch:
         )
     if base is None or not np.allclose(frequencies, inv_freq(rotary_dim, base), rtol=SAME, atol=0):
         stated = (
-            "no base of pretraining is stated"
+            f"the base that {verdict.model} was pretrained with is not stated"
             if base is None
-            else f"it does not turn as base {base:,.10g} does"
+            else f"{verdict.model} does not turn as base {base:,.10g} does, with which it was pretrained"
         )
-        raise ConfigError(f"a stretch takes a capture of the untuned model: of {verdict.model}, {stated}.")
+        raise ConfigError(f"a stretch takes a capture of the untuned model: {stated}.")
     if verdict.measured_limit is None or not verdict.onset_pair:
         raise ConfigError(
             f"a stretch takes a capture that breaks: {_say_missing(verdict)}. Capture a greater length."

@@ -125,5 +125,7 @@ def command(
     console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
     progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     print_ablation(console, ablate_checkpoint(config, progress.print))
-    if out is not None:
+    if out is None:
+        console.print("\nnothing was written; --out FILE.h5 keeps it for ropediag report and ropediag dash")
+    else:
         console.print(f"\nwrote {out}. Next:\n{next_steps(('info', out), ('report', out))}")

@@ -142,4 +142,11 @@ def parse_pairs(text: str) -> str | tuple[int, ...]:
     ------
     ConfigError
     """
-    return text if text in WORDS else parse_indices(text)
+    if text in WORDS:
+        return text
+    try:
+        return parse_indices(text)
+    except ConfigError:
+        raise ConfigError(
+            f"pairs must be {', '.join(WORDS)}, or indices such as 12-15,20: got {text!r}."
+        ) from None
