@@ -165,7 +165,7 @@ BAD_OPTIONS = {
     "within the training length": ({"len": 32}, "no damage to repair within the training length"),
     "no such pair": ({"pairs": "99"}, "no pair 99"),
     "no such layer": ({"layers": "7"}, "no layer 7"),
-    "not a list": ({"pairs": "fast"}, "expected indices"),
+    "not a list": ({"pairs": "fast"}, "pairs must be past, before, all, flagged, or indices"),
     "unknown kind": ({"kind": "melt"}, "kind must be one of clip"),
     "no base": ({"kind": "rebase"}, "rebase needs base"),
     "no such capture": ({"pairs": "flagged", "capture": "gone.h5"}, "cannot read gone.h5"),
