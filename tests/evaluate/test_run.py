@@ -77,6 +77,16 @@ def test_log_attention_changes_only_what_lies_past_the_training_length(model, id
     assert np.abs(plain.nll - scaled.nll)[:, TRAIN_LEN + 1 :].max() > 1e-3
 
 
+def test_the_limit_of_the_parent_is_predicted_by_its_own_frequencies(model, ids):
+    stretched = {"rope_type": "linear", "factor": 4.0, "rope_theta": 10_000.0}
+    parent = tiny_model("llama", vocab_size=256, rope_parameters=stretched)
+    found = evaluate(model, ids, trials=0, parent=parent)
+    assert found.predicted == TRAIN_LEN
+    assert found.parent_limits.predicted == pytest.approx(4 * TRAIN_LEN)
+    assert found.figures()["dtype"] == "float32"
+    assert found.figures()["bos"] == ""
+
+
 def test_the_parent_is_compared_and_chooses_the_key_tokens(model, ids):
     parent = tiny_model("llama", vocab_size=256, seed=3).train()
     parent.config.name_or_path = "shelf/elder"
@@ -90,7 +100,6 @@ def test_the_parent_is_compared_and_chooses_the_key_tokens(model, ids):
     )
     limits = found.parent_limits
     assert limits.measured == measure_limit(full - other, TRAIN_LEN, seed=0)
-    assert limits.predicted == found.predicted, "their frequencies are the same"
     assert found.figures()["parent_limit"]["measured"]["position"] == limits.measured.position
     short = np.stack([nll_windowed(parent, row, TRAIN_LEN // 8) for row in torch.from_numpy(ids)])
     assert found.key_tokens.count == ((short - other > 2) & (other < 2)).sum()

@@ -5,12 +5,14 @@ import subprocess
 import sys
 
 import pytest
+from transformers import AutoConfig
 
 from ropediag.assets import demo_model
 from ropediag.config import CaptureConfig
 from ropediag.errors import CaptureError, ConfigError, ModelError, RopediagError
 from ropediag.evaluate.config import EvaluateConfig
 from ropediag.intervene.config import AblateConfig
+from ropediag.models import inputs
 from ropediag.models.preflight import check_inputs
 
 REFUSED = {
@@ -91,3 +93,22 @@ def test_a_command_that_is_refused_imports_no_torch(words):
         "    assert not {'torch', 'transformers'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program, *words], check=True, stderr=subprocess.DEVNULL)
+
+
+def test_a_dry_run_may_name_a_file_that_is_there():
+    config = CaptureConfig(model="demo", length=300, out="taken.h5")
+    check_inputs(config, writes=False)
+    with pytest.raises(CaptureError, match=r"taken\.h5 exists"):
+        check_inputs(config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"), [({"layers": (99,)}, "no layer 99"), ({}, "the training length is not known")]
+)
+def test_a_model_on_the_hub_is_checked_by_its_config_before_its_tokenizer(monkeypatch, fields, message):
+    stated = AutoConfig.from_pretrained(demo_model())
+    monkeypatch.setattr(inputs, "load_config", lambda source, revision: (stated, None))
+    monkeypatch.setattr(inputs, "load_tokenizer", None)  # never called
+    training = {"train_len": 128} if fields else {}
+    with pytest.raises(RopediagError, match=message):
+        inputs.read_inputs(CaptureConfig(model="org/name", length=300, **fields, **training))
