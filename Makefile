@@ -22,8 +22,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/ropediag demo
 
-# One process a core, four at most. Each test file stays in one process, whose fixtures it shares.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# One process more than cores, since some tests wait for a browser or another process; five at most. Each test
+# file stays in one process, whose fixtures it shares.
+PYTEST = $(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print(min(os.cpu_count(), 4) + 1)") --dist loadfile
 
 test: .venv/installed-dev
 	$(PYTEST)

@@ -68,7 +68,7 @@ def test_training_computes_in_bfloat16_only_where_the_processor_does(processor):
     assert training_type() == ("float32", "this CPU has no bfloat16 instructions (avx512_bf16 or amx_bf16)")
     name, reason = training_type("bfloat16")
     assert name == "bfloat16"
-    assert "it is slow, for this CPU has no bfloat16 instructions" in reason
+    assert "slow, because this CPU has no bfloat16 instructions" in reason
     processor("avx512")
     assert training_type() == ("bfloat16", "this CPU has instructions for it (avx512_bf16)")
 
