@@ -150,6 +150,22 @@ def test_the_range_of_limits_is_that_of_the_scaling_law():
     assert f"over a factor of {factor:.0f} in the base" in PROSE
 
 
+def test_the_errors_of_the_stretch_are_those_of_its_page():
+    """The page's rows are compared with the tables by ``study/test_trained_turn_page``."""
+    page = (ROOT / "docs" / "trained-turn.md").read_text(encoding="utf-8")
+
+    def percents(law):
+        rows = re.findall(rf"^\| {law} \|(?: *\|)? (0\.\d\d)", page, re.MULTILINE)
+        return sorted({round(100 * float(row)) for row in rows})
+
+    stretch, paper = percents("stretch of the onset"), percents("paper")
+    assert f"erred by {stretch[0]} to {stretch[-1]} % in the median" in PROSE
+    assert f"the paper's law erred by {paper[0]} to {paper[-1]} %" in PROSE
+    bundled = re.search(r"median error 0\.(\d\d); the paper's law 0\.(\d\d)\)", " ".join(page.split()))
+    error, law = (int(found) for found in bundled.groups())
+    assert f"by {error} % where the law erred by {law} %" in PROSE
+
+
 def test_the_size_of_the_bundled_model_is_that_of_its_weights():
     with safe_open(demo_model() / "model.safetensors", "np") as weights:
         count = sum(int(np.prod(weights.get_slice(name).get_shape())) for name in weights.keys())  # noqa: SIM118

@@ -44,6 +44,22 @@ def test_the_page_states_the_fit_and_the_limits_of_the_table(table):
         assert f"| {limits} | {interval} |" in page
 
 
+def test_the_page_states_rises_and_costs_of_the_table(table):
+    page = (ROOT / "docs" / "scaling-law.md").read_text(encoding="utf-8")
+    names = ["base", "seed", "steepest_rise", "short_context_cost"]
+    rows = table[names].isel(model=np.flatnonzero(table.tuned & (table.tune_len == 128)))
+    tuned = rows.to_dataframe()
+    for base in (2500, 500, 100, 81, 60, 41, 30, 20):
+        rises = tuned[tuned.base == base].sort_values("seed").steepest_rise
+        assert f"| {', '.join(f'{rise:.2f}' for rise in rises)} |" in page, base
+    costs = tuned.groupby("base").short_context_cost
+    low, high = costs.min(), costs.max()
+    larger = low.index >= 20_000
+    assert round(low[500], 2) == round(high[500], 2)
+    assert f"{low[500]:.2f} nats a token at\n500, {low[20]:.2f} to {high[20]:.2f} at 20" in page
+    assert f"against {low[larger].min():.2f} to {high[larger].max():.2f} for the larger bases" in page
+
+
 def test_the_table_repeats_the_fit_that_it_records(table):
     assert json.loads(table.attrs["law"])["slope"] == pytest.approx(fit_table(table).slope)
 
