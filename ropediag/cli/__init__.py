@@ -1,7 +1,7 @@
 """The command line: one command a file in this folder, found by scanning it.
 
-A command parses its flags, calls one public function and prints one result. Beside ``command``, its file
-names the ``PANEL`` of ``--help`` that it stands in, one of ``PANELS``, and an ``EXAMPLE`` that runs as it is.
+A command parses its flags, calls one public function and prints one result. Its file holds the function
+``command``, the ``PANEL`` of ``--help`` that lists it (one of ``PANELS``), and an ``EXAMPLE`` for its help.
 Nothing heavy is imported before a command runs, so ``ropediag --help`` answers at once.
 """
 

@@ -1,4 +1,4 @@
-"""Commands to run next, printed so that they run as they stand."""
+"""Commands to run next, quoted for a shell."""
 
 import shlex
 from collections.abc import Sequence
