@@ -86,6 +86,9 @@ def command(
         resume=resume,
     )
     from ropediag.cli._next import after_training, describe_stopped
+    from ropediag.models.directory import find_directory
+
+    find_directory(model, allow_pickle=False)  # refuses a model that is not there before torch loads
     from ropediag.tune.tune import tune_model  # after the checks: loading torch takes seconds
 
     try:

@@ -15,7 +15,14 @@ import torch
 from ropediag.checkpoint import read_checkpoint
 from ropediag.errors import ConfigError
 from ropediag.models.compute_type import training_device, training_type
-from ropediag.models.load import LoadedModel, fingerprint_weights, load_config, load_model
+from ropediag.models.directory import short_name
+from ropediag.models.load import (
+    LoadedModel,
+    fingerprint_weights,
+    load_config,
+    load_model,
+    load_tokenizer,
+)
 from ropediag.models.memory import available_memory
 from ropediag.models.ranks import is_first
 from ropediag.text import leading_tokens, read_documents, tokenize
@@ -70,13 +77,16 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
     training, length = change.parent, change.training.tune_len
     if is_first() and config.scaling is None and config.base in (None, training.base):
         say("RoPE unchanged, as no other base and no scaling rule is given: a control run")
-    parent = load_model(config.model, device="cpu", dtype=config.dtype, changes=change.entries)
-    byte_level = _is_byte_level(parent)
-    leading, bos = _find_leading(parent, config, byte_level, length)
+    tokenizer = load_tokenizer(config.model)
+    byte_level = _is_byte_level(tokenizer, parent_config)
+    leading, bos = _find_leading(tokenizer, config, byte_level, length)
+    text = _read_tokens(tokenizer, config, byte_level, length - len(leading))
+    share = _recall_share(directory, config, byte_level)
     if bos and is_first():
         say(f"every window begins with {bos}, as the model's tokenizer begins a text")
-    text = _read_tokens(parent, config, byte_level, length - len(leading))
-    share = _recall_share(parent, config, byte_level)
+    parent = load_model(
+        config.model, device="cpu", dtype=config.dtype, changes=change.entries, tokenizer=tokenizer
+    )
     _check_memory(parent.model, config, length)
     torch.manual_seed(config.seed)
     model = _add_lora(parent.model, config.lora) if config.lora else parent.model
@@ -147,50 +157,51 @@ def _parent(parent: LoadedModel) -> dict[str, str | None]:
     }
 
 
-def _is_byte_level(parent: LoadedModel) -> bool:
+def _is_byte_level(tokenizer: Any | None, model_config: Any) -> bool:
     """Whether a token is a byte, as in models made by ``pretrain``."""
-    if parent.tokenizer is None or parent.model.config.get_text_config().vocab_size != VOCABULARY:
+    if tokenizer is None or model_config.get_text_config().vocab_size != VOCABULARY:
         return False
     sample = "ropediag: é\n"
-    return tokenize(sample, parent.tokenizer).tolist() == list(sample.encode())
+    return tokenize(sample, tokenizer).tolist() == list(sample.encode())
 
 
 def _find_leading(
-    parent: LoadedModel, config: TuneConfig, byte_level: bool, length: int
+    tokenizer: Any | None, config: TuneConfig, byte_level: bool, length: int
 ) -> tuple[list[int], str]:
     """Find the special tokens with which windows begin, as in later measurements: ids and text."""
-    if parent.tokenizer is None or byte_level:
+    if tokenizer is None or byte_level:
         if config.bos:
-            raise ConfigError(f"{parent.name} has no token for the beginning of a text: leave out --bos.")
+            raise ConfigError(
+                f"{short_name(config.model)} has no token for the beginning of a text: leave out --bos."
+            )
         return [], ""
-    leading = leading_tokens(parent.tokenizer, config.bos).tolist()
+    leading = leading_tokens(tokenizer, config.bos).tolist()
     if len(leading) >= length:
         raise ConfigError(f"--len must be above {len(leading)}, the leading special tokens: got {length}.")
-    return leading, " ".join(parent.tokenizer.convert_ids_to_tokens(leading))
+    return leading, " ".join(tokenizer.convert_ids_to_tokens(leading))
 
 
-def _read_tokens(parent: LoadedModel, config: TuneConfig, byte_level: bool, length: int) -> np.ndarray:
+def _read_tokens(tokenizer: Any | None, config: TuneConfig, byte_level: bool, length: int) -> np.ndarray:
     """Read the text as one array of token ids; the tokenizer's end of sequence, if any, ends a document.
 
     ``length`` is that of a window's part of it.
     """
     if not config.text and not byte_level:
         raise ConfigError(
-            f"{parent.name} needs a text to be tuned on: pass --text with UTF-8 files or folders."
+            f"{short_name(config.model)} needs a text to be tuned on: pass --text with UTF-8 files or "
+            "folders."
         )
     if not config.text:
         tokens = np.frombuffer(read_standard_library("train").text, dtype=np.uint8)
     elif byte_level:
         tokens = np.frombuffer("".join(read_documents(config.text)).encode(), dtype=np.uint8)
-    elif parent.tokenizer is None:
-        raise ConfigError(f"{parent.name} has no tokenizer, so it cannot be tuned on text.")
+    elif tokenizer is None:
+        raise ConfigError(f"{short_name(config.model)} has no tokenizer, so it cannot be tuned on text.")
     else:
-        end = parent.tokenizer.eos_token_id
+        end = tokenizer.eos_token_id
         between = np.array([] if end is None else [end], dtype=np.int64)
         pieces = [
-            piece
-            for text in read_documents(config.text)
-            for piece in (tokenize(text, parent.tokenizer), between)
+            piece for text in read_documents(config.text) for piece in (tokenize(text, tokenizer), between)
         ]
         tokens = np.concatenate(pieces).astype(np.int32)
     if tokens.size < length:
@@ -201,9 +212,9 @@ def _read_tokens(parent: LoadedModel, config: TuneConfig, byte_level: bool, leng
     return tokens
 
 
-def _recall_share(parent: LoadedModel, config: TuneConfig, byte_level: bool) -> float:
+def _recall_share(directory: Path | None, config: TuneConfig, byte_level: bool) -> float:
     if config.recall_share is None:
-        known = read_checkpoint(parent.directory)[1] if parent.directory else {}
+        known = read_checkpoint(directory)[1] if directory else {}
         return float(known.get("recall_share", 0.0)) if byte_level else 0.0
     if config.recall_share and not byte_level:
         raise ConfigError("--recall-share takes a byte-level model, as pretrain makes them.")

@@ -10,6 +10,20 @@ from tests.app.browsing import wait_until
 PAGES = {page.title.lower().replace(" ", "-"): page.path for page in find_pages()}
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 SCHEMES = ("light", "dark")
+# Resolves when the page has not changed for half a second, and each visible table has its header cells. The
+# timer runs in the page, so a busy machine slows it down together with the page.
+WAIT_UNTIL_STILL = """() => new Promise(resolve => {
+    const empty = () => [...document.querySelectorAll('.ag-header-row')]
+        .some(row => row.offsetParent && !row.querySelector('.ag-header-cell'));
+    let timer;
+    const again = () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => empty() ? again() : (watcher.disconnect(), resolve()), 500);
+    };
+    const watcher = new MutationObserver(again);
+    watcher.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+    again();
+})"""
 
 
 def open_page(page, path: str, scheme: str) -> None:
@@ -18,7 +32,7 @@ def open_page(page, path: str, scheme: str) -> None:
     page.goto(f"{path}?capture=example-8192.h5")
     page.wait_for_selector("h1")
     page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(500)
+    page.evaluate(WAIT_UNTIL_STILL)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -82,6 +82,7 @@ def test_a_model_whose_training_nobody_states_is_refused_before_its_weights(tmp_
         ("capture", "--model", "demo", "--len", "300", "--train-len", "4k"),
         ("evaluate", "--model", "demo", "--len", "300", "--device", "gpu"),
         ("ablate", "--model", "nowhere", "--len", "300"),
+        ("tune", "--model", "nowhere", "--out", "tuned"),
     ],
 )
 def test_a_command_that_is_refused_imports_no_torch(words):

@@ -73,6 +73,7 @@ def test_every_printed_command_is_one_that_the_command_line_takes(study, monkeyp
     for place in ("evaluate.run.evaluate_checkpoint", "capture.capture_checkpoint"):
         monkeypatch.setattr(f"ropediag.{place}", lambda config, say: made.append(config))
     monkeypatch.setattr("ropediag.models.preflight.check_inputs", lambda config, **options: None)
+    monkeypatch.setattr("ropediag.models.directory.find_directory", lambda source, **options: None)
     monkeypatch.setattr("ropediag.cli._evaluation.print_evaluation", lambda *found: None)
     monkeypatch.setattr("ropediag.cli._terminal.print_glance", lambda *found: None)
     steps = list(estimate_study(read_study(study), tmp_path / "out"))

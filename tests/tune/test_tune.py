@@ -187,7 +187,8 @@ def test_settings_that_cannot_be_used_are_refused_before_anything_loads(config, 
         changed(config, **given)
 
 
-def test_too_little_text_is_refused(config):
+def test_too_little_text_is_refused_before_weights_are_read(config, monkeypatch):
+    monkeypatch.setattr(tune, "load_model", None)
     with pytest.raises(ConfigError, match=r"the text has \d+ tokens and one training window takes 100000"):
         tune_model(changed(config, length=100_000), say=quiet)
 
