@@ -79,7 +79,7 @@ def test_critical_dimension_and_its_neighbouring_periods(
     np.testing.assert_allclose(2 * np.pi / frequencies[first - 1 : first + 1], [inside, outside], rtol=1e-6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     rotary_dim=st.integers(1, 128).map(lambda pairs: 2 * pairs),
     base=st.floats(1.5, 1e9),
@@ -172,7 +172,7 @@ def test_base_for_length_gives_the_factors_of_longllada(train_len, factors):
     assert {length: math.ceil(factor) for length, factor in found.items()} == factors
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     train_len=st.integers(64, 10**5),
     stretch=st.floats(1.01, 64.0),

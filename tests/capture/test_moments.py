@@ -78,7 +78,7 @@ def test_moments_are_exact_when_the_mean_is_a_hundred_times_the_std(length):
     assert_exact(query, key, channels, length)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(length=st.integers(1, 200), seed=st.integers(0, 2**16), share=st.floats(0.01, 1))
 def test_moments_are_exact_for_short_sequences_and_windows(length, seed, share):
     random = np.random.default_rng(seed)
