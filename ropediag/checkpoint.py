@@ -1,37 +1,62 @@
 """What a checkpoint folder states about its training, and which source states it.
 
-``ropediag.json`` beside a checkpoint holds ``base``, ``pretrain_base``, ``train_len`` and ``tune_len``,
-which no config.json can tell apart. Here flags, that file and the config are merged; each number
-keeps the name of its source. Lengths are tokens.
+``ropediag.json`` beside a checkpoint holds the phases of its training, which no config.json can tell; older
+ones hold ``base``, ``pretrain_base``, ``train_len`` and ``tune_len``. Here flags, that file and the config
+are merged; each phase keeps the name of its source. Lengths are tokens.
 """
 
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ropediag.errors import ConfigError
-from ropediag.rope_config import LayerRope
+from ropediag.rope_config import LayerRope, read_layers, widest_layers
+from ropediag.theory.phases import OWN, PhaseSpec, TrainingHistory, read_phases
 
 METADATA, CONFIG = "ropediag.json", "config.json"
+ASSUMED = "max_position_embeddings, an assumption"
 
 
 @dataclass(frozen=True)
-class Training:
-    """The four numbers the laws need, and where each came from, by name."""
+class TrainingFlags:
+    """What a user states of a model's training; None and () where nothing is stated.
 
-    base: float
-    pretrain_base: float
-    train_len: int
-    tune_len: int
-    sources: Mapping[str, str]
+    Attributes
+    ----------
+    train_len, tune_len : tokens per sequence in pretraining and in tuning
+    pretrain_base : base of pretraining
+    phases : the whole list, in place of all other sources
+    base, rule : base and scaling rule that the model is to have instead of its own
 
-    @property
-    def trained(self) -> int:
-        """Tokens of the longest sequences of pretraining or tuning: all lags below it were seen."""
-        return max(self.train_len, self.tune_len)
+    Raises
+    ------
+    ConfigError
+        If phases are given together with a length or base of training.
+    """
+
+    train_len: int | None = None
+    tune_len: int | None = None
+    pretrain_base: float | None = None
+    phases: tuple[PhaseSpec, ...] = ()
+    base: float | None = None
+    rule: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("train_len", "tune_len", "pretrain_base"):
+            if self.phases and getattr(self, name) is not None:
+                flag = "--" + name.replace("_", "-")
+                raise ConfigError(f"--phase states the whole training: leave out {flag}.")
+
+
+NO_FLAGS = TrainingFlags()
+
+
+def flags_of(config: Any) -> TrainingFlags:
+    """Return what the settings of a run state of the model's training."""
+    return TrainingFlags(config.train_len, config.tune_len, config.pretrain_base, tuple(config.phases))
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -56,56 +81,133 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def resolve_training(
-    flags: Mapping[str, float | None], metadata: Mapping[str, Any], layer: LayerRope
-) -> Training:
-    """Take each number from the first source that has it: flag, metadata, config, then the default.
+    flags: TrainingFlags, metadata: Mapping[str, Any], config: Mapping[str, Any]
+) -> TrainingHistory:
+    """Find the phases of a model's training: flags, ``ropediag.json``, the config, then an assumption.
 
-    The base is the config's, which the model uses, unless a flag overrides it. ``pretrain_base``
-    defaults to the base and ``tune_len`` to ``train_len``. ``max_position_embeddings`` is never taken
-    for the training length.
+    Parameters
+    ----------
+    flags : what the user states
+    metadata : of ``ropediag.json``, empty without one
+    config : the model's, completed by its class. ``original_max_position_embeddings`` of a scaling rule is
+        the length of pretraining; without it ``max_position_embeddings`` is taken for it, and called an
+        assumption
 
     Raises
     ------
     ConfigError
-        If nothing states the training length, a value is not a number, or a flag states another length than
-        the metadata.
+        If nothing states a length, a value is not a number, or a flag contradicts the metadata.
     """
-    known: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for name, fallback, fallback_source in (
-        ("base", layer.base, CONFIG),
-        ("pretrain_base", None, "same as base"),
-        ("train_len", layer.original_len, "original_max_position_embeddings"),
-        ("tune_len", None, "same as train_len"),
+    layers = read_layers(config)
+    layer = widest_layers(layers)[0]
+    base = layer.base if flags.base is None else flags.base
+    sources = {"base": CONFIG if flags.base is None else "flag"}
+    if flags.phases:
+        notes = (f"--phase replaces the training that {METADATA} records",) if metadata else ()
+        return _name_sources(TrainingHistory(flags.phases, base, sources, notes))
+    for name in ("train_len", "tune_len"):
+        _check_contradiction(name, getattr(flags, name), metadata)
+    phases = _read_recorded(metadata, layer) or _assume_phases(flags, layer)
+    if base != layer.base:  # what leaves the base to the model means the model's own
+        phases = tuple(replace(phase, base=phase.base or layer.base) for phase in phases)
+    if flags.pretrain_base is not None:
+        pretrain_base = _check_number("pretrain_base", flags.pretrain_base, "flag")
+        phases = (replace(phases[0], base=pretrain_base), *phases[1:])
+        sources["pretrain_base"] = "flag"
+    if flags.tune_len is not None and (len(phases) == 1 or phases[-1].length != flags.tune_len):
+        length = int(_check_number("tune_len", flags.tune_len, "flag"))
+        rule = flags.rule if flags.rule is not None else OWN
+        phases += (PhaseSpec(length, flags.base, rule, label="tuning", source="--tune-len"),)
+    recorded, notes = metadata.get("base"), ()
+    if recorded is not None and recorded != base:
+        notes = (f"{METADATA} records base {recorded:,.10g}, not the {base:,.10g} used here",)
+    return _name_sources(TrainingHistory(phases, base, sources, notes))
+
+
+def _name_sources(history: TrainingHistory) -> TrainingHistory:
+    first, last = history.phases[0], history.phases[-1]
+    found = {
+        "pretrain_base": "same as base" if first.base is None else first.source,
+        "train_len": first.source,
+        "tune_len": "same as train_len" if len(history.phases) == 1 else last.source,
+    }
+    return replace(history, sources={**found, **history.sources})
+
+
+def _read_recorded(metadata: Mapping[str, Any], layer: LayerRope) -> tuple[PhaseSpec, ...]:
+    """Read the phases of ``ropediag.json``: a list, or the four numbers of older ones; () without them."""
+    if "phases" in metadata:
+        return read_phases(metadata["phases"], METADATA)
+    known = {
+        name: _check_number(name, metadata[name], METADATA)
+        for name in ("base", "pretrain_base", "train_len", "tune_len")
+        if metadata.get(name) is not None
+    }
+    if "train_len" not in known:
+        return ()
+    length = int(known["train_len"])
+    phases = [PhaseSpec(length, known.get("pretrain_base"), label="pretraining", source=METADATA)]
+    changed = known.get("base", layer.base) != known.get("pretrain_base", layer.base) or metadata.get(
+        "scaling"
+    )
+    if metadata.get("kind") == "tune" or changed or known.get("tune_len", length) != length:
+        rule = OWN if layer.rule != "default" else None
+        tuned = int(known.get("tune_len", length))
+        phases.append(PhaseSpec(tuned, known.get("base"), rule, label="tuning", source=METADATA))
+    return tuple(phases)
+
+
+def _assume_phases(flags: TrainingFlags, layer: LayerRope) -> tuple[PhaseSpec, ...]:
+    """Take the length of pretraining from a flag, the scaling rule, or the longest position."""
+    for length, source in (
+        (flags.train_len, "--train-len"),
+        (layer.original_len, "original_max_position_embeddings"),
+        ((flags.rule or {}).get("original_max_position_embeddings"), "the scaling rule"),
+        (layer.max_len, ASSUMED),
     ):
-        default = {"pretrain_base": known.get("base"), "tune_len": known.get("train_len")}.get(name, fallback)
-        stated = None if name == "base" else metadata.get(name)
-        if name.endswith("_len"):
-            _check_contradiction(name, flags.get(name), metadata)
-        found = (("flag", flags.get(name)), (METADATA, stated), (fallback_source, default))
-        source, value = next(((source, value) for source, value in found if value is not None), ("", None))
-        if value is None:
-            raise ConfigError(_explain_missing_length(layer))
-        known[name], sources[name] = _check_number(name, value, source), source
-    return Training(sources=sources, **known)
+        if length:
+            phases = [
+                PhaseSpec(int(_check_number("train_len", length, source)), label="pretraining", source=source)
+            ]
+            if layer.rule == "longrope":
+                phases = _add_long_factors(phases[0], layer)
+            return tuple(phases)
+    raise ConfigError(
+        "the training length is not known: no --train-len, no --phase, no ropediag.json, and neither "
+        "original_max_position_embeddings nor max_position_embeddings in the config. Pass --train-len, "
+        "tokens of a sequence in pretraining."
+    )
+
+
+def _add_long_factors(first: PhaseSpec, layer: LayerRope) -> list[PhaseSpec]:
+    """Take a model of LongRoPE as pretrained without it, then trained with its short and its long factors."""
+    phases = [first, replace(first, rule=OWN, label="short factors")]
+    if layer.original_len and layer.max_len and layer.max_len > layer.original_len:
+        phases.append(PhaseSpec(int(layer.max_len), rule=OWN, label="long factors", source=ASSUMED))
+    return phases
 
 
 def _check_contradiction(name: str, flag: float | None, metadata: Mapping[str, Any]) -> None:
     """Refuse a length that is not the one the checkpoint was made with.
 
-    What another base, or a tuning of an untuned model, would do may be asked.
+    What a tuning of an untuned model would do may be asked.
     """
-    lengths = {
-        key: _check_number(key, metadata[key], METADATA)
-        for key in ("train_len", "tune_len")
-        if metadata.get(key) is not None
-    }
+    if "phases" in metadata:
+        phases = read_phases(metadata["phases"], METADATA)
+        lengths = {"train_len": phases[0].length, "tune_len": phases[-1].length}
+        untuned = len(phases) == 1
+    else:
+        lengths = {
+            key: int(_check_number(key, metadata[key], METADATA))
+            for key in ("train_len", "tune_len")
+            if metadata.get(key) is not None
+        }
+        untuned = lengths.get("tune_len") == lengths.get("train_len")
     stated = lengths.get(name)
-    untuned = name == "tune_len" and stated == lengths.get("train_len")
-    if flag is not None and stated is not None and flag != stated and not untuned:
+    if flag is not None and stated is not None and flag != stated and not (untuned and name == "tune_len"):
         raise ConfigError(
             f"{name} is {flag:,} by its flag and {stated:,} by the checkpoint's {METADATA}, a record of its "
-            "training. Leave the flag out, or correct the file."
+            "training. Leave the flag out, correct the file, or state the whole training with --phase."
         )
 
 
@@ -116,15 +218,6 @@ def _check_number(name: str, value: Any, source: str) -> float | int:
         kind = "a whole number of tokens" if whole else "a finite number"
         raise ConfigError(f"{name} must be {kind}: got {value!r} from {source}. Correct it there.")
     return int(value) if whole else float(value)
-
-
-def _explain_missing_length(layer: LayerRope) -> str:
-    found = "no --train-len, no ropediag.json, no original_max_position_embeddings"
-    if layer.max_len:
-        found += f" (max_position_embeddings, {layer.max_len}, may be longer than the training was)"
-    return (
-        f"the training length is not known: {found}. Pass --train-len, tokens of a sequence in pretraining."
-    )
 
 
 def _explain_content(path: Path, error: Exception) -> str:

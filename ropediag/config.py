@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ropediag.checkpoint import flags_of
 from ropediag.errors import ConfigError
+from ropediag.theory.phases import PhaseSpec
 
 if TYPE_CHECKING:
     AnyPath = Path  # what a field holds once the configuration is made
@@ -40,10 +42,12 @@ class CaptureConfig:
     chunk : positions that feed-forward parts and norms take at a time; None for a number by device
     rows : how many queries of each sequence are sampled for what has no exact sum
     seed : seed of the choice of text and of sampled queries
-    train_len, pretrain_base : length and base of pretraining, where the checkpoint does not say
+    train_len, tune_len, pretrain_base : lengths of pretraining and tuning and base of pretraining, where the
+        checkpoint does not say
+    phases : all phases of training, oldest first, in place of what the checkpoint says
     keep_qk : (layer, query head) whose queries and keys are kept at every position
     store_tokens : write the token ids and their text
-    excess : also measure the loss with at most ``train_len`` tokens of context
+    excess : also measure the loss in windows as long as the longest sequences of training
     force : replace an existing capture
     resume : go on with a capture that was interrupted
     allow_pickle : read pickled weights
@@ -65,7 +69,9 @@ class CaptureConfig:
     rows: int = 32
     seed: int = 0
     train_len: int | None = None
+    tune_len: int | None = None
     pretrain_base: float | None = None
+    phases: tuple[PhaseSpec, ...] = ()
     keep_qk: tuple[tuple[int, int], ...] = ()
     bos: bool | None = None
     store_tokens: bool = True
@@ -127,6 +133,8 @@ def check_run(config: Any) -> None:
     check_least(config, "sequences", 1, "token sequences")
     check_least(config, "seed", 0, "the seed")
     check_least(config, "train_len", 2, "tokens per sequence in pretraining")
+    check_least(config, "tune_len", 2, "tokens per sequence in tuning")
+    flags_of(config)
     if config.pretrain_base is not None and not 1 < config.pretrain_base < math.inf:
         raise ConfigError(f"pretrain_base must be above 1 and finite: got {config.pretrain_base}.")
     if config.dtype not in ("auto", "float32", "bfloat16", "float16"):

@@ -1,22 +1,19 @@
 """What it takes to reach a length: the base, the tuning length, and the retrieval bound beside them.
 
-Lengths are tokens, frequencies radians per token: ``now`` those in use, ``before`` those of
-pretraining, (pair,) arrays.
+Lengths are tokens.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float
 
 from ropediag import limits
-from ropediag.checkpoint import Training
 from ropediag.errors import ConfigError
 from ropediag.retrieval_bound import SEARCHED, bm_base_range
-from ropediag.rope import inv_freq
+from ropediag.theory.phases import TrainingHistory
+from ropediag.theory.training import Training, find_base
 
-Frequencies = Float[np.ndarray, " pair"]
 CANDIDATES = 108  # bases tried for the retrieval bound, 24 to a decade
 
 
@@ -48,48 +45,46 @@ class TargetAnswer:
     retrieval_base_all: float | None
 
 
-def is_plain(frequencies: Frequencies, base: float) -> bool:
-    """Tell whether these are the unscaled frequencies of a base."""
-    return np.allclose(frequencies, inv_freq(2 * len(frequencies), base), rtol=1e-12, atol=0.0)
-
-
 def answer_target(
-    target: Target,
-    limit: float | None,
-    now: Frequencies,
-    before: Frequencies,
-    training: Training,
-    turns: float,
+    target: Target, limit: float | None, training: Training, history: TrainingHistory, turns: float
 ) -> TargetAnswer:
     """Answer which base and tuning length reach a target.
 
-    The bases hold for tuning plain RoPE at ``training.tune_len``; tuning at that length itself needs
-    none. ``limit`` is that of the model as it stands, None for no bound.
+    The bases hold for tuning plain RoPE at the length of the last phase; tuning at that length itself needs
+    none.
+
+    Parameters
+    ----------
+    limit : predicted limit of the model as it stands, tokens; None for no bound
+    training : of one layer
+    history : the phases as they are stated
 
     Raises
     ------
     ConfigError
         If the target is below 2 tokens.
     """
-    train_len, tune_len, pretrain_base = training.train_len, training.tune_len, training.pretrain_base
     target_len = target.length
     if target_len < 2:
         raise ConfigError(f"target_len must be at least 2 tokens: got {target_len}.")
-    seen = np.maximum(train_len * before, tune_len * now)  # radians
-    unseen = (seen < 2 * np.pi * turns) & (target_len * now > seen)
+    reach, size = training.reach(turns)[0], 2 * training.inv_freq.shape[1]
     needed = cautious = None
-    trained = limits.critical_dimension(before, train_len, turns)
-    if target_len > tune_len and trained < len(before) * 2 and is_plain(before, pretrain_base):
+    train_len, pretrain_base = (
+        history.train_len,
+        find_base(training.phases[0].inv_freq[0], history.pretrain_base),
+    )
+    tune_len = max(train_len, history.tune_len)
+    if target_len > tune_len and pretrain_base is not None and np.isfinite(reach).any():
         floor = limits.critical_base(pretrain_base, train_len, tune_len, turns)
-        least = limits.base_for_length(2 * len(before), pretrain_base, train_len, target_len, turns)
+        least = limits.base_for_length(size, pretrain_base, train_len, target_len, turns)
         needed = max(floor, least)
         cautious = max(floor, limits.critical_base_for_length(pretrain_base, train_len, target_len, turns))
     searched = target.retrieval and target_len <= SEARCHED
-    retrieval, retrieval_all = search_retrieval_base(2 * len(now), target_len) if searched else (None, None)
+    retrieval, retrieval_all = search_retrieval_base(size, target_len) if searched else (None, None)
     return TargetAnswer(
         length=target_len,
         reached=limit is None or limit >= target_len,
-        unseen_pairs=int(unseen.sum()),
+        unseen_pairs=int((reach < target_len).sum()),
         tune_len=tune_len,
         base=needed,
         cautious_base=cautious,

@@ -130,8 +130,7 @@ class RopeSpec:
     attention_factor : (layer,) array; multiplies cos and sin, so logits get its square
     head_dim : (layer,) array, dimensions
     layout : a label: "half", "interleaved" or another name
-    base, pretrain_base : float, ``rope_theta`` now and in pretraining, where known
-    train_len, tune_len : int, tokens, of pretraining and of tuning, where known
+    base : float, ``rope_theta``, where known
 
     Raises
     ------
@@ -145,9 +144,6 @@ class RopeSpec:
     head_dim: Int[np.ndarray, " layer"]
     layout: str
     base: float | None = None
-    pretrain_base: float | None = None
-    train_len: int | None = None
-    tune_len: int | None = None
 
     def __post_init__(self) -> None:
         kinds = {"inv_freq": np.float64, "channels": np.int64, "attention_factor": np.float64}
@@ -190,9 +186,8 @@ class RopeSpec:
         for claim, broken in faults.items():
             if broken:
                 raise ConfigError(f"RopeSpec: {claim}; these arrays break that. Check how they were read.")
-        for name in ("base", "pretrain_base"):
-            if getattr(self, name) is not None:
-                check_base(getattr(self, name), name)
+        if self.base is not None:
+            check_base(self.base, "base")
 
     def pair_count(self, layer: int) -> int:
         """Count the rotated pairs of a layer; 0 without RoPE."""
@@ -218,15 +213,12 @@ def uniform_spec(
     offset: int = 0,
     attention_factor: float = 1.0,
     base: float | None = None,
-    pretrain_base: float | None = None,
-    train_len: int | None = None,
-    tune_len: int | None = None,
 ) -> RopeSpec:
     """Build the RopeSpec of a model whose layers all rotate alike; arguments as for RopeSpec."""
     channels = pair_channels(layout, 2 * len(inv_freq), head_dim, offset)
     rows = np.tile(inv_freq, (layers, 1)), np.tile(channels, (layers, 1, 1))
     factors, sizes = np.full(layers, float(attention_factor)), np.full(layers, head_dim)
-    return RopeSpec(*rows, factors, sizes, layout, base, pretrain_base, train_len, tune_len)
+    return RopeSpec(*rows, factors, sizes, layout, base)
 
 
 def check_rotary_dim(rotary_dim: int) -> None:

@@ -180,8 +180,8 @@ def spec_from_config(
     Returns
     -------
     RopeSpec; channels are those of the queries and keys that attention sees, ``base`` that of the layers
-    with the widest view, ``train_len`` only what ``original_max_position_embeddings`` states. Raises
-    ConfigError if the config has no RoPE, lacks a size, or names an unknown rule.
+    with the widest view. Raises ConfigError if the config has no RoPE, lacks a size, or names an unknown
+    rule.
     """
     config = complete_config(config)
     layers = read_layers(config)
@@ -204,7 +204,6 @@ def spec_from_config(
         head_dim=np.array([layer.head_dim for layer in layers]),
         layout=layout,
         base=widest.base,
-        train_len=widest.original_len,
     )
 
 

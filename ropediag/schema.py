@@ -10,7 +10,7 @@ fewer pairs, no rotation, lags beyond its window) is NaN, in integers -1.
 
 from dataclasses import dataclass
 
-VERSION = 6
+VERSION = 7
 SEALED_SINCE = 5  # the version from which on a finished file ends with a seal
 KINDS = ("capture", "evaluation", "ablation", "study")
 REPLICATES = 8  # per sequence: the groups of query positions whose spread gives the standard errors
@@ -81,6 +81,7 @@ DIMENSIONS = (
     Dimension(
         "depth", "f8", "1", "place in the prompt of what is asked for: 0 its beginning, 1 before the question"
     ),
+    Dimension("phase", "i4", "1", "index of the phase of training, oldest first"),
     Dimension("run", "i4", "1", "index of the intervention: 0 on the chosen pairs, then on random sets"),
 )
 
@@ -96,16 +97,23 @@ VARIABLES = (
     Variable("rope", "channels", ("layer", "pair", "side"), "i4", "1", "the two channels of each pair", "given"),
     Variable("rope", "attention_factor", ("layer",), "f8", "1", "factor on cosine and sine; logits carry its square", "given"),
     Variable("rope", "head_dim", ("layer",), "i4", "1", "channels of a query or key head, rotated or not", "given"),
-    Variable("rope", "critical_pair", ("layer",), "i4", "1", "first pair whose pretraining period exceeds the training length; -1 without RoPE or training length", "given"),
+    Variable("rope", "critical_pair", ("layer",), "i4", "1", "first pair without a full turn in training, as known when measured: partial/* is split there; -1 without RoPE", "given"),
     Variable("rope", "logit_scaling", ("layer",), "f8", "1", "factor from the product of rotated query and key to the logit", "given"),
     Variable("rope", "window", ("layer",), "i8", "tokens", "lags 0 to window - 1 are visible; -1: all", "given"),
     Variable("rope", "logit_softcap", ("layer",), "f8", "logit", "the softmax sees softcap * tanh(logit / softcap), all else in this file the logit itself; NaN: no cap", "given"),
+    # training: the phases that the model was trained in, oldest first
+    Variable("training", "length", ("phase",), "i8", "tokens", "length of a sequence", "given"),
+    Variable("training", "label", ("phase",), "str", "1", "what the phase is called", "given"),
+    Variable("training", "source", ("phase",), "str", "1", "who states it", "given"),
+    Variable("training", "base", ("phase", "layer"), "f8", "1", "rotary base of the layer in the phase; NaN without RoPE", "given"),
+    Variable("training", "window", ("phase", "layer"), "i8", "tokens", "lags 0 to window - 1 were visible; -1: all", "given"),
+    Variable("training", "inv_freq", ("phase", "layer", "pair"), "f8", "rad/token", "rotation per token in the phase, after any scaling rule; NaN where the layer has no such pair", "given"),
     # tokens
     Variable("tokens", "input_ids", ("sequence", "position"), "i8", "1", "token ids the model read", "given"),
     Variable("tokens", "piece", ("token",), "str", "1", "text of each token id", "given"),
     # loss by position of the token predicted; position 0 is not predicted and is NaN
     Variable("loss", "nll", ("sequence", "position"), "f4", "nats", "negative log-likelihood of the token at this position given all before it", "exact"),
-    Variable("loss", "nll_windowed", ("sequence", "position"), "f4", "nats", "the same token's, given fewer than train_len tokens before it (windows of train_len, stride half of it)", "exact"),
+    Variable("loss", "nll_windowed", ("sequence", "position"), "f4", "nats", "the same token's, given fewer than window_len tokens before it (windows of window_len, stride half of it)", "exact"),
     # recall: what the model finds again in a prompt
     Variable("recall", "task_name", ("task",), "str", "1", "key-value (lines among text, answers to single queries), passkey or needle (prompts)", "given"),
     Variable("recall", "hits", ("task", "length", "depth"), "i8", "1", "answers whose every token the model ranks first, all before it given", "sampled"),
@@ -182,8 +190,10 @@ ATTRIBUTES = {
     "layout": "how channels form pairs: half (n, n + rotary_dim/2) or interleaved (2n, 2n + 1)",
     "base": "rotary base of the model (rope_theta); NaN where unknown",
     "pretrain_base": "rotary base of pretraining; NaN where unknown",
-    "train_len": "tokens per sequence in pretraining; 0 where unknown",
-    "tune_len": "tokens per sequence in the last tuning; 0 where unknown",
+    "train_len": "tokens per sequence in the first phase of training; 0 where unknown",
+    "tune_len": "tokens per sequence in the last one; 0 where unknown",
+    "phases": "phases of training as they were stated, JSON; files before version 7 have none",
+    "window_len": "tokens of the windows of loss/nll_windowed; files before version 7 have train_len",
     "created": "when the run began, UTC",
     "seconds": "wall time of the run",
     "figures": "figures of an evaluation or an ablation, JSON",

@@ -13,7 +13,8 @@ from jaxtyping import install_import_hook
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; read when transformers is imported
 hypothesis.settings.register_profile("patient", deadline=None)  # no test depends on a quiet machine
 hypothesis.settings.load_profile("patient")
-CHECKED = ("ropediag.theory", "ropediag.rope", "ropediag.scaling", "ropediag.limits", "ropediag.capture", "ropediag.models",
+CHECKED = ("ropediag.theory", "ropediag.rope",
+           "ropediag.scaling", "ropediag.limits", "ropediag.capture", "ropediag.models",
            "ropediag.analysis", "ropediag.evaluate", "ropediag.intervene", "ropediag.store.pool")  # fmt: skip
 HANG = 600_000  # milliseconds
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -55,29 +55,30 @@ def run(*arguments):
 def test_code_llama_from_numbers_alone():
     found = predict(base=1e6, pretrain_base=1e4, train_len=4096, tune_len=16384, rotary_dim=128)
     assert (found.critical_dimension, found.tuned_critical_dimension) == (92, 74)
-    assert found.limit == pytest.approx(129026.78274161)
+    assert found.predicted_limit == pytest.approx(129026.78274161)
     assert found.critical_base == pytest.approx(71738.4362001)
     assert found.retrieval_bound == 27115
     first = found.first_untrained
     assert (first.pair, first.channels) == (46, (46, 110))
-    assert first.period == pytest.approx(found.limit)
+    assert first.period == pytest.approx(found.predicted_limit)
     assert first.pretrain_period == pytest.approx(4711.724278)
     assert first.coverage == pytest.approx(0.869321, abs=1e-6)
 
 
 def test_an_unmodified_base_reaches_its_training_length():
     found = predict(base=1e4, train_len=4096, rotary_dim=128)
-    assert (found.limit, found.law) == (4096, "unmodified base: the training length")
+    assert (found.predicted_limit, found.law) == (4096, "unmodified base: the training length")
     assert (found.pretrain_base, found.sources["pretrain_base"]) == (1e4, "same as base")
 
 
-def test_small_bases_end_at_the_tuning_length_or_have_no_bound():
-    soft = predict(base=1304.0, pretrain_base=1e4, train_len=4096, rotary_dim=128)
-    assert soft.limit == 4096
-    assert "soft limit" in soft.law
+def test_small_bases_have_no_predicted_limit_and_may_have_a_first_reach():
+    soft = predict(base=1304.0, pretrain_base=1e4, train_len=4096, tune_len=4096, rotary_dim=128)
+    assert soft.predicted_limit is None
+    assert "below that of pretraining" in soft.law
     assert soft.first_untrained.pair == 58  # tuning trained 116 dimensions
-    free = predict(base=500.0, pretrain_base=1e4, train_len=4096, rotary_dim=128)
-    assert (free.limit, free.first_untrained) == (None, None)
+    assert soft.first_reach == 4096
+    free = predict(base=500.0, pretrain_base=1e4, train_len=4096, tune_len=4096, rotary_dim=128)
+    assert (free.predicted_limit, free.first_untrained) == (None, None)
     assert free.retrieval_bound == 171  # low loss is not retrieval
 
 
@@ -85,8 +86,11 @@ def test_turns_shift_every_count():
     found = predict(base=1e6, pretrain_base=1e4, train_len=128, rotary_dim=64, turns=1 / 1.3)
     assert found.critical_dimension == 24
     assert found.first_untrained.pair == 12
-    assert found.limit == limits.extrapolation_limit(64, 1e6, 1e4, 128, turns=1 / 1.3)
-    assert found.limit > predict(base=1e6, pretrain_base=1e4, train_len=128, rotary_dim=64).limit
+    assert found.predicted_limit == limits.extrapolation_limit(64, 1e6, 1e4, 128, turns=1 / 1.3)
+    assert (
+        found.predicted_limit
+        > predict(base=1e6, pretrain_base=1e4, train_len=128, rotary_dim=64).predicted_limit
+    )
 
 
 def test_the_target_names_bases_that_reach_it():
@@ -114,7 +118,7 @@ def test_a_folder_states_what_its_config_cannot(checkpoint):
     for path in (folder, folder / "config.json"):
         found = predict(path)
         assert (found.critical_dimension, found.tune_len) == (92, 16384)
-        assert found.limit == pytest.approx(129026.78274161)
+        assert found.predicted_limit == pytest.approx(129026.78274161)
         assert found.sources == {
             "base": "config.json",
             "pretrain_base": "ropediag.json",
@@ -123,7 +127,7 @@ def test_a_folder_states_what_its_config_cannot(checkpoint):
         }
         assert found.notes == ()
     changed = predict(folder, train_len=4096, base=2e6)
-    assert (changed.train_len, changed.sources["train_len"], changed.base) == (4096, "flag", 2e6)
+    assert (changed.train_len, changed.sources["train_len"], changed.base) == (4096, "ropediag.json", 2e6)
     assert changed.notes == ("ropediag.json records base 1,000,000, not the 2,000,000 used here",)
 
 
@@ -153,9 +157,9 @@ def test_a_scaled_config_uses_its_original_length_and_angle_range(checkpoint):
     found = predict(checkpoint(LLAMA31))
     assert (found.train_len, found.sources["train_len"]) == (8192, "original_max_position_embeddings")
     assert (found.critical_dimension, found.rule) == (70, "llama3")
-    assert found.limit == pytest.approx(65_536)
+    assert found.predicted_limit == pytest.approx(65_536)
     assert (found.first_untrained.pair, round(found.first_untrained.period)) == (35, 65_750)
-    assert predict(checkpoint(LLAMA31), tune_len=131072).limit == 131072
+    assert predict(checkpoint(LLAMA31), tune_len=131072).predicted_limit == 131072
 
 
 def test_the_layers_that_see_everything_decide(checkpoint):
@@ -167,7 +171,7 @@ def test_the_layers_that_see_everything_decide(checkpoint):
         "layer_types": ["sliding_attention"] * 6,
     }
     windowed = predict(checkpoint(config), train_len=4096)
-    assert (windowed.limit, windowed.first_untrained) == (None, None)
+    assert (windowed.predicted_limit, windowed.first_untrained) == (None, None)
     config["layer_types"][5] = "full_attention"
     config["layer_types"][2] = "linear_attention"
     config["rope_parameters"] = {
@@ -176,7 +180,7 @@ def test_the_layers_that_see_everything_decide(checkpoint):
         "linear_attention": None,
     }
     found = predict(checkpoint(config), train_len=4096)
-    assert (found.base, found.limit) == (5e5, 4096)
+    assert (found.base, found.predicted_limit) == (5e5, 4096)
     assert found.notes == (
         "1 of 6 layers have no RoPE and are left out",
         "4 of 6 layers see a window of 1,024 tokens only and are left out",
@@ -188,15 +192,18 @@ def test_the_layers_that_see_everything_decide(checkpoint):
 def test_rules_that_follow_the_length_are_taken_at_the_target(checkpoint):
     config = {**LLAMA, "rope_theta": 1e4, "max_position_embeddings": 4096}
     config["rope_scaling"] = {"rope_type": "dynamic", "factor": 1.0}
-    assert predict(checkpoint(config), train_len=4096).limit == 4096
+    assert predict(checkpoint(config), train_len=4096).predicted_limit == 4096
     stretched = predict(checkpoint(config), train_len=4096, target_len=16384)
-    assert 4096 < stretched.limit < 16384
+    assert 4096 < stretched.predicted_limit < 16384
     assert "taken at 16,384 tokens" in stretched.notes[0]
 
 
-def test_max_position_embeddings_is_not_taken_for_the_training_length(checkpoint):
-    with pytest.raises(ConfigError, match=r"max_position_embeddings, 16384, may be longer than"):
-        predict(checkpoint(LLAMA))
+def test_at_last_max_position_embeddings_is_taken_and_called_an_assumption(checkpoint):
+    found = predict(checkpoint(LLAMA))
+    assert (found.train_len, found.predicted_limit) == (16384, 16384)
+    assert found.sources["train_len"] == "max_position_embeddings, an assumption"
+    with pytest.raises(ConfigError, match=r"the training length is not known.*--train-len"):
+        predict(checkpoint({**LLAMA, "model_type": "of_no_class", "max_position_embeddings": None}))
 
 
 @pytest.mark.parametrize(
@@ -204,8 +211,7 @@ def test_max_position_embeddings_is_not_taken_for_the_training_length(checkpoint
     [
         ({"base": 1.0}, "above 1: got 1.0"),
         ({"rotary_dim": 127}, "even number: got 127"),
-        ({"train_len": 1}, "train_len must be at least 2 tokens: got 1"),
-        ({"tune_len": 1024}, "at least train_len, 4096: got 1024"),
+        ({"train_len": 1}, "len of a training phase must be a whole number of tokens, at least 2: got 1"),
         ({"target_len": 1}, "at least 2 tokens: got 1"),
         ({"turns": 0.0}, "turns must be above 0"),
         ({"train_len": None}, "Pass --train-len"),
@@ -262,7 +268,7 @@ def test_the_command_prints_a_table_that_fits_80_columns():
     assert result.exit_code == 0
     rows = {line[:19].strip(): line[19:] for line in result.output.splitlines()}
     assert "92 of 128" in rows["critical dimension"]
-    assert "129,027 tokens" in rows["limit"]
+    assert "129,027 tokens" in rows["predicted limit"]
     assert "pair 46, channels 46 and 110" in rows["breaks first"]
     assert "27,115 tokens" in rows["retrieval bound"]
     assert max(map(len, result.output.splitlines())) <= 80
@@ -271,7 +277,7 @@ def test_the_command_prints_a_table_that_fits_80_columns():
 def test_the_command_prints_every_figure_as_json():
     figures = json.loads(run(*FLAGS, "--json").output)
     assert figures["critical_dimension"] == 92
-    assert figures["limit"] == pytest.approx(129026.78274161)
+    assert figures["predicted_limit"] == pytest.approx(129026.78274161)
     assert figures["first_untrained"]["channels"] == [46, 110]
 
 
@@ -297,7 +303,7 @@ def test_the_fitted_limit_stands_beside_the_law_for_plain_frequencies_alone():
     found = predict(**numbers)
     turns = np.log(4096 / 2 / np.pi / FITTED_TURNS) / np.log(1e4)
     assert found.fitted_limit == pytest.approx(2 * np.pi * 1e6**turns)
-    assert found.limit == predict(**numbers, turns=1.0).limit
+    assert found.predicted_limit == predict(**numbers, turns=1.0).predicted_limit
     assert predict(**numbers | {"base": 1e4}).fitted_limit == 4096
     assert predict(**numbers | {"base": 1e4}, scaling="yarn", factor=4).fitted_limit is None
 

@@ -160,7 +160,7 @@ def test_spec_arrays_cannot_be_changed_from_inside_or_outside():
         ({"channels": np.array([[[0, 1], [1, 2]]])}, "one pair only"),
         ({"attention_factor": np.array([0.0])}, "attention_factor"),
         ({"base": 1.0}, "base must be"),
-        ({"pretrain_base": float("nan")}, "pretrain_base must be"),
+        ({"base": float("nan")}, "base must be"),
     ],
 )
 def test_spec_refuses_what_cannot_be(change, message):

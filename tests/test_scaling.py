@@ -130,9 +130,8 @@ def test_generations_of_configs_agree():
     specs = [spec_from_config(config) for config in (new, old, older, nested)]
     for spec in specs:
         assert np.array_equal(spec.inv_freq, specs[0].inv_freq)
-        assert (spec.base, spec.train_len) == (5e5, 1024)
+        assert spec.base == 5e5
     assert spec_from_config(LLAMA).base == 1e4  # the first Llama configs say nothing of RoPE
-    assert spec_from_config(LLAMA).train_len is None  # max_position_embeddings is not the training length
     unscaled = spec_from_config(new, scaled=False, base=1e4)
     np.testing.assert_array_equal(unscaled.inv_freq[0], inv_freq(64, 1e4))
 

@@ -88,7 +88,7 @@ def _place(view: View) -> dict[str, int]:
 
 
 def _draw(measured: xr.Dataset, view: View) -> go.Figure:
-    return plot_difference(measured, view.capture["rope/critical_pair"].load())
+    return plot_difference(measured, view.capture.critical_pair)
 
 
 def _explain(measured: xr.Dataset) -> str:
@@ -117,7 +117,7 @@ def _write_code(view: View, name: str, variable: str, at: dict[str, int]) -> str
     return (
         f"{opening}both = measure_both(selected, other, {name!r})\n"
         f"found = map_difference(both, {variable!r}, {at!r})\n"
-        "plot_difference(found, selected['rope/critical_pair'])"
+        "plot_difference(found, selected.critical_pair)"
     )
 
 

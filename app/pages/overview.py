@@ -8,7 +8,7 @@ from dash import dcc, html
 from ropediag.analysis.breakdown import measure_breakdown
 from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.verdict import judge_capture
-from ropediag.analysis.wording import word_headline
+from ropediag.analysis.wording import group_sentences, word_headline
 from ropediag.plots.breakdown import plot_breakdown
 from ropediag.plots.diagnostic import plot_diagnostic
 
@@ -24,7 +24,8 @@ def _show_verdict(view: View) -> list:
     headline = word_headline(verdict)
     facts = [
         ("Trained at", verdict.trained_len, "tokens"),
-        ("Theory's limit", verdict.predicted_limit, "tokens"),
+        ("Predicted limit", verdict.predicted_limit, "tokens"),
+        ("First reach", verdict.first_reach, "tokens, a lower bound"),
         ("Measured limit", verdict.measured_limit, "tokens"),
         ("Critical pair", verdict.critical_pair, "theory"),
         ("Drift begins at pair", verdict.onset_pair, "measured"),
@@ -45,7 +46,10 @@ def _show_verdict(view: View) -> list:
             gap="xl",
             mb="sm",
         ),
-        dmc.Text(" ".join(verdict.sentences), className="verdict", mb="xs"),
+        *(
+            dmc.Text([html.B(f"{kind.capitalize()}: "), " ".join(texts)], className="verdict", mb="xs")
+            for kind, texts in group_sentences(verdict).items()
+        ),
         *(
             [show_message(" ".join(verdict.weak), "gray", "What this evidence does not carry")]
             if verdict.weak
@@ -109,15 +113,13 @@ DRIFT = Panel(
     title="Which pairs drift: every head and pair",
     uses=("capture",),
     measure=lambda view: view.measure(measure_drift),
-    draw=lambda measured, view: plot_diagnostic(
-        measured, critical_pair=view.capture["rope/critical_pair"].load()
-    ),
+    draw=lambda measured, view: plot_diagnostic(measured, critical_pair=view.capture.critical_pair),
     code=lambda view: (
         "from ropediag import open_capture\n"
         "from ropediag.analysis.drift import measure_drift\n"
         "from ropediag.plots.diagnostic import plot_diagnostic\n"
         f"capture = open_capture({str(view.entry.path)!r})\n"
-        "plot_diagnostic(measure_drift(capture), critical_pair=capture['rope/critical_pair'])"
+        "plot_diagnostic(measure_drift(capture), critical_pair=capture.critical_pair)"
     ),
     explain=lambda measured: (
         f"{measured.attrs['question']} High: {measured.attrs['high']}. Click a cell for its detail."

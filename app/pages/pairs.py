@@ -42,7 +42,7 @@ VARIABLE = Choice(
 
 
 def _draw_map(measured: xr.Dataset, view: View) -> go.Figure:
-    return plot_diagnostic(measured, VARIABLE.value(view), view.capture["rope/critical_pair"].load())
+    return plot_diagnostic(measured, VARIABLE.value(view), view.capture.critical_pair)
 
 
 def _write_code(view: View) -> str:
@@ -53,7 +53,7 @@ def _write_code(view: View) -> str:
         "from ropediag.plots.diagnostic import plot_diagnostic\n"
         f"capture = open_capture({str(view.entry.path)!r})\n"
         f"measured = list_diagnostics()[{name!r}](capture)\n"
-        f"plot_diagnostic(measured, {VARIABLE.value(view)!r}, capture['rope/critical_pair'])"
+        f"plot_diagnostic(measured, {VARIABLE.value(view)!r}, capture.critical_pair)"
     )
 
 

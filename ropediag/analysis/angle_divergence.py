@@ -6,8 +6,7 @@ from jaxtyping import Float, Int
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.labelled import label, make_geometry_axes
-from ropediag.analysis.new_angles import check_train_len, trained_inv_freq
-from ropediag.rope import RopeSpec
+from ropediag.theory.training import Training
 
 BINS = 360
 START = 6.103515625e-05  # what every bin holds before counting, as in the released code: float16's smallest
@@ -17,31 +16,27 @@ EDGE = 1e-6  # of a bin
 
 
 @diagnostic(
-    question="How differently are a pair's angles distributed at this length and in pretraining?",
+    question="How differently are a pair's angles distributed at this length and in training?",
     high="the pair stands at angles at this length with frequencies that training did not show",
     interval="none: it follows from the frequencies",
     source="Wu et al. 2024, arXiv:2410.01490: reverse is its Table 3 and code, printed its equation 8",
     shows="reverse",
-    geometry=True,
+    training=True,
 )
 def measure_angle_divergence(
-    spec: RopeSpec,
-    length: int,
-    trained: Float[np.ndarray, "layer pair"] | None = None,
-    epsilon: float = EPSILON,
-    bins: int = BINS,
+    training: Training, length: int, epsilon: float = EPSILON, bins: int = BINS
 ) -> xr.Dataset:
-    """Compare, in bins of the turn, the angles of all positions below a length with those of pretraining.
+    """Compare, in bins of the turn, the angles of all positions below a length with those of training.
 
-    The two directions of the divergence are different numbers. Angles are computed in float64. The released
-    code computes them in float32, whose rounding moves angles between bins: its means differ by up to 0.2%,
-    and from one processor to another in the fifth digit. A training length of fewer tokens than bins leaves
-    bins empty for every pair, and all diverge; take fewer bins then.
+    Of several phases of training the nearest counts, pair by pair. The two directions of the divergence are
+    different numbers. Angles are computed in float64. The released code computes them in float32, whose
+    rounding moves angles between bins: its means differ by up to 0.2%, and from one processor to another in
+    the fifth digit. A training length of fewer tokens than bins leaves bins empty for every pair, and all
+    diverge; take fewer bins then.
 
     Parameters
     ----------
     length : tokens
-    trained : radians per token in pretraining, for models scaled since; see ``trained_inv_freq``
     epsilon : added to both frequencies in ``printed``, which has no value without it
     bins : equal parts of the turn; 360 in the paper
 
@@ -50,20 +45,15 @@ def measure_angle_divergence(
     xr.Dataset
         ``reverse`` (layer, pair): KL(training || length). ``printed`` (layer, pair): KL(length || training),
         with ``epsilon``. ``mean_reverse``, ``mean_printed`` (layer): means over pairs.
-
-    Raises
-    ------
-    ConfigError
-        If the training length is not known.
     """
-    train_len = check_train_len(spec)
-    before = trained_inv_freq(spec) if trained is None else trained
-    axes = make_geometry_axes(*spec.inv_freq.shape)
+    now = training.inv_freq
+    axes = make_geometry_axes(*now.shape)
+    by_phase = [
+        _diverge(phase.inv_freq, phase.length, now, length, epsilon, bins) for phase in training.phases
+    ]
     divergences = {
-        name: xr.DataArray(values, axes, dims=("layer", "pair"))
-        for name, values in _diverge(
-            before, train_len, np.array(spec.inv_freq), length, epsilon, bins
-        ).items()
+        name: xr.DataArray(np.min([each[name] for each in by_phase], axis=0), axes, dims=("layer", "pair"))
+        for name in by_phase[0]
     }
     directions = {
         "reverse": f"KL(angles of training || angles within {length:,} tokens)",

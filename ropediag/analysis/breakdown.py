@@ -64,7 +64,7 @@ def measure_breakdown(
         {
             **_average_logits(capture, chosen),
             **_smooth_losses(capture, span),
-            **_mark_limits(found, int(capture.attrs.get("train_len") or 0)),
+            **_mark_limits(found, found.trained),
         },
         attrs={
             "model": str(capture.attrs.get("model", "unknown model")),
@@ -140,8 +140,8 @@ def _smooth_losses(capture: Capture, span: int) -> dict[str, xr.DataArray]:
     if not names:  # of an unfinished capture
         return {}
     losses = {name: capture[f"loss/{name}"].values.astype(float) for name in names}
-    train_len = int(capture.attrs.get("train_len") or 0)
-    few = f"fewer than {train_len:,} tokens" if train_len else "at most the training length"
+    window = capture.window_len
+    few = f"fewer than {window:,} tokens" if window else "at most the training length"
     meanings = {
         "nll": "full context",
         "nll_windowed": f"{few} of context",
@@ -195,12 +195,13 @@ def smooth_by_ratio(
     return centres, (total[:, centres + half] - total[:, centres - half]) / (2 * half)
 
 
-def _mark_limits(found: Glance, train_len: int) -> dict[str, xr.DataArray]:
+def _mark_limits(found: Glance, trained: int) -> dict[str, xr.DataArray]:
     """List the positions to compare the curves with, tokens; NaN for what is not known, as a length of 0."""
     measured = found.measured
     marks: dict[str, tuple[float | None, str]] = {
-        "train_len": (train_len or None, "training length"),
-        "predicted_limit": (found.predicted, "predicted limit"),
+        "train_len": (trained or None, "training length"),
+        "predicted_limit": (found.predicted_limit, "predicted limit"),
+        "first_reach": (found.first_reach, "first reach, a lower bound"),
         "measured_limit": (measured.position if measured else None, "measured limit"),
         "measured_low": (measured.low if measured else None, "lower end of the measured limit's interval"),
         "measured_high": (measured.high if measured else None, "upper end of the measured limit's interval"),

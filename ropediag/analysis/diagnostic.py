@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ropediag.errors import ConfigError
 from ropediag.rope import RopeSpec
 from ropediag.store import Capture
+from ropediag.theory.training import Training
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,6 +37,7 @@ class Diagnostic:
     shows : the variable that a figure draws, its last axis across
     measure : the function itself
     geometry : whether a ``RopeSpec`` and a length are all it needs
+    training : whether a ``Training`` and a length are all it needs
     between_sequences : whether its errors are always those between sequences, even between two; otherwise
         they rest on blocks of a sequence, or sampled queries, where there are fewer than 8 sequences
     """
@@ -48,17 +50,18 @@ class Diagnostic:
     shows: str
     measure: Callable[..., "xr.Dataset"]
     geometry: bool
+    training: bool
     between_sequences: bool
 
     def __call__(
-        self, subject: Capture | RopeSpec, length: int | None = None, **options: Any
+        self, subject: Capture | RopeSpec | Training, length: int | None = None, **options: Any
     ) -> "xr.Dataset":
         """Measure.
 
         Parameters
         ----------
-        subject : a capture; for a diagnostic of the geometry alone also a ``RopeSpec``
-        length : tokens, with a ``RopeSpec`` only; a capture has its own
+        subject : a capture; for a diagnostic of the geometry alone also a ``RopeSpec``, or a ``Training``
+        length : tokens, without a capture only; a capture has its own
 
         Returns
         -------
@@ -69,15 +72,14 @@ class Diagnostic:
         Raises
         ------
         ConfigError
-            If a ``RopeSpec`` is given where a capture is needed, or without a length.
+            If something else is given, or no length without a capture.
         """
-        if not self.geometry:
+        if not (self.geometry or self.training):
             if not isinstance(subject, Capture):
                 raise ConfigError(f"{self.name} needs a capture: got a {type(subject).__name__}.")
             found = self.measure(subject, **options)
         else:
-            spec, reach = self._geometry(subject, length)
-            found = self.measure(spec, reach, **options)
+            found = self.measure(*self._geometry(subject, length), **options)
             if (
                 isinstance(subject, Capture) and "layer" in found.dims
             ):  # a capture may hold chosen layers only
@@ -87,11 +89,18 @@ class Diagnostic:
             _describe(subject, length) | found.attrs | labels | {"diagnostic": self.name}
         )
 
-    def _geometry(self, subject: Capture | RopeSpec, length: int | None) -> tuple[RopeSpec, int]:
+    def _geometry(
+        self, subject: Capture | RopeSpec | Training, length: int | None
+    ) -> tuple[RopeSpec | Training, int]:
         if isinstance(subject, Capture):
-            return subject.spec(), int(subject.attrs["length"])
+            return subject.training if self.training else subject.spec(), int(subject.attrs["length"])
+        wanted = Training if self.training else RopeSpec
+        if not isinstance(subject, wanted):
+            raise ConfigError(
+                f"{self.name} needs a capture or a {wanted.__name__}: got a {type(subject).__name__}."
+            )
         if length is None:
-            raise ConfigError(f"{self.name} needs a length, in tokens, beside a RopeSpec.")
+            raise ConfigError(f"{self.name} needs a length, in tokens, with a {wanted.__name__}.")
         return subject, length
 
 
@@ -103,13 +112,16 @@ def diagnostic(
     source: str,
     shows: str,
     geometry: bool = False,
+    training: bool = False,
     between_sequences: bool = False,
 ) -> Callable[[Callable[..., "xr.Dataset"]], Diagnostic]:
     """Mark a function as a diagnostic; arguments as in ``Diagnostic``."""
 
     def mark(measure: Callable[..., "xr.Dataset"]) -> Diagnostic:
         name = measure.__module__.rpartition(".")[2]
-        return Diagnostic(name, question, high, interval, source, shows, measure, geometry, between_sequences)
+        return Diagnostic(
+            name, question, high, interval, source, shows, measure, geometry, training, between_sequences
+        )
 
     return mark
 
@@ -139,8 +151,8 @@ def _find_in(package: str, folders: tuple[str, ...]) -> dict[str, Diagnostic]:
     return found
 
 
-def _describe(subject: Capture | RopeSpec, length: int | None) -> dict[str, Any]:
+def _describe(subject: Capture | RopeSpec | Training, length: int | None) -> dict[str, Any]:
     if isinstance(subject, Capture):
         return {name: subject.attrs[name] for name in KEPT_ATTRIBUTES if name in subject.attrs}
-    known = {"base": subject.base, "pretrain_base": subject.pretrain_base, "train_len": subject.train_len}
-    return {name: value for name, value in (known | {"length": length}).items() if value is not None}
+    base = subject.base if isinstance(subject, RopeSpec) else None
+    return {name: value for name, value in {"base": base, "length": length}.items() if value is not None}

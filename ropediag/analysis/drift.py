@@ -1,7 +1,8 @@
-"""Drift: which pairs leave the range they had in training, how far, and from which lag on.
+"""Drift: which pairs leave their range at unseen angles, how far, and from which lag on.
 
-``excursions`` says how far each pair leaves its range at each lag; here a pair's largest excursion is its
-drift, a test says whether it is one, and the onset is the lag from which the pair stays outside.
+``excursions`` computes how far each pair leaves its range at each unseen lag. A pair's largest excursion is
+its drift, a test tells whether it is one, and the onset is the lag from which the pair stays outside. Drift
+is a description: a range learned below any cut is left past that cut, so it proves no cause.
 """
 
 from weakref import WeakKeyDictionary
@@ -13,35 +14,35 @@ from jaxtyping import Bool, Float
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.excursions import Excursions, find_excursions, read_profiles
-from ropediag.analysis.window import trained_length
 from ropediag.store import Capture
 
-LEAST = 0.25  # in-window standard deviations: a smaller excursion is no drift
+LEAST = 0.25  # in-range standard deviations: a smaller excursion is no drift
 FALSE_DISCOVERIES = 0.01  # the rate of false ones among the pairs that are called drifting
 SURE = 0.95  # of intervals
 
 LABELS = {
-    "drift": ("in-window std", "drift: largest excursion of the mean contribution from its in-window range"),
-    "drift_se": ("in-window std", "standard error of the drift"),
-    "drift_low": ("in-window std", "lower end of the 95 % interval of the drift; below 0 inside the range"),
-    "drift_high": ("in-window std", "upper end of the 95 % interval of the drift"),
+    "drift": ("in-range std", "drift: largest excursion of the mean contribution from its range"),
+    "drift_se": ("in-range std", "standard error of the drift"),
+    "drift_low": ("in-range std", "lower end of the 95 % interval of the drift; below 0 inside the range"),
+    "drift_high": ("in-range std", "upper end of the 95 % interval of the drift"),
     "direction": ("1", "1 where it leaves its range upwards, -1 downwards"),
     "peak_lag": ("tokens", "lag bin of the largest excursion"),
-    "scale": ("logit", "standard deviation of the contribution over in-window query-key pairs"),
+    "scale": ("logit", "standard deviation of the contribution over query-key pairs below the trained reach"),
     "p_value": ("1", "probability of this much in a pair that leaves its range by no more than the least"),
     "q_value": ("1", "lowest rate of false discoveries at which the pair is called drifting"),
     "drifts": ("1", "whether the pair drifts"),
-    "onset": ("tokens", "first lag from which the pair stays outside its in-window range"),
+    "reach": ("tokens", "trained reach: first lag at an unseen angle; infinite if there is none"),
+    "onset": ("tokens", "first lag from which the pair stays outside its range"),
     "onset_low": ("tokens", "lower end of the 95 % interval of the onset"),
     "onset_high": ("tokens", "upper end of the 95 % interval of the onset"),
 }  # fmt: skip
 _MEASURED: WeakKeyDictionary[Capture, xr.Dataset] = WeakKeyDictionary()  # much else rests on it
-JUDGED = [name for name in LABELS if name not in ("scale", "q_value", "drifts")]
+JUDGED = [name for name in LABELS if name not in ("scale", "reach", "q_value", "drifts")]
 
 
 @diagnostic(
-    question="Which pairs' contributions leave the range they had in training, how far, from which lag on?",
-    high="the mean contribution lies that many in-window standard deviations outside its trained range",
+    question="Which pairs' contributions leave their range at angles training did not show, from which lag?",
+    high="the mean contribution lies that many in-range standard deviations outside its range at seen lags",
     interval="standard error over sequences, with fewer than 8 over blocks of queries; Student's t, the lags "
     "of a pair by Bonferroni, all pairs by Benjamini and Hochberg",
     source="the claim is that of Liu et al. 2023, arXiv:2310.05209; the measure is ropediag's own",
@@ -53,13 +54,13 @@ def measure_drift(capture: Capture) -> xr.Dataset:
     Returns
     -------
     xr.Dataset over (layer, query_head, pair)
-        ``drift``, ``drift_se``, ``drift_low``, ``drift_high``: the largest excursion past the window, with
-        its 95 % interval; ``direction``, ``peak_lag``: of that excursion; ``scale``: in-window standard
-        deviation; ``p_value``, ``q_value``: of the hypothesis that the pair stays within ``LEAST`` of its
-        range, alone and among all pairs; ``drifts``; ``onset`` with ``onset_low`` and ``onset_high``, for
+        ``drift``, ``drift_se``, ``drift_low``, ``drift_high``: the largest excursion at an unseen lag, with
+        its 95 % interval; ``direction``, ``peak_lag``: of that excursion; ``scale``: standard deviation below
+        the trained reach; ``p_value``, ``q_value``: of the hypothesis that the pair stays within ``LEAST`` of
+        its range, alone and among all pairs; ``drifts``; ``onset`` with ``onset_low`` and ``onset_high``, for
         pairs that drift: where the excursion, and the upper and lower end of its 95 % interval, goes above
-        ``LEAST`` for good. NaN where a layer has no such head or pair, where no lag lies past the window, or
-        where the pair does not stay outside.
+        ``LEAST`` for good. NaN where a layer has no such head or pair, where the pair meets no unseen lag at
+        this length, or does not stay outside. ``reach`` (layer, pair): the trained reach.
 
     Raises
     ------
@@ -72,27 +73,32 @@ def measure_drift(capture: Capture) -> xr.Dataset:
 
 
 def _measure(capture: Capture) -> xr.Dataset:
-    trained, length = trained_length(capture), int(capture.attrs["length"])
+    length, reach = int(capture.attrs["length"]), capture.training.reach()
     rows = []
-    for layer in capture.values("layer").tolist():
-        profiles = read_profiles(capture, layer, trained)
-        rows.append(judge(find_excursions(profiles, trained, length), trained) | {"scale": profiles.scale})
+    for row, layer in enumerate(capture.values("layer").tolist()):
+        profiles = read_profiles(capture, layer)
+        rows.append(judge(find_excursions(profiles, length), reach[row]) | {"scale": profiles.scale})
     found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     found["q_value"] = control_false_discoveries(found["p_value"])
     found["drifts"] = found["q_value"] <= FALSE_DISCOVERIES
     for name in ("onset", "onset_low", "onset_high"):
         found[name] = np.where(found["drifts"], found[name], np.nan)
+    found["reach"] = reach
     for array in found.values():
         array.setflags(write=False)
     mean = capture["scores/mean"]
     axes = ("layer", "query_head", "pair")
     return xr.Dataset(
         {
-            name: (axes, found[name], {"units": units, "long_name": meaning})
+            name: (
+                ("layer", "pair") if name == "reach" else axes,
+                found[name],
+                {"units": units, "long_name": meaning},
+            )
             for name, (units, meaning) in LABELS.items()
         },
         {axis: mean[axis] for axis in axes},
-        {"trained": trained, "least": LEAST},
+        {"least": LEAST},
     )
 
 
@@ -106,8 +112,14 @@ def flagged_pairs(capture: Capture) -> dict[tuple[int, int], list[int]]:
     return found
 
 
-def judge(excursions: Excursions, trained: int) -> dict[str, Float[np.ndarray, "head pair"]]:
+def judge(
+    excursions: Excursions, reach: Float[np.ndarray, " pair"]
+) -> dict[str, Float[np.ndarray, "head pair"]]:
     """Sum up the excursions of one layer: its largest, the test of it, and the onset.
+
+    Parameters
+    ----------
+    reach : trained reach of each pair, tokens
 
     Returns
     -------
@@ -133,7 +145,7 @@ def judge(excursions: Excursions, trained: int) -> dict[str, Float[np.ndarray, "
         "p_value": assess_excursions(excursions),
     }
     for name, curve in (("onset", value), ("onset_low", high), ("onset_high", low)):
-        found[name] = find_onset(curve > LEAST, excursions, trained)
+        found[name] = find_onset(curve > LEAST, excursions, reach)
     return found
 
 
@@ -174,27 +186,32 @@ def control_false_discoveries(p_value: Float[np.ndarray, "*axis"]) -> Float[np.n
 
 
 def find_onset(
-    outside: Bool[np.ndarray, "head pair bin"], excursions: Excursions, trained: int
+    outside: Bool[np.ndarray, "head pair bin"], excursions: Excursions, reach: Float[np.ndarray, " pair"]
 ) -> Float[np.ndarray, "head pair"]:
-    """Find the first lag from which a pair stays outside its range; NaN where it does not.
+    """Find the first lag from which a pair stays outside its range at unseen lags; NaN where it does not.
 
-    It stays outside if it is back inside for no more than twice ``trained`` lags on end, or a single bin:
-    after each full turn a pair passes once more through the angles of the lags from -trained to trained.
+    Seen lags and bins that are neither do not count. The pair stays outside if it is back inside for no more
+    than twice its reach of unseen lags in a row, or a single bin: before each full turn it passes through the
+    mirror images of the angles it has seen.
 
     Parameters
     ----------
     outside : whether the pair is outside its range in each bin
     excursions : whose bins these are
-    trained : tokens
+    reach : trained reach of each pair, tokens
     """
-    lag, stop = excursions.lag, excursions.stop
+    lag, width, bins = excursions.lag, excursions.stop - excursions.lag, len(excursions.lag)
     found, ever = np.full(outside.shape[:-1], np.nan), outside.any(-1)
-    outside, bins = outside[ever], len(lag)
+    inside = np.isfinite(excursions.value[ever]) & ~outside[ever]
+    outside = outside[ever]
+    lags = np.cumsum(np.pad(inside * width, ((0, 0), (1, 0))), axis=-1)  # unseen lags inside, before each bin
+    count = np.cumsum(np.pad(inside, ((0, 0), (1, 0))), axis=-1)
     following = np.where(outside, np.arange(bins), bins)
     following = np.minimum.accumulate(following[:, ::-1], axis=-1)[:, ::-1]
     following = np.concatenate([following[:, 1:], np.full((len(outside), 1), bins)], axis=-1)
-    gap = np.append(lag, stop[-1])[following] - stop
-    returns = (gap <= 2 * trained) | (following - np.arange(bins) <= 2)
+    gap = np.take_along_axis(lags, following, -1) - lags[:, 1:]
+    between = np.take_along_axis(count, following, -1) - count[:, 1:]
+    returns = (gap <= 2 * np.broadcast_to(reach, ever.shape)[ever][:, None]) | (between <= 1)
     stays = np.logical_and.accumulate((returns | ~outside)[:, ::-1], axis=-1)[:, ::-1] & outside
     found[ever] = np.where(stays.any(-1), lag[stays.argmax(-1)].astype(float), np.nan)
     return found

@@ -63,5 +63,5 @@ def rank_explosions(drift: xr.Dataset, inv_freq: xr.DataArray) -> xr.Dataset:
             for name, (array, units, meaning) in columns.items()
         },
         {"rank": rank},
-        {"trained": drift.attrs["trained"], "tested": int(np.isfinite(drift.p_value.values).sum())},
+        {"tested": int(np.isfinite(drift.p_value.values).sum())},
     )

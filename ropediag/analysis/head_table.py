@@ -61,7 +61,7 @@ def tabulate_heads(capture: Capture, drift: xr.Dataset) -> xr.Dataset:
     """
     return label(
         {
-            **_read_drift(drift, capture["rope/critical_pair"].load()),
+            **_read_drift(drift, capture.critical_pair),
             **_average_softmax(capture),
             **_split_mass(capture),
             **_name_dominant(drift, measure_pair_norms(capture)),
@@ -79,7 +79,7 @@ def _read_drift(drift: xr.Dataset, critical_pair: xr.DataArray) -> Columns:
     tested = np.isfinite(drift.p_value).sum("pair")
     known = tested > 0
     return {
-        "drift": (drift.drift.max("pair"), "in-window std", "largest drift of a pair"),
+        "drift": (drift.drift.max("pair"), "in-range std", "largest drift of a pair"),
         "drift_pair": (rank_pairs(drift.drift, 1)[..., 0], "1", "pair with the largest drift"),
         "drifting_pairs": (drift.drifts.sum("pair").where(known), "1", "how many pairs drift"),
         "tested_pairs": (tested.where(known), "1", "in how many pairs it is known whether they drift"),
@@ -215,4 +215,4 @@ def measure_move(capture: Capture, side: str) -> xr.DataArray:
     mean, std = (capture[f"partial/{side}_{name}"].astype(float) for name in ("mean", "std"))
     change = mean[..., beyond].mean("position_bin") - mean[..., inside].mean("position_bin")
     move = (abs(change) / std[..., inside].mean("position_bin")).mean("sequence")
-    return move.where(capture["rope/critical_pair"].load() >= 0)
+    return move.where(capture.critical_pair >= 0)

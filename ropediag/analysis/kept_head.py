@@ -113,7 +113,7 @@ def load_kept_head(capture: Capture, layer: int, query_head: int, sequence: int 
         window=window,
         softcap=float(capture.values("rope/logit_softcap")[row]),
         channels=spec.channels[row, : spec.pair_count(row)],
-        critical_pair=int(capture.values("rope/critical_pair")[row]),
+        critical_pair=int(capture.training.critical_pair()[row]),
     )
 
 

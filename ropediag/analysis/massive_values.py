@@ -38,7 +38,7 @@ def measure_massive_values(capture: Capture) -> xr.Dataset:
         ratio, error = average(_relate_norms(capture[f"samples/{side}"], head), "sequence")
         massive = ratio > MASSIVE
         by_pair = _count_by_pair(massive.sum(head), capture["rope/channels"])
-        past = _sum_past(by_pair, capture["rope/critical_pair"])
+        past = _sum_past(by_pair, capture.critical_pair)
         held = massive.sum((head, "channel"))
         table |= {
             f"{side}_ratio": (ratio, "1", f"norm of the {side} channel over the mean one of its layer"),

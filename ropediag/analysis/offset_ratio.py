@@ -2,10 +2,12 @@
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.heads import key_head_index
 from ropediag.analysis.labelled import average, label
+from ropediag.errors import ConfigError
 from ropediag.store import Capture
 
 
@@ -30,8 +32,7 @@ def measure_offset_ratio(capture: Capture) -> xr.Dataset:
         mean over sequences. ``product``, ``product_se`` (layer, query_head, pair): of the query's and
         that of the keys the head reads. ``angle``, ``angle_se`` (layer, query_head, pair): direction of the
         mean query minus that of the mean key, mean over sequences weighted by their product. ``turns``
-        (layer, pair): turns within the training length, NaN where that is unknown; below 1 the pair never
-        came round.
+        (layer, pair): turns in training, NaN where that is unknown; below 1 the pair never came round.
     """
     query, key = (capture[f"vectors/{side}_offset"].astype(float) for side in ("query", "key"))
     query_phase, key_phase = (capture[f"vectors/{side}_phase"].astype(float) for side in ("query", "key"))
@@ -41,7 +42,7 @@ def measure_offset_ratio(capture: Capture) -> xr.Dataset:
     axes = ("layer", "query_head", "pair")
     angle, angle_error = _average_angle(apart, product)
     mean, error = average(product, "sequence")
-    train_len = capture.attrs.get("train_len") or np.nan
+    turns = capture["rope/inv_freq"].copy(data=_count_turns(capture))
     return label(
         {
             "query_offset": (
@@ -55,12 +56,19 @@ def measure_offset_ratio(capture: Capture) -> xr.Dataset:
             "angle": (angle.transpose(*axes), "rad", "angle of the mean query minus that of the mean key"),
             "angle_se": (angle_error.transpose(*axes), "rad", "standard error of the angle over sequences"),
             "turns": (
-                capture["rope/inv_freq"] * train_len / (2 * np.pi),
+                turns,
                 "1",
-                "turns of the pair within the training length",
+                "turns of the pair in training",
             ),
         }
     )
+
+
+def _count_turns(capture: Capture) -> Float[np.ndarray, "layer pair"]:
+    try:
+        return capture.training.turns
+    except ConfigError:  # its length is not stated
+        return np.full(capture.values("rope/inv_freq").shape, np.nan)
 
 
 def _average_angle(angle: xr.DataArray, weight: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:

@@ -24,7 +24,7 @@ from ropediag.store import Capture
 )
 def measure_onset_pair(capture: Capture) -> xr.Dataset:
     """Find the onset pairs; arguments and errors as ``measure_drift``."""
-    return find_onset_pairs(measure_drift(capture), capture["rope/critical_pair"].load())
+    return find_onset_pairs(measure_drift(capture), capture.critical_pair)
 
 
 def find_onset_pairs(drift: xr.Dataset, critical_pair: xr.DataArray) -> xr.Dataset:
@@ -70,12 +70,12 @@ def find_onset_pairs(drift: xr.Dataset, critical_pair: xr.DataArray) -> xr.Datas
         ("layer",),
         np.where(critical_pair.values >= 0, critical_pair.values, np.nan),
         "1",
-        "first pair whose pretraining period exceeds the training length",
+        "first pair without a full turn in training",
     )
     return xr.Dataset(
         {name: (axes, array, {"units": u, "long_name": m}) for name, (axes, array, u, m) in found.items()},
         {axis: drift[axis] for axis in ("layer", "query_head")},
-        {"trained": drift.attrs["trained"], "least": LEAST},
+        {"least": LEAST},
     )
 
 

@@ -82,7 +82,7 @@ def overlay_drifts(drifts: Mapping[str, xr.Dataset], critical_pairs: Mapping[str
 
     Returns
     -------
-    xr.Dataset over (capture, pair), in-window standard deviations
+    xr.Dataset over (capture, pair), in-range standard deviations
         ``largest``: of all layers and heads; ``mean``: over all of them that have the pair; ``drifting``: in
         how many of them the pair drifts. NaN where a model has no such pair. ``critical_pair`` (capture).
     """
@@ -91,15 +91,15 @@ def overlay_drifts(drifts: Mapping[str, xr.Dataset], critical_pairs: Mapping[str
     table = xr.concat(rows, names, join="outer", coords="minimal")
     known = [critical_pairs[name] for name in drifts]
     critical = [np.nan if pair is None else float(pair) for pair in known]
-    attrs = {"units": "1", "long_name": "first pair whose pretraining period exceeds the training length"}
+    attrs = {"units": "1", "long_name": "first pair without a full turn in training"}
     return table.assign(critical_pair=("capture", critical, attrs))
 
 
 def _reduce_drift(drift: xr.DataArray, drifts: xr.DataArray) -> xr.Dataset:
     heads = ("layer", "query_head")
     table = {
-        "largest": (drift.max(heads), "in-window std", "drift, largest of all layers and heads"),
-        "mean": (drift.mean(heads), "in-window std", "drift, mean over layers and heads"),
+        "largest": (drift.max(heads), "in-range std", "drift, largest of all layers and heads"),
+        "mean": (drift.mean(heads), "in-range std", "drift, mean over layers and heads"),
         "drifting": (drifts.sum(heads).astype(float), "1", "heads in which the pair drifts"),
     }
     return xr.Dataset(

@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 
 from ropediag.analysis.labelled import make_axis
-from ropediag.analysis.new_angles import check_train_len, trained_inv_freq
 from ropediag.analysis.window import visible_lags
 from ropediag.store import Capture
 
@@ -25,8 +24,8 @@ def measure_pair_angles(capture: Capture, layer: int, pair: int) -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        ``arc_trained``, ``arc_length``: angle up to which the pair turned in training, by pretraining or
-        tuning, and within this length or the layer's window, at most a whole turn; ``coverage_trained``,
+        ``arc_trained``, ``arc_length``: angle up to which the pair turned in training, in any phase, and
+        within this length or the layer's window, at most a whole turn; ``coverage_trained``,
         ``coverage_length``: the same as shares of a turn; ``new_fraction``: share that only this length
         shows; ``turns``: of the longest lag; ``period``: tokens. ``angle`` (sample): what the model applied
         at sampled positions, 0 to a turn; ``angle_error`` (sample): that minus position times frequency;
@@ -37,13 +36,10 @@ def measure_pair_angles(capture: Capture, layer: int, pair: int) -> xr.Dataset:
     ConfigError
         If the capture has no such layer or pair, or does not state the training length.
     """
-    spec, row, place = capture.spec(), capture.place("layer", layer), capture.place("pair", pair)
-    train_len, length = check_train_len(spec), int(capture.attrs["length"])
+    row, place = capture.place("layer", layer), capture.place("pair", pair)
+    training, length = capture.training, int(capture.attrs["length"])
     window = int(visible_lags(capture)[row]) or length  # 0: a layer that is still to come
-    now, before = float(spec.inv_freq[row, place]), float(trained_inv_freq(spec)[row, place])
-    trained = before * min(train_len, window)
-    if spec.tune_len:
-        trained = max(trained, now * min(spec.tune_len, window))
+    now, trained = float(training.inv_freq[row, place]), float(training.angle[row, place])
     reached = now * min(length, window)
     arc_trained, arc_length = min(trained, TURN), min(reached, TURN)
     if np.isnan(now):

@@ -12,10 +12,11 @@ from jaxtyping import Float
 
 from ropediag.analysis.heads import key_head_index
 from ropediag.analysis.labelled import make_axis
+from ropediag.analysis.window import find_trained_length
 from ropediag.store import Capture
 
 JUDGED = ("scale", "drift", "drift_se", "drifts", "onset", "onset_low", "onset_high")  # taken from ``drift``
-JUDGEMENTS = ("drifts", "does not drift", "not tested", "no such pair here")
+JUDGEMENTS = ("drifts", "does not drift", "not tested", "meets no unseen angle", "no such pair here")
 BY_LAG = {
     "mean": "mean contribution",
     "std": "standard deviation of the contribution",
@@ -45,11 +46,11 @@ def measure_pair_profile(
     xr.Dataset, every variable with ``units`` and ``long_name``
         ``mean``, ``std``, ``mean_se``, ``lag_mean_min``, ``lag_mean_max`` (lag), logit: all query-key pairs;
         ``minimum``, ``maximum`` (coarse_lag) and ``quantile`` (coarse_lag, level), logit: sampled queries,
-        left out if the capture has none. ``range_low``, ``range_high``: of the single-lag means at trained
-        lags, mean over sequences, logit; the pair is outside below ``leave_low`` and above ``leave_high``.
-        What ``drift`` says of the pair; ``period``, ``trained``, tokens; ``critical_pair``, -1 without RoPE.
-        NaN where the layer has no such head or pair. Attributes in words: ``judgement``, from ``JUDGEMENTS``,
-        and ``side`` of the critical pair, ``before`` or ``past``, empty where there is none.
+        left out if the capture has none. ``range_low``, ``range_high``: of the single-lag means at lags
+        below the trained reach, mean over sequences, logit; the pair is outside below ``leave_low`` and above
+        ``leave_high``. What ``drift`` says of the pair; ``period``, ``reach``, tokens; ``critical_pair``, -1
+        without RoPE. NaN where the layer has no such head or pair. Attributes in words: ``judgement``, from
+        ``JUDGEMENTS``, and ``side`` of the critical pair, ``before`` or ``past``, empty where there is none.
 
     Raises
     ------
@@ -57,10 +58,11 @@ def measure_pair_profile(
         If the capture has no such layer, head or pair.
     """
     at = {"layer": layer, "query_head": query_head, "pair": pair}
-    judged, trained, least = drift.sel(at), int(drift.attrs["trained"]), float(drift.attrs["least"])
+    judged, least = drift.sel(at), float(drift.attrs["least"])
+    reach = float(judged.reach)
     arrays = {name: capture.values(f"scores/{name}", **at).astype(float) for name in BY_LAG}
     lag = capture.values("lag")
-    inside = np.append(lag[1:], int(capture.attrs["length"])) <= trained
+    inside = np.append(lag[1:], int(capture.attrs["length"])) <= reach
     low, high = find_range(arrays["lag_mean_min"], arrays["lag_mean_max"], inside)
     for name in ("lag_mean_min", "lag_mean_max"):
         arrays[name] = average_known(arrays[name])
@@ -74,17 +76,17 @@ def measure_pair_profile(
         "leave_low": (low - margin, "logit", "below it the pair is outside its range"),
         "leave_high": (high + margin, "logit", "above it the pair is outside its range"),
         "period": (period, "tokens", "period of the pair"),
-        "trained": (trained, "tokens", "trained length"),
+        "reach": (reach, "tokens", "trained reach"),
         "critical_pair": (
-            int(capture.values("rope/critical_pair", layer=layer)),
+            int(capture.critical_pair.sel(layer=layer)),
             "1",
-            "first pair whose pretraining period exceeds the training length",
+            "first pair without a full turn in training",
         ),
     }
     here = np.isfinite(arrays["mean"]).any() or not (capture.values("scores/count", layer=layer) > 0).any()
     exists = bool(here and not np.isnan(period))  # what a layer that is still to come will hold is not known
     words = {
-        "judgement": _judge(judged, exists),
+        "judgement": _judge(judged, exists, reach >= int(capture.attrs["length"])),
         "side": _find_side(pair, int(scalars["critical_pair"][0])) if exists else "",
     }
     return xr.Dataset(
@@ -100,10 +102,12 @@ def measure_pair_profile(
     )
 
 
-def _judge(judged: xr.Dataset, exists: bool) -> str:
+def _judge(judged: xr.Dataset, exists: bool, seen: bool) -> str:
     """Take the word of ``JUDGEMENTS`` that fits."""
     if not exists:
         return "no such pair here"
+    if seen:
+        return "meets no unseen angle"
     if not np.isfinite(judged["p_value"]):
         return "not tested"
     return "drifts" if bool(judged["drifts"]) else "does not drift"
@@ -197,7 +201,7 @@ def measure_pair_lengths(capture: Capture, layer: int, query_head: int, pair: in
         text = f"root mean square length of the pair in the {side}"
         found[name] = ("norm_bin", mean, {"units": "1", "long_name": text})
         found[f"{name}_se"] = ("norm_bin", error, {"units": "1", "long_name": "its standard error"})
-    trained = max(int(capture.attrs.get(name) or 0) for name in ("train_len", "tune_len"))
+    trained = find_trained_length(capture)
     trained_attrs = {"units": "tokens", "long_name": "trained length"}
     return xr.Dataset(
         found | {"trained": ((), float(trained) if trained else np.nan, trained_attrs)},

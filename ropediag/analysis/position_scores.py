@@ -65,7 +65,7 @@ def measure_position_scores(capture: Capture) -> xr.Dataset:
     ConfigError
         If the capture sampled fewer than three positions.
     """
-    train_len, length = int(capture.attrs.get("train_len") or 0), int(capture.attrs["length"])
+    train_len, length = capture.window_len, int(capture.attrs["length"])
     generator = np.random.default_rng(SEED)
     triples = draw_triples(capture.values("sample"), train_len, capture.sizes["sequence"], generator)
     sweep = plan_sweep(list_reaches(train_len, length), generator)

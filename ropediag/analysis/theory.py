@@ -14,6 +14,7 @@ from ropediag import limits
 from ropediag.analysis.labelled import make_axis
 from ropediag.errors import ConfigError
 from ropediag.prediction import Prediction
+from ropediag.theory.training import plain_training
 
 POINTS = 120  # bases along the law
 AROUND = 30.0  # how far the law is followed past the smallest and largest base of interest
@@ -24,6 +25,7 @@ _PAIRS = {
     "period": ("tokens", "period as tuned"),
     "pretrain_coverage": ("1", "share of a turn seen in pretraining"),
     "coverage": ("1", "share of a turn seen in pretraining or tuning"),
+    "reach": ("tokens", "trained reach; infinite after a full turn in training"),
     "new_fraction": ("1", "share of a turn new at the target"),
 }
 _NUMBERS = {
@@ -35,7 +37,8 @@ _NUMBERS = {
     "critical_dimension": ("1", "dimensions trained in pretraining"),
     "critical_pair": ("1", "first pair without a full turn in pretraining"),
     "critical_base": ("1", "critical base at this tuning length"),
-    "limit": ("tokens", "limit of the law; NaN for no bound"),
+    "predicted_limit": ("tokens", "predicted limit of the law; NaN for no bound"),
+    "first_reach": ("tokens", "first reach, a lower bound; NaN where there is none"),
     "recommended_base": ("1", "least base that reaches the target; NaN where none is needed"),
     "cautious_base": ("1", "the same without the law's ceiling"),
     "retrieval_bound": ("tokens", "first lag with B_m < 0"),
@@ -82,8 +85,10 @@ def compare_theory(settings: Mapping[str, Prediction]) -> xr.Dataset:
 
 def _describe_pairs(prediction: Prediction) -> dict[str, Float[np.ndarray, " pair"]]:
     now, before = np.array(prediction.inv_freq), np.array(prediction.pretrain_inv_freq)
-    pretrained = limits.coverage(before, prediction.train_len)
-    covered = np.maximum(pretrained, limits.coverage(now, prediction.tune_len))
+    reach = np.array([np.inf if value is None else value for value in prediction.reach])
+    known = np.isfinite(reach)
+    covered = np.where(now > 0, 1.0, 0.0)  # a pair that never turns shows one angle
+    covered[known] = np.minimum(1.0, reach[known] * now[known] / (2 * np.pi))
     new = np.full(len(now), np.nan)
     if prediction.target is not None:
         new = np.maximum(0.0, limits.coverage(now, prediction.target.length) - covered)
@@ -92,8 +97,9 @@ def _describe_pairs(prediction: Prediction) -> dict[str, Float[np.ndarray, " pai
     return {
         "pretrain_period": periods[0],
         "period": periods[1],
-        "pretrain_coverage": pretrained,
+        "pretrain_coverage": limits.coverage(before, prediction.train_len),
         "coverage": covered,
+        "reach": reach,
         "new_fraction": new,
     }
 
@@ -109,7 +115,8 @@ def _collect_numbers(prediction: Prediction) -> dict[str, float | None]:
         "critical_dimension": prediction.critical_dimension,
         "critical_pair": prediction.critical_dimension // 2,
         "critical_base": prediction.critical_base,
-        "limit": prediction.limit,
+        "predicted_limit": prediction.predicted_limit,
+        "first_reach": prediction.first_reach,
         "recommended_base": target.base if target else None,
         "cautious_base": target.cautious_base if target else None,
         "retrieval_bound": prediction.retrieval_bound,
@@ -150,13 +157,15 @@ def follow_law(settings: Mapping[str, Prediction]) -> xr.Dataset:
     ]
     known = [mark for mark in marks if mark]
     ends = max(LEAST_BASE, min(known) / AROUND), max(known) * AROUND
-    bases = [_bases_around(prediction.critical_base, ends) for prediction in settings.values()]
+    bases = [
+        _bases_around(prediction.critical_base or prediction.base, ends) for prediction in settings.values()
+    ]
     curves = [_follow(prediction, base) for prediction, base in zip(settings.values(), bases, strict=True)]
     along = ("setting", "along")
     base = np.array(bases), {"units": "1", "long_name": "base it is tuned with"}
     limit = np.array(curves), {"units": "tokens", "long_name": "limit of the law"}
     found: dict[str, tuple] = {"curve_base": (along, *base), "limit": (along, *limit)}
-    for name, own in (("base", "own_base"), ("limit", "own_limit")):
+    for name, own in (("base", "own_base"), ("predicted_limit", "own_limit")):
         found[own] = ("setting", *_make_column(numbers, name))
     for name in ("critical_base", "tune_len", "target_len"):
         found[name] = ("setting", *_make_column(numbers, name))
@@ -169,9 +178,11 @@ def _bases_around(critical: float, ends: tuple[float, float]) -> Float[np.ndarra
 
 
 def _follow(prediction: Prediction, bases: Float[np.ndarray, " along"]) -> Float[np.ndarray, " along"]:
-    numbers = (prediction.pretrain_base, prediction.train_len, prediction.tune_len, prediction.turns)
+    numbers = (prediction.pretrain_base, prediction.train_len, prediction.tune_len)
     size = 2 * len(prediction.inv_freq)
-    found = [limits.extrapolation_limit(size, float(base), *numbers) for base in bases]
+    found = [
+        plain_training(size, float(base), *numbers).predicted_limit(prediction.turns).value for base in bases
+    ]
     return np.array([np.nan if limit is None else limit for limit in found])
 
 

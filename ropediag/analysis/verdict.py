@@ -21,6 +21,7 @@ from ropediag.analysis.onset_pair import find_onset_pairs
 from ropediag.analysis.window import trained_length
 from ropediag.analysis.wording import find_weaknesses, word_verdict
 from ropediag.store import Capture
+from ropediag.theory.training import ALL_LAGS, PredictedLimit, Training
 
 WORST = 10  # offenders listed
 _OFFENDER = ("layer", "query_head", "pair", "period", "drift", "drift_se", "share", "move")
@@ -32,7 +33,7 @@ _PAIR = ("onset_pair", "onset_pair_low", "onset_pair_high")
 class Verdict:
     """What a capture says. The names of its fields are the keys of ``ropediag analyze --json``.
 
-    Positions, lags, lengths and periods are tokens, drifts in-window standard deviations. None is what is not
+    Positions, lags, lengths and periods are tokens, drifts in-range standard deviations. None is what is not
     known or not there.
 
     Attributes
@@ -40,12 +41,16 @@ class Verdict:
     model, length, train_len, tune_len, base, pretrain_base : of the capture
     sequences : that every captured layer holds
     missing_units : (sequence, layer) units that an unfinished capture still lacks
-    trained_len : the longer of train_len and tune_len: lags below it are in-window
+    trained_len : longest sequence of any phase of training
     loss_breaks : whether the excess stays above its threshold from some position on; None without excess, or
         within the training length
     measured_limit, measured_limit_low, measured_limit_high : that position, with its 95 % interval
     threshold : of the excess, nats
-    predicted_limit : the extrapolation law's
+    predicted_limit, predicted_law, assumes_tuning : the law's limit, what sets it, and whether no phase of
+        training had the rotation in use, which the law is about
+    first_reach : smallest trained reach, a lower bound
+    phases : of training, oldest first, each with label, length and source
+    unseen_pairs : (layer, pair) combinations that meet unseen angles at this length
     drifts : whether any pair drifts; None if no pair could be tested
     tested_pairs, drifting_pairs : (layer, query head, pair) combinations
     critical_pair : the theory's, of the layers that reach farthest
@@ -57,7 +62,9 @@ class Verdict:
         share of all drift, move (logits), onset, onset_low, onset_high
     loss_link : for the pairs ``before`` and ``past`` the critical one, the head whose joint logit follows
         the excess best: layer, query_head, correlation, correlation_low, correlation_high
-    sentences : the verdict in words
+    sentences : the verdict in words, each with its kind: ``geometry`` (which angles are new: exact, from the
+        phases), ``description`` (how far loss and contributions move) or ``cause`` (what it costs, which only
+        interventions show)
     weak : what the evidence does not carry, in words
     """
 
@@ -76,6 +83,11 @@ class Verdict:
     measured_limit_high: int | None
     threshold: float | None
     predicted_limit: float | None
+    predicted_law: str
+    assumes_tuning: bool
+    first_reach: float | None
+    phases: list[dict[str, Any]]
+    unseen_pairs: int
     drifts: bool | None
     tested_pairs: int
     drifting_pairs: int
@@ -88,7 +100,7 @@ class Verdict:
     heads: list[dict[str, Any]]
     offenders: list[dict[str, Any]]
     loss_link: dict[str, dict[str, Any]]
-    sentences: list[str] = field(default_factory=list)
+    sentences: list[dict[str, str]] = field(default_factory=list)
     weak: list[str] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
@@ -104,9 +116,9 @@ def judge_capture(capture: Capture) -> Verdict:
     ConfigError
         If the file does not state the training length.
     """
-    trained_len, attrs = trained_length(capture), capture.attrs
+    trained_len, attrs, training = trained_length(capture), capture.attrs, capture.training
     drift = measure_drift(capture).load()
-    onsets = find_onset_pairs(drift, capture["rope/critical_pair"].load())
+    onsets = find_onset_pairs(drift, capture.critical_pair)
     worst = rank_explosions(drift, capture["rope/inv_freq"].load()).isel(rank=slice(WORST))
     tested = int(np.isfinite(drift.p_value).sum())
     onset_pair: dict[str, Any] = {name: _whole(onsets[f"model_{name}"]) for name in _PAIR}
@@ -121,6 +133,11 @@ def judge_capture(capture: Capture) -> Verdict:
         base=_number(attrs.get("base", math.nan)),
         pretrain_base=_number(attrs.get("pretrain_base", math.nan)),
         **_read_limits(capture),
+        phases=[
+            {"label": phase.label, "length": phase.length, "source": phase.source}
+            for phase in training.phases
+        ],
+        unseen_pairs=_count_unseen(training, int(attrs["length"])),
         drifts=bool(drift.drifts.any()) if tested else None,
         tested_pairs=tested,
         drifting_pairs=int(drift.drifts.sum()),
@@ -142,18 +159,26 @@ def _read_limits(capture: Capture) -> dict[str, Any]:
     """The limit of the loss, that of the law, and the law's critical pair."""
     seen = glance(capture)
     measured = seen.measured or MeasuredLimit(None, None, None, math.nan, 0)
-    judged = seen.measured is not None and int(capture.attrs["length"]) > int(
-        capture.attrs.get("train_len") or 0
-    )
+    judged = seen.measured is not None and int(capture.attrs["length"]) > capture.window_len
+    limit = seen.predicted or PredictedLimit(None, "the training is not known", assumes_tuning=False)
     return {
         "loss_breaks": measured.position is not None if judged else None,
         "measured_limit": measured.position,
         "measured_limit_low": measured.low,
         "measured_limit_high": measured.high,
         "threshold": _number(measured.threshold),
-        "predicted_limit": seen.predicted,
+        "predicted_limit": limit.value,
+        "predicted_law": limit.law,
+        "assumes_tuning": limit.assumes_tuning,
+        "first_reach": seen.first_reach,
         "critical_pair": seen.critical_pair if seen.critical_pair >= 0 else None,
     }
+
+
+def _count_unseen(training: Training, length: int) -> int:
+    """Count the pairs of all layers whose trained reach lies below the length and the layer's window."""
+    sees = np.where(training.window == ALL_LAGS, length, np.minimum(training.window, length))
+    return int((training.reach() < sees[:, None]).sum())
 
 
 def _count_sequences(capture: Capture) -> int:

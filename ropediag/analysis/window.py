@@ -1,4 +1,4 @@
-"""The trained window: which lags training showed, which it did not, and how far a layer sees at all."""
+"""The trained length: which positions occurred in training, and how far a layer sees at all."""
 
 import numpy as np
 import xarray as xr
@@ -9,20 +9,22 @@ from ropediag.store import Capture
 
 
 def trained_length(capture: Capture) -> int:
-    """The longest sequence of pretraining or tuning, tokens: lags below it are *in-window*.
+    """Return the longest sequence of any phase of training, tokens: positions below it occurred there.
 
     Raises
     ------
     ConfigError
         If the capture does not state it.
     """
-    trained = max(int(capture.attrs.get(name) or 0) for name in ("train_len", "tune_len"))
-    if trained < 1:
-        raise ConfigError(
-            f"{capture.path} does not say how long the sequences of pretraining were. Capture the model "
-            "again with --train-len."
-        )
-    return trained
+    return max(phase.length for phase in capture.training.phases)
+
+
+def find_trained_length(capture: Capture) -> int:
+    """Return the longest sequence of any phase of training, tokens; 0 where the capture does not state it."""
+    try:
+        return trained_length(capture)
+    except ConfigError:
+        return 0
 
 
 def split_lags(

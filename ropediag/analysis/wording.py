@@ -13,19 +13,59 @@ NEAR = 3  # pairs between theory and measurement that are called agreement
 ALIKE = (0.8, 1.25)  # measured over predicted limit, likewise
 
 
-def word_verdict(verdict: "Verdict") -> list[str]:
-    """Say what was found: the loss, the drift, where it begins, who carries it, how theory fares."""
+def word_verdict(verdict: "Verdict") -> list[dict[str, str]]:
+    """Write what was found: geometry, then description, then what of it is known as a cause.
+
+    Returns
+    -------
+    list of ``kind`` and ``text``
+    """
     if verdict.length <= verdict.trained_len:
-        return [
+        text = (
             f"{verdict.model} was read at {verdict.length:,} tokens, within the {verdict.trained_len:,} it "
             "was trained at: there is nothing to judge."
-        ]
-    said = [_word_loss(verdict), _word_drift(verdict)]
+        )
+        return [{"kind": "geometry", "text": text}]
+    described = [_word_loss(verdict), _word_drift(verdict)]
     if verdict.drifts:
-        said += [_word_onset(verdict), _word_offenders(verdict)]
+        described += [_word_onset(verdict), _word_offenders(verdict)]
     if verdict.loss_breaks and "past" in verdict.loss_link:
-        said.append(_word_link(verdict))
-    return said + _word_disagreements(verdict)
+        described.append(_word_link(verdict))
+    described += _word_disagreements(verdict)
+    kinds = {
+        "geometry": _word_geometry(verdict),
+        "description": described,
+        "cause": [_word_cause(verdict)] if verdict.loss_breaks else [],
+    }
+    return [{"kind": kind, "text": text} for kind, texts in kinds.items() for text in texts]
+
+
+def _word_geometry(verdict: "Verdict") -> list[str]:
+    phases = ", then ".join(
+        f"{phase['length']:,} tokens ({phase['label'] or 'a phase'})" for phase in verdict.phases
+    )
+    shown = f"Training was {phases}"
+    if not verdict.unseen_pairs:
+        return [f"{shown}: no untrained angle occurs at {verdict.length:,} tokens."]
+    said = (
+        f"{shown}: {verdict.unseen_pairs:,} rotary pairs, counted in each layer, made less than a full turn "
+        f"there and meet unseen angles at {verdict.length:,} tokens"
+    )
+    if verdict.first_reach is not None:
+        said += f", the first from lag {verdict.first_reach:,.0f} on"
+    assumed = ", which assumes tuning" if verdict.assumes_tuning else ""
+    limit = f"The law sets no limit: {verdict.predicted_law}."
+    if verdict.predicted_limit is not None:
+        limit = f"The law's predicted limit is {verdict.predicted_limit:,.0f} tokens{assumed}."
+    return [f"{said}.", limit]
+
+
+def _word_cause(verdict: "Verdict") -> str:
+    pairs = "past" if verdict.critical_pair is None else f"{verdict.critical_pair} and slower"
+    return (
+        f"What the unseen angles cost, a capture cannot tell: ropediag ablate holds pairs {pairs} within "
+        "their trained reach and measures how much of the loss returns."
+    )
 
 
 def word_headline(verdict: "Verdict") -> str:
@@ -39,16 +79,20 @@ def word_headline(verdict: "Verdict") -> str:
     return "It holds" if verdict.loss_breaks is False else "No pair drifts"
 
 
+def group_sentences(verdict: "Verdict") -> dict[str, list[str]]:
+    """Group the sentences of a verdict by their kind, in their order."""
+    found: dict[str, list[str]] = {}
+    for sentence in verdict.sentences:
+        found.setdefault(sentence["kind"], []).append(sentence["text"])
+    return found
+
+
 def find_weaknesses(verdict: "Verdict") -> list[str]:
     """Say what the evidence does not carry."""
     weak = []
     if verdict.missing_units:
         weak.append(
             f"the capture is not finished: {verdict.missing_units} (sequence, layer) units are missing."
-        )
-    if verdict.base is None or verdict.pretrain_base is None:
-        weak.append(
-            "the base of pretraining is not known, so the law names no limit: capture with --pretrain-base."
         )
     if verdict.sequences < REPLICATES:
         weak.append(
@@ -68,9 +112,7 @@ def find_weaknesses(verdict: "Verdict") -> list[str]:
             "pairs may leave their range further out."
         )
     if not verdict.tested_pairs:
-        weak.append(
-            "no pair could be tested: no lag past the trained length has a mean and a standard error."
-        )
+        weak.append("no pair could be tested: no unseen lag has a mean and a standard error.")
     if verdict.drifts and (verdict.onset_pair_low is None or verdict.onset_pair_high is None):
         weak.append("the onset pair of the model has no interval on one side.")
     return weak
@@ -87,7 +129,7 @@ def _word_loss(verdict: "Verdict") -> str:
     interval, against = _interval(verdict.measured_limit_low, verdict.measured_limit_high), ""
     if verdict.predicted_limit:
         ratio = verdict.measured_limit / verdict.predicted_limit
-        against = f", {ratio:.2f} times the law's limit of {verdict.predicted_limit:,.0f}"
+        against = f", {ratio:.2f} times the predicted limit of {verdict.predicted_limit:,.0f}"
     return (
         f"{trained} breaks in loss: more context costs over {verdict.threshold:g} nats a token from position "
         f"{verdict.measured_limit:,} on{interval}{against}."
@@ -96,16 +138,16 @@ def _word_loss(verdict: "Verdict") -> str:
 
 def _word_drift(verdict: "Verdict") -> str:
     if verdict.drifts is None:
-        return f"Whether pairs drift cannot be said: {verdict.tested_pairs} of them could be tested."
+        return f"Whether pairs drift was not tested: {verdict.tested_pairs} of them could be."
     if not verdict.drifts:
         return (
-            f"None of {verdict.tested_pairs:,} pairs leaves the range of its mean contribution in training "
-            f"by more than {LEAST:g} in-window standard deviations."
+            f"At unseen angles none of {verdict.tested_pairs:,} pairs leaves the range that its mean "
+            f"contribution has at seen ones by more than {LEAST:g} standard deviations."
         )
     return (
-        f"{verdict.drifting_pairs:,} of {verdict.tested_pairs:,} pairs leave the range of their mean "
-        f"contribution in training by more than {LEAST:g} in-window standard deviations, at a rate of false "
-        f"discoveries of {_percent(FALSE_DISCOVERIES)}."
+        f"At unseen angles {verdict.drifting_pairs:,} of {verdict.tested_pairs:,} pairs leave the range that "
+        f"their mean contribution has at seen ones by more than {LEAST:g} standard deviations, at a rate of "
+        f"false discoveries of {_percent(FALSE_DISCOVERIES)}."
     )
 
 
@@ -130,7 +172,7 @@ def _word_offenders(verdict: "Verdict") -> str:
     named = f"layer {worst['layer']}, head {worst['query_head']}, pair {worst['pair']}"
     from_lag = "" if worst["onset"] is None else f", from lag {worst['onset']:,.0f} on"
     period = "" if worst["period"] is None else f" (period {worst['period']:,.0f} tokens)"
-    said = f"Most drifts {named}{period}: by {worst['drift']:.1f} in-window standard deviations{from_lag}"
+    said = f"Most drifts {named}{period}: by {worst['drift']:.1f} standard deviations{from_lag}"
     share = sum(offender["share"] for offender in verdict.offenders)
     return f"{said}; the worst {count} make up {_percent(share)} of all drift." if count > 1 else f"{said}."
 

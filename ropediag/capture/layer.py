@@ -130,7 +130,9 @@ def _measure_logits(
     softmax_rows = measure_rows(scaled, key, rows, softmax, plan.lag_edges)
     contributions = measure_contributions(scaled, key, channels, rows, plan.coarse_edges, lags)
     arrays |= {f"rows/{name}": values for name, values in (softmax_rows | contributions).items()}
-    arrays |= _measure_partial(scaled, key, channels, int(plan.critical_pairs[row]), call.window, plan)
+    arrays |= _measure_partial(
+        scaled, key, channels, int(plan.training.critical_pair()[row]), call.window, plan
+    )
     return arrays
 
 

@@ -11,11 +11,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ropediag.capture.rows import LEVELS, choose_rows
-from ropediag.checkpoint import Training
 from ropediag.config import CaptureConfig
 from ropediag.config_class import list_entries
 from ropediag.errors import CaptureError, ConfigError, ModelError
-from ropediag.limits import critical_pair
 from ropediag.models.economy import WHOLE, Economy
 from ropediag.models.logits import LogitRule, read_logit_rules
 from ropediag.models.ranks import ALONE, Ranks, check_shares, find_ranks
@@ -23,6 +21,9 @@ from ropediag.models.rotation import Rotation, measure_rotation
 from ropediag.rope_config import read_layers
 from ropediag.scaling import layer_inv_freq
 from ropediag.schema import block_size, lag_edges, position_edges
+from ropediag.theory.phases import TrainingHistory
+from ropediag.theory.record import describe_training
+from ropediag.theory.training import Training
 
 POSITION_BINS = 512
 NORM_BINS = 16
@@ -38,12 +39,11 @@ class CapturePlan:
     Attributes
     ----------
     length, sequences : tokens per sequence, token sequences
-    layers : captured layers; rows of ``rotation`` and ``critical_pairs`` are all layers of the model
+    layers : captured layers; rows of ``rotation`` and ``training`` are all layers of the model
     heads, kv_heads : captured query heads and the key heads they use, over all layers
     rotation : the measured rotation
     rules : layer -> how it makes logits
-    critical_pairs : (layer,) first pair whose pretraining period exceeds the training length, -1
-        where the layer does not rotate
+    history, training : phases of training as they are stated, and what they showed all layers
     bases : (layer,) rotary base that the config states, NaN where the layer does not rotate
     stated : (layer, pair) frequencies that the config states, see ``stated_frequencies``
     lag_edges, coarse_edges, position_edges, norm_edges : lower edges of the bins
@@ -61,7 +61,8 @@ class CapturePlan:
     kv_heads: tuple[int, ...]
     rotation: Rotation
     rules: dict[int, LogitRule]
-    critical_pairs: Int[np.ndarray, " layer"]
+    history: TrainingHistory
+    training: Training
     bases: Float[np.ndarray, " layer"]
     stated: Float[np.ndarray, "layer pair"]
     lag_edges: list[int]
@@ -79,7 +80,7 @@ class CapturePlan:
         return int(np.flatnonzero(self.rotation.layers == layer)[0])
 
 
-def make_plan(model: Any, config: CaptureConfig, training: Training) -> CapturePlan:
+def make_plan(model: Any, config: CaptureConfig, history: TrainingHistory) -> CapturePlan:
     """Measure the model's rotation and lay out the capture.
 
     Raises
@@ -120,7 +121,8 @@ def make_plan(model: Any, config: CaptureConfig, training: Training) -> CaptureP
         kv_heads=tuple(sorted(kv_heads)),
         rotation=rotation,
         rules=rules,
-        critical_pairs=critical_pairs(model, rotation, training, rules),
+        history=history,
+        training=build_training(model, rotation, history, rules),
         bases=_layer_bases(model, rotation),
         stated=stated_frequencies(model, rotation, config.length),
         lag_edges=lag_edges(config.length),
@@ -163,12 +165,14 @@ def header(plan: CapturePlan) -> dict[str, np.ndarray]:
         "rope/channels": spec.channels[picked],
         "rope/attention_factor": spec.attention_factor[picked],
         "rope/head_dim": spec.head_dim[picked],
-        "rope/critical_pair": plan.critical_pairs[picked],
+        "rope/critical_pair": plan.training.critical_pair()[picked],
         **_describe_logits([plan.rules[layer] for layer in plan.layers]),
         "rows/query_position": plan.rows,
         "vectors/angle": angles,
         "vectors/angle_error": rounding + (measured - stated) * plan.samples,
     }
+    given |= describe_training(plan.training.take(picked))
+    coordinates["phase"] = np.arange(len(plan.training.phases))
     if plan.keep_qk:
         coordinates["kept"] = np.arange(len(plan.keep_qk))
         coordinates["query_block"] = coordinates["key_block"] = np.arange(
@@ -202,10 +206,10 @@ def _choose_samples(length: int) -> Int[np.ndarray, " sample"]:
     return np.unique(np.concatenate([[0], np.geomspace(1, length - 1, SAMPLES - 1).round()]).astype(np.int64))
 
 
-def critical_pairs(
-    model: Any, rotation: Rotation, training: Training, rules: dict[int, LogitRule]
-) -> Int[np.ndarray, " layer"]:
-    """Count, for each layer, the pairs that made a full turn in pretraining, within its window if it has one.
+def build_training(
+    model: Any, rotation: Rotation, history: TrainingHistory, rules: dict[int, LogitRule]
+) -> Training:
+    """Compute what training showed the pairs of each layer, which turn now as was measured.
 
     Raises
     ------
@@ -213,23 +217,11 @@ def critical_pairs(
         If the config states another number of pairs than the model turns.
     """
     layers = read_layers(list_entries(model.config))
-    found = np.full(len(rotation.layers), -1)
-    for row, layer in enumerate(rotation.layers):
-        pairs = rotation.spec.pair_count(row)
-        if not pairs:
-            continue
-        own = layers[layer]
-        if own.base == training.base:  # layers with a base of their own (Gemma 3) keep it
-            own = replace(own, base=training.pretrain_base)
-        before, _ = layer_inv_freq(own, scaled=False)
-        if len(before) != pairs:
-            raise ModelError(
-                f"{model.config.model_type}, layer {layer}: the config states {len(before)} rotary pairs, "
-                f"and the model turns {pairs}. Which of them made a full turn in pretraining cannot be told."
-            )
-        window = rules[int(layer)].window or training.train_len
-        found[row] = critical_pair(before, min(training.train_len, window))
-    return found
+    own = [replace(layers[layer], window=rules[int(layer)].window) for layer in rotation.layers]
+    try:
+        return history.build(own, np.array(rotation.spec.inv_freq))
+    except ConfigError as error:
+        raise ModelError(f"{model.config.model_type}: {error}") from error
 
 
 def _layer_bases(model: Any, rotation: Rotation) -> Float[np.ndarray, " layer"]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ropediag.capture.estimate import Estimate
     from ropediag.capture.plan import CapturePlan
-    from ropediag.checkpoint import Training
 
 
 class Reporter:
@@ -22,7 +21,7 @@ class Reporter:
     def note(self, line: str) -> None:
         """The model or its text is read in a way that one should know of."""
 
-    def starting(self, name: str, plan: "CapturePlan", training: "Training", estimate: "Estimate") -> None:
+    def starting(self, name: str, plan: "CapturePlan", estimate: "Estimate") -> None:
         """The model is loaded and understood; this is what the capture will need."""
 
     def layer_done(self, sequence: int, layer: int) -> None:

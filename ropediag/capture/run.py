@@ -22,7 +22,7 @@ from ropediag.capture.layer import join_heads, measure_layer
 from ropediag.capture.places import check_room
 from ropediag.capture.plan import CapturePlan, header, make_plan
 from ropediag.capture.report import Reporter
-from ropediag.checkpoint import Training
+from ropediag.checkpoint import flags_of
 from ropediag.config import CaptureConfig
 from ropediag.models.blocks import needs_blocks
 from ropediag.models.bridge import native_model
@@ -145,7 +145,6 @@ class _Prepared:
     """A capture that has passed all its checks."""
 
     input_ids: Int[torch.Tensor, "sequence position"]
-    training: Training
     plan: CapturePlan
     window: int | None
     leading: Leading
@@ -165,13 +164,13 @@ def _prepare(
         reporter.note(leading.note)
     input_ids = torch.tensor(ids, device=input_device(model))
     check_tap(model, input_ids)
-    training = read_training(loaded, config.train_len, config.pretrain_base)
-    plan = make_plan(model, config, training)
+    history = read_training(loaded, flags_of(config))
+    plan = make_plan(model, config, history)
     plan = replace(plan, economy=_plan_economy(model, input_ids, config.chunk))
-    window = training.train_len if config.excess else None
+    window = history.trained if config.excess else None
     estimate = estimate_capture(model, input_ids, plan, window, plan.ranks.tell(timed))
-    reporter.starting(loaded.name, plan, training, estimate)
-    return _Prepared(input_ids, training, plan, window, leading, estimate)
+    reporter.starting(loaded.name, plan, estimate)
+    return _Prepared(input_ids, plan, window, leading, estimate)
 
 
 def _plan_economy(
@@ -272,12 +271,13 @@ def _attributes(
     loaded: LoadedModel, config: CaptureConfig, prepared: _Prepared, ids: np.ndarray
 ) -> dict[str, str | int | float]:
     return {
-        **describe_model(loaded, prepared.training),
+        **describe_model(loaded, prepared.plan.history),
         "kind": "capture",
         "config": config.recipe(),
         "seed": config.seed,
         "length": config.length,
         "text_hash": hash_tokens(ids),
         "bos": prepared.leading.name,
+        **({} if prepared.window is None else {"window_len": prepared.window}),
         "layout": prepared.plan.rotation.spec.layout,
     }

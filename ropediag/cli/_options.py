@@ -35,6 +35,23 @@ def read_length(text: Any) -> int:
     return length
 
 
+def read_phase_option(text: Any) -> Any:
+    """Read a phase of training as it is typed.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the text is no phase.
+    """
+    from ropediag.errors import ConfigError
+    from ropediag.theory.phases import read_phase
+
+    try:
+        return read_phase(str(text))
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def length_option(*names: str, help: str, panel: str | None = None) -> Any:
     """Build an option that holds a number of tokens."""
     return typer.Option(*names, parser=read_length, metavar="TOKENS", help=help, rich_help_panel=panel)
@@ -85,6 +102,20 @@ TrainLen = Annotated[
         "--train-len",
         help="Tokens per sequence in pretraining, where the model does not say.",
         panel=TRAINING,
+    ),
+]
+TuneLen = Annotated[
+    int | None, length_option("--tune-len", help="Tokens per sequence in tuning, likewise.", panel=TRAINING)
+]
+Phases = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--phase",
+        parser=read_phase_option,
+        metavar="len=TOKENS[,base=...]",
+        help="A phase of training, oldest first; repeatable, in place of all the model says. Also window=, "
+        "rule=JSON, label=.",
+        rich_help_panel=TRAINING,
     ),
 ]
 PretrainBase = Annotated[

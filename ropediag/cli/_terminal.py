@@ -16,9 +16,10 @@ from rich.progress import (
 from ropediag.capture.report import Reporter
 
 if TYPE_CHECKING:
+    from ropediag.analysis.glance import Glance
     from ropediag.capture.estimate import Estimate
     from ropediag.capture.plan import CapturePlan
-    from ropediag.checkpoint import Training
+    from ropediag.theory.phases import TrainingHistory
 
 
 class TerminalReporter(Reporter):
@@ -37,22 +38,22 @@ class TerminalReporter(Reporter):
     def note(self, line: str) -> None:
         self.console.print(line)
 
-    def starting(self, name: str, plan: "CapturePlan", training: "Training", estimate: "Estimate") -> None:
-        sources, pairs = training.sources, plan.rotation.spec.inv_freq.shape[1]
+    def starting(self, name: str, plan: "CapturePlan", estimate: "Estimate") -> None:
+        pairs = plan.rotation.spec.inv_freq.shape[1]
         self.console.print(
             f"{name}: {len(plan.layers)} layers x {len(plan.heads)} heads x {pairs} pairs, "
-            f"{plan.sequences} x {plan.length:,} tokens; base {training.base:g}, "
-            f"training length {training.train_len:,} (from {sources['train_len']}), "
-            f"pretraining base {training.pretrain_base:g} (from {sources['pretrain_base']})"
+            f"{plan.sequences} x {plan.length:,} tokens; base {plan.history.base:g}"
         )
+        for line in describe_phases(plan.history):
+            self.console.print(line)
         seconds = "" if estimate.seconds is None else f"about {format_seconds(estimate.seconds)}, "
         self.console.print(
             f"needs {seconds}{estimate.memory / 2**20:,.0f} MiB of memory "
             f"beside the model, {estimate.disk / 2**20:,.1f} MiB on disk"
         )
-        if plan.length <= training.trained:
+        if plan.length <= plan.history.trained:
             self.console.print(
-                f"note: {plan.length:,} tokens are within the {training.trained:,} of training"
+                f"note: {plan.length:,} tokens are within the {plan.history.trained:,} of training"
             )
         self._total = plan.sequences * (len(plan.layers) + 1)
         if self._stderr.is_terminal:
@@ -124,38 +125,69 @@ def print_glance(console: Console, path: Path) -> None:
     with open_capture(path) as capture:
         found, note = glance(capture), note_angle_error(capture)
         attributes = capture.attrs
-    length, train_len = int(attributes["length"]), int(attributes.get("train_len") or 0)
-    reach = f"{length / train_len:.3g} x its training length" if train_len else "training length not known"
-    predicted = found.predicted
+    length = int(attributes["length"])
+    reach = (
+        f"{length / found.trained:.3g} x its training length"
+        if found.trained
+        else "training length not known"
+    )
     console.print()
     console.print(
         f"{attributes.get('model', 'a model')} at {length:,} tokens, {reach}",
         style="bold",
     )
-    law = (
-        f"limit {predicted:,.0f} tokens"
-        if predicted
-        else "no limit: training covered every pair, or is not known"
-    )
-    console.print(
-        f"  theory    critical pair {found.critical_pair} (dimension {2 * found.critical_pair}); {law}"
-    )
+    for line in _describe_theory(found):
+        console.print(line)
     console.print(f"  measured  {_measured_line(found, length)}")
     if found.excess:
         values = ", ".join(f"{value:+.2f} at {multiple:g} x" for multiple, value in found.excess)
         console.print(f"  excess    nats by multiple of the training length: {values}")
-    for name, shift in (("before", found.before), ("past", found.past)):
-        if shift is not None:
+    for shift in (found.before, found.past):
+        if shift is not None and shift.last >= shift.first:
             console.print(
-                f"  pairs {name} the critical one: mean logit {shift.inside:+.2f} within the training "
+                f"  pairs {shift.first} to {shift.last}: mean logit {shift.inside:+.2f} within the training "
                 f"length, {shift.beyond:+.2f} beyond it; largest move of a head {shift.largest:.1f} std"
             )
+    for part in found.stale:
+        console.print(f"  note      {STALE[part]}")
     if note:
         console.print(f"  note      {note}")
 
 
+STALE = {
+    "partial": "the joint logits are split at the pair that was critical when they were measured",
+    "loss/nll_windowed": "the windows of the excess loss are not as long as the longest phase: capture again "
+    "to measure it in such windows",
+}
+
+
+def describe_phases(history: "TrainingHistory") -> list[str]:
+    """Write the phases of training, a line each, with who states them."""
+    return [
+        f"trained: {phase.describe()}"
+        + (f", {phase.label}" if phase.label else "")
+        + f" (from {phase.source})"
+        for phase in history.phases
+    ]
+
+
+def _describe_theory(found: "Glance") -> list[str]:
+    """Write critical pair, predicted limit and first reach."""
+    if found.predicted is None:
+        return ["  theory    the training length is not known"]
+    value, assumed = found.predicted.value, " (assumes tuning)" if found.predicted.assumes_tuning else ""
+    limit = "no predicted limit: " + found.predicted.law
+    if value is not None:
+        limit = f"predicted limit {value:,.0f} tokens{assumed}"
+    first = ""
+    if found.first_reach is not None:
+        first = f"; first reach {found.first_reach:,.0f} tokens, a lower bound"
+    critical = f"critical pair {found.critical_pair} (dimension {2 * found.critical_pair})"
+    return [f"  theory    {critical}; {limit}{first}"]
+
+
 def _measured_line(found, length: int) -> str:
-    measured, predicted = found.measured, found.predicted
+    measured, predicted = found.measured, found.predicted_limit
     if measured is None:
         return "no windowed loss in this capture, so no excess"
     if measured.position is None:

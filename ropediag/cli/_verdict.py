@@ -14,12 +14,15 @@ WIDTH = 100  # columns of the paragraph
 
 def print_verdict(console: Console, verdict: "Verdict") -> None:
     """Print a verdict as a page."""
-    for line in textwrap.wrap(" ".join(verdict.sentences), WIDTH):
-        console.print(line)
+    from ropediag.analysis.wording import group_sentences
+
+    for kind, texts in group_sentences(verdict).items():
+        for line in textwrap.wrap(f"{kind}: {' '.join(texts)}", WIDTH, subsequent_indent="  "):
+            console.print(line)
     if verdict.offenders:
         console.print(
-            f"\nthe {len(verdict.offenders)} pairs that drift most (drift in in-window standard deviations, "
-            "onset as a lag in tokens)"
+            f"\nthe {len(verdict.offenders)} pairs that drift most (drift in standard deviations at seen "
+            "lags, onset as a lag in tokens)"
         )
         console.print(_offenders(verdict))
     console.print("\nmeasured against predicted")
@@ -58,13 +61,12 @@ def _offenders(verdict: "Verdict") -> Table:
 def _comparison(verdict: "Verdict") -> Table:
     table = _table("", "predicted", "measured", "95 % interval")
     table.columns[0].justify = "left"
-    limit = _known(verdict.predicted_limit, "none: all covered")
-    if None in (verdict.base, verdict.pretrain_base):
-        limit = "not known"
+    limit = _known(verdict.predicted_limit, "none")
     ends = verdict.measured_limit_low, verdict.measured_limit_high
     table.add_row(
         "limit of the loss (tokens)", limit, _known(verdict.measured_limit, "none"), _interval(*ends)
     )
+    table.add_row("  first reach, a lower bound (tokens)", _known(verdict.first_reach, "none"), "", "")
     ends = verdict.onset_pair_low, verdict.onset_pair_high
     pairs = _known(verdict.critical_pair, "none"), _known(verdict.onset_pair, "none")
     table.add_row("first pair past its range, model", *pairs, _interval(*ends))

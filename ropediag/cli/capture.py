@@ -18,11 +18,13 @@ from ropediag.cli._options import (
     Layers,
     Length,
     Model,
+    Phases,
     PretrainBase,
     Revision,
     Text,
     Tokens,
     TrainLen,
+    TuneLen,
     length_option,
 )
 
@@ -59,6 +61,8 @@ def command(
     rows: Annotated[int, Option(help="Sampled queries of each sequence.", rich_help_panel=MEASURED)] = 32,
     seed: Annotated[int, Option(help="Seed of text and sampled queries.")] = 0,
     train_len: TrainLen = None,
+    tune_len: TuneLen = None,
+    phase: Phases = None,
     pretrain_base: PretrainBase = None,
     keep_qk: Annotated[
         list[str] | None,
@@ -102,6 +106,8 @@ def command(
         rows=rows,
         seed=seed,
         train_len=train_len,
+        tune_len=tune_len,
+        phases=tuple(phase or ()),
         pretrain_base=pretrain_base,
         keep_qk=parse_keep_qk(keep_qk or ()),
         store_tokens=not no_tokens,

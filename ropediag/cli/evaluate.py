@@ -15,11 +15,13 @@ from ropediag.cli._options import (
     Force,
     Length,
     Model,
+    Phases,
     PretrainBase,
     Revision,
     Text,
     Tokens,
     TrainLen,
+    TuneLen,
     length_option,
 )
 
@@ -42,6 +44,8 @@ def command(
     attn: Attention = None,
     seed: Annotated[int, Option(help="Seed of text and recall prompts.")] = 0,
     train_len: TrainLen = None,
+    tune_len: TuneLen = None,
+    phase: Phases = None,
     pretrain_base: PretrainBase = None,
     parent: Annotated[str | None, Option(help="The model it was tuned from, to compare with.")] = None,
     log_attention: Annotated[
@@ -79,6 +83,8 @@ def command(
         attention=attn,
         seed=seed,
         train_len=train_len,
+        tune_len=tune_len,
+        phases=tuple(phase or ()),
         pretrain_base=pretrain_base,
         parent=parent,
         log_attention=log_attention,

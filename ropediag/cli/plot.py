@@ -84,7 +84,7 @@ def _draw(capture: "Capture", name: str, variable: str | None, chosen: dict[str,
         _refuse(
             f"{shown} is a single number here, {found[shown].item():.6g}: of {name} draw one of", measured
         )
-    critical = capture["rope/critical_pair"].load()
+    critical = capture.critical_pair
     if "layer" not in measured[shown].dims:
         return plot_diagnostic(found, shown)
     return plot_diagnostic(found, shown, critical.sel(layer=found.layer))

@@ -1,6 +1,7 @@
 """``ropediag predict``: what the laws say of a checkpoint, a config.json or a set of numbers."""
 
 import json
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from ropediag.prediction import Prediction, TargetAnswer
 
-from ropediag.cli._options import AsJson, TrainLen, length_option
+from ropediag.cli._options import AsJson, Phases, TrainLen, TuneLen, length_option
 
 PANEL = "Theory"
 EXAMPLE = "ropediag predict --base 1e6 --pretrain-base 1e4 --train-len 4k --rotary-dim 128"
@@ -27,10 +28,8 @@ def command(
         float | None, typer.Option(help="rope_theta of pretraining; --base if not given.")
     ] = None,
     train_len: TrainLen = None,
-    tune_len: Annotated[
-        int | None,
-        length_option("--tune-len", help="Tokens per sequence in tuning; --train-len if not given."),
-    ] = None,
+    tune_len: TuneLen = None,
+    phase: Phases = None,
     rotary_dim: Annotated[int | None, typer.Option(help="Rotated dimensions of a head.")] = None,
     scaling: Annotated[
         str | None,
@@ -60,6 +59,7 @@ def command(
         factor=factor,
         target_len=target_len,
         turns=turns,
+        phases=tuple(phase or ()),
     )
     if as_json:
         from dataclasses import asdict
@@ -105,9 +105,10 @@ def _describe_model(prediction: "Prediction") -> list[tuple[str, str]]:
     rows = [
         ("source", prediction.source),
         ("base", f"{_plain(prediction.base)} ({found['base']})"),
-        ("pretraining base", f"{_plain(prediction.pretrain_base)} ({found['pretrain_base']})"),
-        ("training length", f"{prediction.train_len:,} tokens ({found['train_len']})"),
-        ("tuning length", f"{prediction.tune_len:,} tokens ({found['tune_len']})"),
+        *[
+            ("trained" if at == 0 else "", _describe_phase(phase))
+            for at, phase in enumerate(prediction.phases)
+        ],
         ("head", f"{prediction.rotary_dim} of {prediction.head_dim} dimensions rotate, {prediction.layout}"),
     ]
     if prediction.rule != "default":
@@ -117,16 +118,36 @@ def _describe_model(prediction: "Prediction") -> list[tuple[str, str]]:
     return rows
 
 
+def _describe_phase(phase: Mapping[str, Any]) -> str:
+    from ropediag.theory.phases import PhaseSpec
+
+    spec = PhaseSpec(**phase)
+    label = f", {spec.label}" if spec.label else ""
+    return f"{spec.describe()}{label} ({spec.source})"
+
+
 def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
     critical, size = prediction.critical_dimension, prediction.rotary_dim
-    limit = "no bound" if prediction.limit is None else _tokens(prediction.limit)
+    limit = "no bound" if prediction.predicted_limit is None else _tokens(prediction.predicted_limit)
+    if prediction.assumes_tuning and prediction.predicted_limit is not None:
+        limit += " (assumes tuning)"
+    first_reach = "none: no lag turns a pair to an unseen angle"
+    if prediction.first_reach is not None:
+        first_reach = (
+            f"{_tokens(prediction.first_reach)}, a lower bound: no pair meets an unseen angle before"
+        )
     retrieval = prediction.retrieval_bound
     seen = ", within the trained length: it holds for independent components, and models exceed it"
     rows = [
         ("critical dimension", f"{critical} of {size} (pairs 0 to {critical // 2 - 1} were trained)"),
-        ("critical base", f"{_plain(prediction.critical_base)} at this tuning length"),
-        ("limit", limit),
+        *(
+            []
+            if prediction.critical_base is None
+            else [("critical base", f"{_plain(prediction.critical_base)} at this tuning length")]
+        ),
+        ("predicted limit", limit),
         ("  because", prediction.law),
+        ("first reach", first_reach),
         *_describe_fitted(prediction),
         (
             "retrieval bound",
@@ -141,6 +162,7 @@ def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
             ("breaks first", f"pair {first.pair}, channels {first.channels[0]} and {first.channels[1]}"),
             ("  its period", f"{_tokens(first.period)}, {_tokens(first.pretrain_period)} in pretraining"),
             ("  its coverage", f"{first.coverage:.3f} of a turn seen in training"),
+            ("  its reach", _tokens(first.reach)),
         ]
     return rows
 

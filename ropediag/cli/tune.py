@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ropediag.cli._options import Model, PretrainBase, TrainLen, length_option
+from ropediag.cli._options import Model, Phases, PretrainBase, TrainLen, length_option
 
 PANEL = "Train"
 EXAMPLE = "ropediag tune --model demo --base 160000 --out my-tuned"
@@ -41,6 +41,7 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the windows.")] = 0,
     train_len: TrainLen = None,
+    phase: Phases = None,
     pretrain_base: PretrainBase = None,
     dtype: Annotated[str, typer.Option(help="Of the weights: float32 or bfloat16.")] = "float32",
     gradient_checkpointing: Annotated[
@@ -75,6 +76,7 @@ def command(
         recall_share=recall_share,
         seed=seed,
         train_len=train_len,
+        phases=tuple(phase or ()),
         pretrain_base=pretrain_base,
         dtype=dtype,
         gradient_checkpointing=gradient_checkpointing,

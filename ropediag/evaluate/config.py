@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from ropediag.config import AnyPath, AnyPaths, check_least, check_run, settle_paths
 from ropediag.errors import ConfigError
+from ropediag.theory.phases import PhaseSpec
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class EvaluateConfig:
     sequences : how many token sequences
     device, dtype, attention : as for ``load_model``
     seed : seed of the choice of text and of the recall prompts
-    train_len, pretrain_base : length and base of pretraining, where the checkpoint does not say
+    train_len, tune_len, pretrain_base, phases : of training, as in ``CaptureConfig``
     parent : the checkpoint that the model was tuned from, for what tuning cost in short context
     log_attention : multiply the logits of the query at position t by max(1, log(t + 1) / log(train_len))
     window, stride : of the sliding-window perplexity, tokens; the training length and half the window if None
@@ -46,7 +47,9 @@ class EvaluateConfig:
     attention: str | None = None
     seed: int = 0
     train_len: int | None = None
+    tune_len: int | None = None
     pretrain_base: float | None = None
+    phases: tuple[PhaseSpec, ...] = ()
     parent: str | None = None
     log_attention: bool = False
     window: int | None = None

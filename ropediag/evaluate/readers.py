@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ropediag.checkpoint import Training
+from ropediag.checkpoint import METADATA, NO_FLAGS, TrainingFlags
 from ropediag.errors import ConfigError
 from ropediag.evaluate.prompts import MakePrompt, recall_tasks
 from ropediag.models.devices import input_device
@@ -16,6 +16,7 @@ from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel
 from ropediag.models.loss import nll_windowed
 from ropediag.text import Leading, find_leading
+from ropediag.theory.phases import TrainingHistory
 
 PREFIX = 64  # tokens of the first, trying pass
 
@@ -32,7 +33,7 @@ class Reader:
     """
 
     loaded: LoadedModel
-    training: Training
+    training: TrainingHistory
     leading: Leading
 
     @property
@@ -60,8 +61,7 @@ class Reader:
 def check_reader(
     loaded: LoadedModel,
     ids: np.ndarray,
-    train_len: int | None,
-    pretrain_base: float | None,
+    flags: TrainingFlags,
     bos: bool | None = None,
 ) -> tuple[Reader, Int[Tensor, "sequence position"]]:
     """Refuse a model that cannot read these tokens; ``bos`` is as in ``find_leading``.
@@ -76,7 +76,7 @@ def check_reader(
     """
     check_ids(ids, loaded.model)
     leading = find_leading(ids, loaded.tokenizer, bos, bos_id(loaded.model))
-    reader = Reader(loaded, read_training(loaded, train_len, pretrain_base), leading)
+    reader = Reader(loaded, read_training(loaded, flags), leading)
     input_ids = torch.tensor(ids, device=input_device(loaded.model))
     run_plain(loaded.model, input_ids[:1, :PREFIX])
     return reader, input_ids
@@ -98,9 +98,7 @@ def check_parent(parent: LoadedModel, child: Reader, ids: np.ndarray) -> Reader:
             f"{parent.name} is no parent of {child.loaded.name}: their vocabularies differ, so their "
             "losses do not compare. Name the checkpoint that it was tuned from."
         )
-    try:
-        training = read_training(parent, None, None)
-    except ConfigError:
-        training = read_training(parent, child.training.train_len, child.training.pretrain_base)
-    reader = check_reader(parent, ids, training.train_len, training.pretrain_base)[0]
+    recorded = parent.directory is not None and (parent.directory / METADATA).is_file()
+    flags = NO_FLAGS if recorded else TrainingFlags(phases=child.training.phases[:1])
+    reader = check_reader(parent, ids, flags)[0]
     return replace(reader, leading=child.leading)

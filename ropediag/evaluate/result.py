@@ -10,20 +10,21 @@ import numpy as np
 from jaxtyping import Float
 
 from ropediag.analysis.limit import MeasuredLimit
-from ropediag.checkpoint import Training
 from ropediag.evaluate.keytokens import KeyTokens
 from ropediag.evaluate.perplexity import SlidingPerplexity
 from ropediag.evaluate.regression import Regression
 from ropediag.evaluate.retrieval import Recall
 from ropediag.store import write_whole
+from ropediag.theory.phases import TrainingHistory
 from ropediag.tune.measure import Estimate, share_interval
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a model: the extrapolation law's, tokens, None if none; and the measured one."""
+    """The limits of a model: predicted, first reach and measured, tokens; None where there is none."""
 
     predicted: float | None
+    first_reach: float | None
     measured: MeasuredLimit
 
 
@@ -36,8 +37,9 @@ class Evaluation:
     model : its name
     training : base and length of pretraining and tuning, with their sources
     nll, nll_windowed : (sequence, position) loss with all of the text before a token, and with fewer than
-        train_len tokens, nats; NaN at position 0
-    predicted : the extrapolation law's limit, tokens; None if training covered every pair
+        as many as the longest sequences of training have, nats; NaN at position 0
+    predicted : the law's limit, tokens; None where it sets none
+    first_reach : smallest trained reach of a pair, tokens; None without one
     measured : from the excess, nll minus nll_windowed
     excess : (multiple of the training length, mean excess there in nats)
     single_pass_perplexity : exp of the mean of nll
@@ -53,10 +55,11 @@ class Evaluation:
     """
 
     model: str
-    training: Training
+    training: TrainingHistory
     nll: Float[np.ndarray, "sequence position"]
     nll_windowed: Float[np.ndarray, "sequence position"]
     predicted: float | None
+    first_reach: float | None
     measured: MeasuredLimit
     excess: tuple[tuple[float, float], ...]
     single_pass_perplexity: float
@@ -78,10 +81,16 @@ class Evaluation:
             "model": self.model,
             "length": length,
             "sequences": sequences,
-            **asdict(self.training),
+            **self.training.numbers(),
+            "sources": dict(self.training.sources),
+            "phases": self.training.to_json(),
             "log_attention": self.log_attention,
             **read_as,
-            "limit": {"predicted": self.predicted, "measured": asdict(self.measured)},
+            "limit": {
+                "predicted": self.predicted,
+                "first_reach": self.first_reach,
+                "measured": asdict(self.measured),
+            },
             "excess": [{"multiple": multiple, "nats": nats} for multiple, nats in self.excess],
             "perplexity": {
                 "single_pass": self.single_pass_perplexity,

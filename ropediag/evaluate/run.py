@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ropediag.analysis.limit import excess_at_multiples, measure_limit
+from ropediag.checkpoint import flags_of
 from ropediag.config_class import list_entries
 from ropediag.evaluate.config import EvaluateConfig
 from ropediag.evaluate.harness import check_harness, run_harness
@@ -35,7 +36,7 @@ from ropediag.models.loss import decode, nll_by_position
 from ropediag.models.memory import explain_exhaustion
 from ropediag.models.preflight import check_inputs
 from ropediag.models.record import describe_model
-from ropediag.prediction import limit_of
+from ropediag.prediction import predict_training
 from ropediag.store import check_name
 from ropediag.text import hash_tokens
 
@@ -151,14 +152,14 @@ def _evaluate_checked(
     begun = time.perf_counter()
     if loaded.dtype_reason:
         say(loaded.dtype_reason)
-    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base, config.bos)
+    reader, input_ids = check_reader(loaded, ids, flags_of(config), config.bos)
     training, leading = reader.training, reader.leading
     if leading.note:
         say(leading.note)
     check_memory(loaded.model, config)
-    predicted = limit_of(list_entries(loaded.model.config), training)
+    shown = predict_training(list_entries(loaded.model.config), training, config.length)
     elder = check_parent(parent, reader, ids) if parent is not None else None
-    train_len, window = training.train_len, config.sliding_window(training.train_len)
+    train_len, window = training.trained, config.sliding_window(training.trained)
     attributes = describe_model(loaded, training)
     tasks = run_harness(loaded, config.tasks) if config.tasks else {}  # unknown names are found out first
     with scale_attention(loaded.model, train_len) if config.log_attention else nullcontext():
@@ -174,7 +175,8 @@ def _evaluate_checked(
         training=training,
         nll=nll,
         nll_windowed=windowed,
-        predicted=predicted,
+        predicted=shown.predicted_limit().value,
+        first_reach=shown.first_reach(),
         measured=measured,
         excess=excess_at_multiples(nll - windowed, train_len, measured.span),
         single_pass_perplexity=perplexity(nll),
@@ -271,6 +273,7 @@ def _compare_parent(
     model = parent.loaded.model
     other = parent.windowed(ids, train_len)
     excess = _measure_loss(model, ids.to(input_device(model)), say, f"{parent.loaded.name}: ") - other
-    predicted = limit_of(list_entries(model.config), parent.training)
-    limits = Limits(predicted, measure_limit(excess, train_len, seed=seed))
+    shown = predict_training(list_entries(model.config), parent.training)
+    measured = measure_limit(excess, train_len, seed=seed)
+    limits = Limits(shown.predicted_limit().value, shown.first_reach(), measured)
     return compare_losses(parent.loaded.name, windowed, other, train_len), limits

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from ropediag.config import AnyPath, AnyPaths, check_least, check_run, parse_indices, settle_paths
 from ropediag.errors import ConfigError
 from ropediag.intervene.intervention import KINDS, Intervention, Pairs, Place
+from ropediag.theory.phases import PhaseSpec
 
 WORDS = ("past", "before", "all", "flagged")
 RANDOM = 8  # random sets, where no number is given and there are other sets to draw
@@ -31,8 +32,9 @@ class AblateConfig:
     search : look for a smallest set that repairs this share of the damage; None for no search
     trials : recall prompts at each length and depth, with and without the intervention; 0 for no recall
     out : the file to write; None to write none
-    revision, text, bos, tokens, sequences, device, dtype, attention, seed, train_len, pretrain_base, force,
-    allow_pickle : as in ``EvaluateConfig``; the seed is also that of the random sets
+    revision, text, bos, tokens, sequences, device, dtype, attention, seed, train_len, tune_len,
+    pretrain_base, phases, force, allow_pickle : as in ``EvaluateConfig``; the seed is also that of the random
+        sets
     """
 
     model: str
@@ -58,7 +60,9 @@ class AblateConfig:
     attention: str | None = None
     seed: int = 0
     train_len: int | None = None
+    tune_len: int | None = None
     pretrain_base: float | None = None
+    phases: tuple[PhaseSpec, ...] = ()
     bos: bool | None = None
     force: bool = False
     allow_pickle: bool = False

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ropediag.checkpoint import Training
 from ropediag.evaluate.result import finite, plain_recall
 from ropediag.evaluate.retrieval import Recall
 from ropediag.intervene.intervention import Intervention, Pairs, Place
 from ropediag.intervene.repair import Repair
 from ropediag.intervene.search import Search
 from ropediag.store import write_whole
+from ropediag.theory.phases import TrainingHistory
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Ablation:
     """
 
     model: str
-    training: Training
+    training: TrainingHistory
     change: Intervention
     chosen: str | tuple[int, ...]
     critical: Mapping[int, int]

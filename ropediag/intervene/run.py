@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from ropediag.capture.plan import critical_pairs
+from ropediag.capture.plan import build_training
+from ropediag.checkpoint import flags_of
 from ropediag.errors import ConfigError
 from ropediag.evaluate.prompts import MakePrompt
 from ropediag.evaluate.readers import check_reader
@@ -121,7 +122,7 @@ def _ablate(
         say(loaded.dtype_reason)
     if flagged is not None:
         flagged.check_model(loaded)
-    reader, input_ids = check_reader(loaded, ids, config.train_len, config.pretrain_base, config.bos)
+    reader, input_ids = check_reader(loaded, ids, flags_of(config), config.bos)
     training = reader.training
     if reader.leading.note:
         say(reader.leading.note)
@@ -132,11 +133,12 @@ def _ablate(
             f"length of {config.length}. Read further, 4 or 8 times as far."
         )
     rotation = measure_rotation(loaded.model, np.array([config.length - 1]))
-    critical = critical_pairs(loaded.model, rotation, training, read_logit_rules(loaded.model))
+    shown = build_training(loaded.model, rotation, training, read_logit_rules(loaded.model))
+    critical = shown.critical_pair()
     subject = Subject(loaded, input_ids, rotation, training, config)
     sets = _choose_sets(config, rotation, critical, flagged)
     attributes = describe_model(loaded, training)
-    full, windowed = subject.loss(), reader.windowed(input_ids, training.train_len)
+    full, windowed = subject.loss(), reader.windowed(input_ids, training.trained)
     say(f"untouched: {len(ids)} x {config.length:,} tokens")
     changed = []
     for run, pairs in enumerate(sets):

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ropediag.checkpoint import Training
 from ropediag.intervene.apply import intervene
 from ropediag.intervene.config import AblateConfig
 from ropediag.intervene.intervention import Intervention, Pairs, Place
 from ropediag.models.load import LoadedModel
 from ropediag.models.loss import decode, nll_by_position
 from ropediag.models.rotation import Rotation
+from ropediag.theory.phases import TrainingHistory
 
 Loss = Float[np.ndarray, "sequence position"]
 
@@ -26,7 +26,7 @@ class Subject:
     loaded: LoadedModel
     ids: Int[Tensor, "sequence position"]
     rotation: Rotation
-    training: Training
+    training: TrainingHistory
     config: AblateConfig
 
     def intervention(self, pairs: Mapping[Place, Pairs]) -> Intervention:

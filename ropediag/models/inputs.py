@@ -11,14 +11,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ropediag.checkpoint import Training, read_checkpoint, resolve_training
-from ropediag.config_class import list_entries, read_widest
+from ropediag.checkpoint import TrainingFlags, read_checkpoint, resolve_training
+from ropediag.config_class import list_entries
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.directory import short_name
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.load import LoadedModel, first_statement, load_config, load_tokenizer
 from ropediag.models.preflight import check_settings
 from ropediag.text import load_tokens, read_token_sequences
+from ropediag.theory.phases import TrainingHistory
 
 
 def read_inputs(config: Any) -> tuple[Any | None, Int[np.ndarray, "sequence position"]]:
@@ -138,17 +139,16 @@ def check_ids(ids: Int[np.ndarray, "sequence position"], model: Any) -> None:
         )
 
 
-def read_training(loaded: LoadedModel, train_len: int | None, pretrain_base: float | None) -> Training:
-    """Find base and length of pretraining and tuning: flags first, then ropediag.json, then the config.
+def read_training(loaded: LoadedModel, flags: TrainingFlags) -> TrainingHistory:
+    """Find the phases of a model's training: flags first, then ropediag.json, then the config.
 
     Raises
     ------
     ConfigError
-        If the model has no RoPE, or nothing states the training length.
+        If the model has no RoPE, or nothing states a training length.
     """
     metadata = read_checkpoint(loaded.directory)[1] if loaded.directory else {}
-    flags = {"train_len": train_len, "pretrain_base": pretrain_base}
-    return resolve_training(flags, metadata, read_widest(loaded.model.config))
+    return resolve_training(flags, metadata, list_entries(loaded.model.config))
 
 
 def run_plain(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Tensor:

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ropediag.checkpoint import read_checkpoint, resolve_training
+from ropediag.checkpoint import flags_of, read_checkpoint, resolve_training
 from ropediag.config import CaptureConfig
 from ropediag.config_class import complete_config
 from ropediag.errors import CaptureError, ConfigError, ModelError
 from ropediag.models.directory import find_directory, short_name
-from ropediag.rope_config import HEADS, LayerRope, read_layers, text_part, widest_layers
+from ropediag.rope_config import HEADS, LayerRope, read_layers, text_part
 from ropediag.store import check_name
 from ropediag.store.folder import Folder
 from ropediag.store.guard import check_writable
@@ -104,8 +104,7 @@ def check_settings(name: str, stated: Mapping[str, Any], metadata: Mapping[str, 
     complete = complete_config(stated)
     layers = read_layers(complete)
     check_even_rotation(name, layers)
-    flags = {"train_len": config.train_len, "pretrain_base": config.pretrain_base}
-    resolve_training(flags, metadata, widest_layers(layers)[0])
+    resolve_training(flags_of(config), metadata, complete)
     _check_indices("layer", getattr(config, "layers", None), len(layers))
     text = text_part(complete)
     heads = next((int(text[name]) for name in HEADS if text.get(name)), None)

@@ -1,19 +1,18 @@
 """What a file records of the model behind its numbers: root attributes of ``schema.ATTRIBUTES``."""
 
 import importlib.metadata
-from dataclasses import fields
+import json
 from datetime import UTC, datetime
 
 import torch
 
-from ropediag.checkpoint import Training
 from ropediag.models.load import LoadedModel
+from ropediag.theory.phases import TrainingHistory
 
 
-def describe_model(loaded: LoadedModel, training: Training) -> dict[str, str | int | float]:
+def describe_model(loaded: LoadedModel, training: TrainingHistory) -> dict[str, str | int | float]:
     """Name model, weights, device, versions, base and length of training, and the time."""
     parameter = next(loaded.model.parameters())
-    numbers = [field.name for field in fields(training) if field.name != "sources"]
     return {
         "ropediag_version": importlib.metadata.version("ropediag"),
         "torch_version": str(torch.__version__),
@@ -26,6 +25,7 @@ def describe_model(loaded: LoadedModel, training: Training) -> dict[str, str | i
         **({"commit": loaded.commit} if loaded.commit else {}),
         **({"dtype_reason": loaded.dtype_reason} if loaded.dtype_reason else {}),
         "attention": loaded.model.config._attn_implementation,
-        **{name: getattr(training, name) for name in numbers},
+        **training.numbers(),
+        "phases": json.dumps(training.to_json()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

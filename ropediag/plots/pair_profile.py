@@ -20,7 +20,7 @@ from ropediag.plots.style import (
 )
 
 INSIDE, TOP, BOTTOM, ROW = 300, 44, 106, 18  # pixels: drawing area; title; axis and legend; one label
-MARKS = {"trained": "dash", "onset": "solid"}
+MARKS = {"reach": "dash", "onset": "solid"}
 
 
 def plot_pair_profile(profile: xr.Dataset) -> go.Figure:
@@ -129,7 +129,7 @@ def _draw_marks(figure: go.Figure, profile: xr.Dataset) -> int:
         figure.add_shape(type="rect", **panel, x0=low, x1=high, fillcolor=SHADE, line_width=0)
     for row, name in enumerate(known):
         value = float(profile[name])
-        text = f"{'drifts from lag' if name == 'onset' else profile.trained.attrs['long_name']} {value:,.0f}"
+        text = f"{'drifts from lag' if name == 'onset' else profile.reach.attrs['long_name']} {value:,.0f}"
         if name == "onset" and interval and low < high:
             text += f" (95 % interval {low:,.0f} to {high:,.0f})"
         right = value**2 > length  # of the middle of the axis: the label goes where there is more room

@@ -78,7 +78,7 @@ def describe_capture(capture: Capture, name: str) -> CaptureSection:
     verdict, found = judge_capture(capture), list_diagnostics()
     worst = verdict.offenders[0] if verdict.offenders else {}
     head = {axis: worst[axis] for axis in ("layer", "query_head") if axis in worst}
-    critical = capture["rope/critical_pair"].load()
+    critical = capture.critical_pair
 
     def answer(
         about: Diagnostic, plot: Callable[[xr.Dataset], Any], shows: str = "", **options: int

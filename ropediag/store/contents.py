@@ -29,7 +29,12 @@ _WITHIN = (
     "query_block",
     "key_block",
 )
-_LENGTHS = {"length": 1, "train_len": 0, "tune_len": 0}  # attributes in tokens, and the least of each
+_LENGTHS = {
+    "length": 1,
+    "train_len": 0,
+    "tune_len": 0,
+    "window_len": 0,
+}  # attributes in tokens, and the least of each
 
 
 @dataclass(frozen=True)

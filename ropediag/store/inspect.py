@@ -18,7 +18,17 @@ import numpy as np
 from ropediag import schema
 from ropediag.errors import FormatError
 
-NUMERIC = ("schema_version", "seed", "length", "base", "pretrain_base", "train_len", "tune_len", "seconds")
+NUMERIC = (
+    "schema_version",
+    "seed",
+    "length",
+    "base",
+    "pretrain_base",
+    "train_len",
+    "tune_len",
+    "window_len",
+    "seconds",
+)
 CHUNK_CACHE = 2**20  # bytes that each variable in use keeps unpacked: one chunk; HDF5 2 would keep eight
 LARGEST_CHUNK = 2**26  # bytes; ropediag writes up to 2**20
 UNPACKED_MOST = 100  # bytes that a large array may become for each that it stores; measured ones, up to 23

@@ -7,6 +7,7 @@ turned into an image of its future file by the code that will write that file; w
 import atexit
 import io
 import math
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ropediag.rope import RopeSpec
+    from ropediag.theory.training import Training
 
 _FEW = 12  # values of an axis that a message names one by one
 
@@ -211,7 +213,7 @@ class Capture:
         """
         from ropediag.rope import RopeSpec
 
-        base, pretrain_base = (self.attrs.get(name, math.nan) for name in ("base", "pretrain_base"))
+        base = self.attrs.get("base", math.nan)
         try:
             return RopeSpec(
                 inv_freq=self.values("rope/inv_freq"),
@@ -220,12 +222,67 @@ class Capture:
                 head_dim=self.values("rope/head_dim"),
                 layout=self.attrs.get("layout", ""),
                 base=None if math.isnan(base) else base,
-                pretrain_base=None if math.isnan(pretrain_base) else pretrain_base,
-                train_len=self.attrs.get("train_len") or None,
-                tune_len=self.attrs.get("tune_len") or None,
             )
         except ConfigError as error:
             raise FormatError(f"{self.path}: the geometry in rope/ cannot be used: {error}") from error
+
+    @cached_property
+    def training(self) -> "Training":
+        """What training showed the captured layers: phases, trained reach, unseen lags, the two limits.
+
+        Files of every version are judged by the same rule; those before version 7 hold four numbers in place
+        of phases.
+
+        Raises
+        ------
+        ConfigError
+            If the file does not state the length of pretraining.
+        FormatError
+            If its phases cannot be.
+        """
+        from ropediag.theory.record import recover_training
+
+        if int(self.attrs.get("train_len") or 0) < 2 and "training/length" not in self:
+            raise ConfigError(
+                f"{self.path} does not state the length of pretraining. State the training: ropediag "
+                f"set-training {self.path} --phase len=TOKENS."
+            )
+        try:
+            return recover_training(self.attrs, self.__contains__, self.values)
+        except ConfigError as error:
+            raise FormatError(f"{self.path}: the phases of training cannot be used: {error}") from error
+
+    @property
+    def critical_pair(self) -> "xr.DataArray":
+        """First pair without a full turn in training, (layer); -1 without RoPE. Errors as ``training``."""
+        labels = {"units": "1", "long_name": "first pair without a full turn in training"}
+        found = self["rope/inv_freq"].isel(pair=0, drop=True)
+        return found.copy(data=self.training.critical_pair()).assign_attrs(labels)
+
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """Parts that were measured under another statement of training, and so keep the old one's names.
+
+        ``partial``, where it is split at another pair than the critical one; ``loss/nll_windowed``, where its
+        windows are not as long as the longest sequences of training. Empty where the training is not known.
+        """
+        try:
+            training = self.training
+        except ConfigError:
+            return ()
+        found = []
+        split = self.values("rope/critical_pair") if "partial/past_mean" in self else training.critical_pair()
+        if (split != training.critical_pair()).any():
+            found.append("partial")
+        longest = max(phase.length for phase in training.phases)
+        if "loss/nll_windowed" in self and self.window_len != longest:
+            found.append("loss/nll_windowed")
+        return tuple(found)
+
+    @property
+    def window_len(self) -> int:
+        """Tokens of the windows of ``loss/nll_windowed``; 0 where it has none."""
+        return int(self.attrs.get("window_len") or self.attrs.get("train_len") or 0)
 
     def to_activation_names(self) -> "dict[str, xr.DataArray]":
         """Find what this capture holds of TransformerLens' activations, under their names.

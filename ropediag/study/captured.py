@@ -35,7 +35,7 @@ def describe_capture(path: Path, limit: float = np.nan) -> xr.Dataset:
     """
     with open_capture(path) as capture:
         drift = measure_drift(capture)
-        onsets = find_onset_pairs(drift, capture["rope/critical_pair"].load())
+        onsets = find_onset_pairs(drift, capture.critical_pair)
         spec = capture.spec()
     turning = np.isfinite(spec.inv_freq)
     own = spec.inv_freq[turning.any(1).argmax()]

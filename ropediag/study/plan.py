@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ropediag.checkpoint import Training, read_checkpoint, resolve_training
+from ropediag.checkpoint import TrainingFlags, read_checkpoint, resolve_training
 from ropediag.config import CaptureConfig
-from ropediag.config_class import list_entries, read_widest
+from ropediag.config_class import list_entries
 from ropediag.evaluate.config import EvaluateConfig
 from ropediag.models.load import load_config
-from ropediag.prediction import limit_of
+from ropediag.prediction import predict_training
 from ropediag.study.cells import Cell, cell_folder, find_parent, parent_model, plan_tuning
 from ropediag.study.config import StudyConfig
 from ropediag.study.sections import Checkpoint, Pretraining
+from ropediag.theory.phases import TrainingHistory
 from ropediag.tune.rope_change import plan_change
 from ropediag.tune.shapes import make_config
 
@@ -29,7 +30,7 @@ class CellModel:
     """A cell's model before its weights: transformers configuration, and what the laws need."""
 
     config: Any
-    training: Training
+    training: TrainingHistory
 
 
 def describe_cell(cell: Cell, study: StudyConfig, folder: Path) -> CellModel:
@@ -51,7 +52,8 @@ def describe_cell(cell: Cell, study: StudyConfig, folder: Path) -> CellModel:
     if tuning is not None:
         change = plan_change(config, metadata, tuning)
         return CellModel(change.config, change.training)
-    return CellModel(config, resolve_training(_stated(cell, study), metadata, read_widest(config)))
+    flags = TrainingFlags(**_stated(cell, study))
+    return CellModel(config, resolve_training(flags, metadata, list_entries(config)))
 
 
 def plan_evaluation(cell: Cell, study: StudyConfig, folder: Path) -> EvaluateConfig:
@@ -60,8 +62,7 @@ def plan_evaluation(cell: Cell, study: StudyConfig, folder: Path) -> EvaluateCon
     length = cell.evaluate_at
     if length is None:
         model = describe_cell(cell, study, folder)
-        limit = limit_of(list_entries(model.config), model.training) or 0
-        length = _round(max(evaluate.least, evaluate.reach * limit))
+        length = _round(max(evaluate.least, evaluate.reach * _expect_limit(model)))
     return EvaluateConfig(
         model=_model_path(cell, study, folder),
         length=length,
@@ -83,10 +84,7 @@ def plan_capture(cell: Cell, study: StudyConfig, folder: Path) -> CaptureConfig 
     length = capture.length
     if length is None:
         model = describe_cell(cell, study, folder)
-        trained = max(model.training.train_len, model.training.tune_len)
-        length = _round(
-            (capture.reach or 1) * (limit_of(list_entries(model.config), model.training) or trained)
-        )
+        length = _round((capture.reach or 1) * _expect_limit(model))
     return CaptureConfig(
         model=_model_path(cell, study, folder),
         length=length,
@@ -97,6 +95,12 @@ def plan_capture(cell: Cell, study: StudyConfig, folder: Path) -> CaptureConfig 
         resume=True,
         **_stated(cell, study),
     )
+
+
+def _expect_limit(model: CellModel) -> float:
+    """The law's limit, tokens; where it sets none, the longest sequence of training."""
+    found = predict_training(list_entries(model.config), model.training).predicted_limit().value
+    return found or model.training.trained
 
 
 def _measured_text(cell: Cell, study: StudyConfig) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ profile is repeated there, forwards and backwards in turn. In a planted pair the
 from its onset on, the planted size outside the range, give or take a tenth from sequence to sequence.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from ropediag.analysis.excursions import in_window_scale
-from ropediag.analysis.window import split_lags, trained_length
+from ropediag.analysis.excursions import seen_scale
 from ropediag.errors import CaptureError, ConfigError
 from ropediag.schema import REPLICATES
 from ropediag.store import Capture, write_whole
@@ -36,7 +36,7 @@ class Plant:
     ----------
     layer, query_head, pair : which, by index on the axes of the capture
     onset : tokens, the lower edge of a lag bin past the trained length
-    size : in-window standard deviations that the mean contribution lies outside its range
+    size : in-range standard deviations that the mean contribution lies outside its range
     kind : ``shift`` moves the mean, upwards or downwards; ``swing`` widens its oscillation to both sides, so
         that the mean over a wide bin does not move
     upwards : direction of a shift
@@ -58,36 +58,29 @@ class Plant:
 
 
 def choose_plants(capture: Capture, share: float, size: float, seed: int) -> list[Plant]:
-    """Choose pairs at random, fast ones too, and for each an onset, a kind and a direction.
+    """Choose pairs without a full turn at random, and for each an onset and a direction; its mean shifts.
 
-    Onsets lie at the edges of lag bins, from the trained length to a quarter of the length. A pair that turns
-    within one bin there swings, half of the time.
+    Onsets lie at the edges of bins that hold unseen lags of the pair alone, up to a quarter of the length.
 
     Parameters
     ----------
     share : of all pairs that a layer has, above 0
-    size : in-window standard deviations
+    size : in-range standard deviations
     """
     random = np.random.default_rng(seed)
     lag, length = capture.values("lag"), int(capture.attrs["length"])
-    beyond = split_lags(lag, length, trained_length(capture))[1]
-    visible = np.isfinite(capture.values("scores/mean")) & (beyond & (lag <= length / 4))
+    unseen = capture.training.split_bins(lag, np.append(lag[1:], length))[1][:, None]
+    visible = np.isfinite(capture.values("scores/mean")) & (unseen & (lag <= length / 4))
     there = np.flatnonzero(visible.any(-1))
     if not len(there):
         raise ConfigError(
-            f"{capture.path} is too short to plant in: no lag between its trained length and a quarter of it."
+            f"{capture.path} is too short to plant in: no unseen lag below a quarter of its length."
         )
-    width = np.diff(lag, append=length)
-    period = (
-        2 * np.pi / np.where(capture.values("rope/inv_freq") > 0, capture.values("rope/inv_freq"), np.nan)
-    )
     plants = []
     for place in random.choice(there, max(1, round(share * len(there))), replace=False):
         layer, head, pair = (int(index) for index in np.unravel_index(place, visible.shape[:-1]))
         bin_ = random.choice(np.flatnonzero(visible[layer, head, pair]))
-        turns = period[layer, pair] <= width[bin_]
-        kind = "swing" if turns and random.random() < 0.5 else "shift"
-        plants.append(Plant(layer, head, pair, int(lag[bin_]), size, kind, bool(random.random() < 0.5)))
+        plants.append(Plant(layer, head, pair, int(lag[bin_]), size, upwards=bool(random.random() < 0.5)))
     return plants
 
 
@@ -110,7 +103,7 @@ def plant_drift(capture: Capture, out: Path, plants: Sequence[Plant] = (), seed:
     CaptureError
         If the capture has fewer than 8 sequences, or is not finished.
     ConfigError
-        If the onset of a plant is no lag bin past the trained length, or one that its pair does not see.
+        If the onset of a plant is no lag bin past its pair's trained reach, or its layer does not see it.
     """
     sequences = capture.sizes["sequence"]
     if sequences < REPLICATES:
@@ -134,14 +127,14 @@ def plant_drift(capture: Capture, out: Path, plants: Sequence[Plant] = (), seed:
 
 
 def _take_out_drift(capture: Capture, arrays: Arrays) -> Arrays:
-    """Repeat the in-window profile of the pairs past the critical one beyond the window, noise apart.
+    """Repeat the profile below its trained reach beyond it, for pairs without a full turn, noise apart.
 
     The scatter of the sequences around their mean stays. The width of the extremes is what the range of a
     profile that is the same everywhere would show: that of the slowest pair of the head, whose mean hardly
     moves within a bin.
     """
-    trained, lag, length = trained_length(capture), capture.values("lag"), int(capture.attrs["length"])
-    beyond = split_lags(lag, length, trained)[1]
+    lag, length = capture.values("lag"), int(capture.attrs["length"])
+    reach = capture.training.reach()
     low, high = arrays[_LOW].astype(float), arrays[_HIGH].astype(float)
     middle, half = (low + high) / 2, (high - low) / 2
     scatter = middle - middle.mean(0)
@@ -150,25 +143,30 @@ def _take_out_drift(capture: Capture, arrays: Arrays) -> Arrays:
     layers = np.arange(len(slowest))
     width = half[:, layers, :, slowest] / scale[layers, :, slowest][:, None]  # layer, sequence, head, bin
     width = width.transpose(1, 0, 2, 3)[:, :, :, None] * scale
-    past = np.arange(low.shape[3]) >= arrays["rope/critical_pair"][:, None, None]
     flat = {name: arrays[name].astype(float) for name in (_LOW, _HIGH, _MEAN, _REPLICATE)}
-    for bin_, shares in enumerate(fold_bins(lag, length, trained)):
-        if not beyond[bin_]:
-            continue
-        seen = shares > 0
-        noise = scatter[..., bin_], width[..., bin_]
-        flat[_LOW][..., bin_] = low[..., seen].min(-1) + noise[0] - noise[1]
-        flat[_HIGH][..., bin_] = high[..., seen].max(-1) + noise[0] + noise[1]
-        flat[_MEAN][..., bin_] = arrays[_MEAN][..., seen] @ shares[seen]
-    coarse, replicate = capture.values("coarse_lag"), arrays[_REPLICATE].astype(float)
+    coarse, replicate = capture.values("coarse_lag"), flat[_REPLICATE].copy()
     strays = replicate - replicate.mean(0)
-    for bin_, shares in enumerate(fold_bins(coarse, length, trained)):
-        if coarse[bin_] >= trained:
+    for trained in np.unique(reach[np.isfinite(reach)]).tolist():
+        if not 2 <= trained < length:
+            continue
+        mine = (reach == trained)[:, None]  # layer, head, pair
+        for bin_, shares in enumerate(fold_bins(lag, length, math.ceil(trained))):
+            if lag[bin_] < trained:
+                continue
             seen = shares > 0
-            flat[_REPLICATE][..., bin_] = replicate.mean(0)[..., seen] @ shares[seen] + strays[..., bin_]
-    return {
-        name: np.where(past[..., None] & np.isfinite(arrays[name]), flat[name], arrays[name]) for name in flat
-    }
+            noise = scatter[..., bin_], width[..., bin_]
+            for name, values in (
+                (_LOW, low[..., seen].min(-1) + noise[0] - noise[1]),
+                (_HIGH, high[..., seen].max(-1) + noise[0] + noise[1]),
+                (_MEAN, arrays[_MEAN][..., seen].astype(float) @ shares[seen]),
+            ):
+                flat[name][..., bin_] = np.where(mine, values, flat[name][..., bin_])
+        for bin_, shares in enumerate(fold_bins(coarse, length, math.ceil(trained))):
+            if coarse[bin_] >= trained:
+                seen = shares > 0
+                values = replicate.mean(0)[..., seen] @ shares[seen] + strays[..., bin_]
+                flat[_REPLICATE][..., bin_] = np.where(mine, values, flat[_REPLICATE][..., bin_])
+    return {name: np.where(np.isfinite(arrays[name]), flat[name], arrays[name]) for name in flat}
 
 
 def fold_bins(lag: Int[np.ndarray, " bin"], length: int, trained: int) -> Float[np.ndarray, "bin bin"]:
@@ -203,16 +201,20 @@ def _resample(capture: Capture, arrays: Arrays, drawn: Int[np.ndarray, " sequenc
 
 def _plant(capture: Capture, arrays: Arrays, plant: Plant, factors: Float[np.ndarray, " sequence"]) -> None:
     """Move one pair out of its range from the onset on, in place."""
-    lag, coarse, trained = capture.values("lag"), capture.values("coarse_lag"), trained_length(capture)
-    if plant.onset not in lag or plant.onset < trained:
-        raise ConfigError(f"an onset must be a lag bin's edge past {trained}: got {plant.onset}.")
+    lag, coarse = capture.values("lag"), capture.values("coarse_lag")
     place = (plant.layer, plant.query_head, plant.pair)
     low, high = arrays[_LOW][:, *place], arrays[_HIGH][:, *place]
-    if not np.isfinite(high[:, lag == plant.onset]).all():
+    if plant.onset in lag and not np.isfinite(high[:, lag == plant.onset]).all():
         raise ConfigError(f"layer, head and pair {place} see no lag {plant.onset}: plant elsewhere.")
+    reach = float(capture.training.reach()[plant.layer, plant.pair])
+    if plant.onset not in lag or not plant.onset >= reach:
+        raise ConfigError(
+            f"an onset must be a lag bin's edge past the trained reach of its pair, {reach:g}: got "
+            f"{plant.onset}."
+        )
     size = plant.size * _scales(capture, arrays)[place] * factors[:, None]
     later = lag >= plant.onset
-    inside = split_lags(lag, int(capture.attrs["length"]), trained)[0]
+    inside = np.append(lag[1:], int(capture.attrs["length"])) <= reach
     upper, lower = high[:, inside].max(-1).mean(), low[:, inside].min(-1).mean()
     rise = size + (upper - high[:, later].mean(0))
     fall = size + (low[:, later].mean(0) - lower)
@@ -229,6 +231,7 @@ def _plant(capture: Capture, arrays: Arrays, plant: Plant, factors: Float[np.nda
 
 
 def _scales(capture: Capture, arrays: Arrays) -> Float[np.ndarray, "layer query_head pair"]:
-    inside = split_lags(capture.values("lag"), int(capture.attrs["length"]), trained_length(capture))[0]
+    stop = np.append(capture.values("lag")[1:], int(capture.attrs["length"]))
+    seen = stop <= capture.training.reach()[..., None]
     mean, std, count = (arrays[f"scores/{name}"].astype(float) for name in ("mean", "std", "count"))
-    return np.stack([in_window_scale(*layer, inside) for layer in zip(mean, std, count, strict=True)])
+    return np.stack([seen_scale(*layer) for layer in zip(mean, std, count, seen, strict=True)])

@@ -13,7 +13,7 @@ smallest trained reach: no pair meets a new angle before it, so it is a lower bo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -139,6 +139,15 @@ class Training:
         found = np.where(self.trained(turns) | (self.inv_freq == 0), np.inf, found)
         return np.where(np.isnan(self.inv_freq), np.nan, found)
 
+    def take(self, layers: Sequence[int]) -> "Training":
+        """Return the training of some layers alone, by their index."""
+        at = list(layers)
+        phases = tuple(
+            replace(phase, inv_freq=phase.inv_freq[at], base=phase.base[at], window=phase.window[at])
+            for phase in self.phases
+        )
+        return Training(phases, self.inv_freq[at], self.base[at], self.window[at])
+
     def trained(self, turns: float = 1.0) -> Bool[np.ndarray, "layer pair"]:
         """Return which pairs made a full turn, or the share that counts as one, in some phase."""
         return self.turns >= turns
@@ -197,24 +206,31 @@ class Training:
         rotating = ~np.isnan(self.inv_freq).all(1)
         sees = np.where(self.window == ALL_LAGS, np.inf, self.window.astype(float))
         widest = np.flatnonzero(rotating & (sees == sees[rotating].max(initial=0)))
-        found = [self._predict_layer(layer, turns) for layer in self._distinct(widest)]
+        found = [self._predict_layer(layer, turns) for layer in self.distinct(widest.tolist())]
         return min(found, key=lambda limit: np.inf if limit.value is None else limit.value)
 
-    def _distinct(self, layers: Int[np.ndarray, " layer"]) -> list[int]:
-        """Leave out layers whose rotation, in use and in training, another has too."""
-        rows = [self.inv_freq[layers]] + [phase.inv_freq[layers] for phase in self.phases]
-        spans = [phase.span[layers][:, None] for phase in self.phases]
-        _, first = np.unique(np.hstack([*rows, *spans]), axis=0, return_index=True)
-        return layers[np.sort(first)].tolist()
+    def distinct(self, layers: Sequence[int]) -> list[int]:
+        """Leave out layers whose rotations and spans, in use and in training, another has too."""
+        at = list(layers)
+        rows = [self.inv_freq[at]] + [phase.inv_freq[at] for phase in self.phases]
+        spans = [phase.span[at][:, None] for phase in self.phases]
+        _, first = np.unique(np.nan_to_num(np.hstack([*rows, *spans]), nan=-1.0), axis=0, return_index=True)
+        return [at[index] for index in sorted(first.tolist())]
 
     def _predict_layer(self, layer: int, turns: float) -> PredictedLimit:
-        now = self.inv_freq[layer]
-        own = [phase for phase in self.phases if same_rotation(phase.inv_freq[layer], now)]
+        own = [phase for phase in self.phases if self._turns_as_now(phase, layer)]
         value, law = self._apply_law(layer, own, turns)
         window = int(self.window[layer])
         if window != ALL_LAGS and (value is None or value >= window):
             value, law = None, f"no lag exceeds the window of {window:,} tokens"
         return PredictedLimit(value, law, assumes_tuning=not own)
+
+    def _turns_as_now(self, phase: Phase, layer: int) -> bool:
+        """Return whether a phase had the rotation in use: the same base, or the same scaled frequencies."""
+        bases = [find_base(each.inv_freq[layer], each.base[layer]) for each in (self, phase)]
+        if None in bases:
+            return same_rotation(phase.inv_freq[layer], self.inv_freq[layer])
+        return bases[0] == bases[1]
 
     def _apply_law(self, layer: int, own: Sequence[Phase], turns: float) -> tuple[float | None, str]:
         reach = self.reach(turns)[layer]
@@ -303,5 +319,5 @@ def _check_rotation(
         raise ConfigError(f"frequencies must be finite and at least 0: got {real.min()} to {real.max()}.")
     for value in base[~np.isnan(base)]:
         check_base(float(value), "the base of a phase")
-    if ((window < 2) & (window != ALL_LAGS)).any():
-        raise ConfigError(f"a window must be at least 2 tokens, or {ALL_LAGS} for all: got {window.min()}.")
+    if ((window < 1) & (window != ALL_LAGS)).any():
+        raise ConfigError(f"a window must be at least 1 token, or {ALL_LAGS} for all: got {window.min()}.")

@@ -5,13 +5,15 @@ What comes out are entries of a transformers configuration; the model computes i
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ropediag.checkpoint import Training, resolve_training
-from ropediag.config_class import read_widest
+from ropediag.checkpoint import METADATA, TrainingFlags, resolve_training
+from ropediag.config_class import list_entries, read_widest
 from ropediag.errors import ConfigError
+from ropediag.rope_config import SHARES, LayerRope
 from ropediag.rope_parameters import change_rope, read_rule
+from ropediag.theory.phases import OWN, PhaseSpec, TrainingHistory
 
 if TYPE_CHECKING:
     from ropediag.tune.tune_config import TuneConfig
@@ -25,13 +27,13 @@ class RopeChange:
     ----------
     entries : of the configuration, replaced
     config : the tuned model's, a transformers configuration
-    parent, training : what the laws need, of the parent and of the tuned model
+    parent, training : phases of training of the parent, and of the tuned model
     """
 
     entries: dict[str, Any]
     config: Any
-    parent: Training
-    training: Training
+    parent: TrainingHistory
+    training: TrainingHistory
 
 
 def plan_change(parent_config: Any, metadata: Mapping[str, Any], config: "TuneConfig") -> RopeChange:
@@ -51,8 +53,8 @@ def plan_change(parent_config: Any, metadata: Mapping[str, Any], config: "TuneCo
     if parent_config.get_text_config() is not parent_config:
         raise ConfigError(f"{config.model} is a model of more than text, which cannot be tuned here.")
     layer = read_widest(parent_config)
-    flags = {"train_len": config.train_len, "pretrain_base": config.pretrain_base}
-    parent = resolve_training(flags, metadata, layer)
+    flags = TrainingFlags(config.train_len, None, config.pretrain_base, config.phases)
+    parent = resolve_training(flags, metadata, list_entries(parent_config))
     length = config.length or parent.train_len
     rope = change_rope(
         parent_config.rope_parameters,
@@ -67,5 +69,21 @@ def plan_change(parent_config: Any, metadata: Mapping[str, Any], config: "TuneCo
     entries = {"rope_parameters": rope, "max_position_embeddings": longest}
     tuned = copy.deepcopy(parent_config)
     tuned.update(entries)
-    known = {"pretrain_base": parent.pretrain_base, "train_len": parent.train_len, "tune_len": length}
-    return RopeChange(entries, tuned, parent, resolve_training({}, known, read_widest(tuned)))
+    changed = read_widest(tuned)
+    explicit = {name: value for name, value in rope.items() if name not in ("rope_theta", *SHARES)}
+    rule = None if changed.rule == "default" else explicit
+    phase = PhaseSpec(length, changed.base, rule, label="tuning", source=METADATA)
+    earlier = tuple(_settle(phase, layer) for phase in parent.phases)
+    training = TrainingHistory((*earlier, phase), changed.base)
+    return RopeChange(entries, tuned, parent, training)
+
+
+def _settle(phase: PhaseSpec, layer: LayerRope) -> PhaseSpec:
+    """Write out what a phase leaves to the model, which is about to change."""
+    rule = phase.rule
+    if rule == OWN:
+        stated = {
+            name: value for name, value in layer.parameters.items() if name not in ("rope_theta", *SHARES)
+        }
+        rule = None if layer.rule == "default" else stated | {"rope_type": layer.rule}
+    return replace(phase, base=phase.base or layer.base, rule=rule)

@@ -6,6 +6,7 @@ from typing import Any
 from ropediag.config import AnyPath, AnyPaths, settle_paths
 from ropediag.errors import ConfigError
 from ropediag.rope_parameters import RULES
+from ropediag.theory.phases import PhaseSpec
 from ropediag.tune.config import check_run, read_settings, write_command
 
 
@@ -39,6 +40,8 @@ class TuneConfig:
         Of the windows.
     train_len, pretrain_base : int and float, or None
         Length and base of pretraining, where the checkpoint does not say.
+    phases : tuple of PhaseSpec
+        All phases before this run, oldest first, in place of what the checkpoint says.
     dtype : str
         Of the weights while they are trained; computation is in bfloat16 where the device has instructions
         for it.
@@ -73,6 +76,7 @@ class TuneConfig:
     seed: int = 0
     train_len: int | None = None
     pretrain_base: float | None = None
+    phases: tuple[PhaseSpec, ...] = ()
     dtype: str = "float32"
     gradient_checkpointing: bool = False
     lora: int | None = None
@@ -104,7 +108,7 @@ class TuneConfig:
 
     def command_line(self) -> str:
         """Write the command that repeats this run: the flags that differ from the defaults."""
-        return write_command("tune", self, length="len")
+        return write_command("tune", self, length="len", phases="phase")
 
     def settings(self) -> dict[str, Any]:
         """What a run that goes on must share with the one it goes on from."""

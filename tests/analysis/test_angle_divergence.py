@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ropediag.analysis.angle_divergence import count_angles, measure_angle_divergence
-from ropediag.rope import inv_freq, uniform_spec
+from ropediag.rope import inv_freq
 from ropediag.scaling import yarn_inv_freq
+from tests.trained import one_layer
 
 PLAIN = inv_freq(128, 10_000.0)
 ROUNDING = 3e-3  # the paper computes angles in float32: see the docstring of ``measure_angle_divergence``
@@ -15,8 +16,7 @@ ROUNDING = 3e-3  # the paper computes angles in float32: see the docstring of ``
 
 def measure(frequencies, length, **options):
     """LLaMA2 with these frequencies after pretraining with plain ones."""
-    spec = uniform_spec(1, 128, frequencies, "half", base=10_000.0, train_len=4096)
-    return measure_angle_divergence(spec, length, trained=PLAIN[None], **options)
+    return measure_angle_divergence(one_layer(frequencies, (PLAIN, 4096)), length, **options)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,9 @@ def test_nothing_diverges_within_the_training_length():
 
 def test_fewer_bins_than_training_tokens_tell_turned_pairs_from_others():
     """128 tokens leave most of 360 bins empty; in 16, a pair that turned fully does not diverge."""
-    spec = uniform_spec(1, 64, inv_freq(64, 10_000.0), "half", base=10_000.0, train_len=128)
-    many, few = (measure_angle_divergence(spec, 8192, bins=bins).reverse[0] for bins in (360, 16))
+    plain = inv_freq(64, 10_000.0)
+    training = one_layer(plain, (plain, 128))
+    many, few = (measure_angle_divergence(training, 8192, bins=bins).reverse[0] for bins in (360, 16))
     assert float(many[:8].min()) > 0.5
     assert float(few[:8].max()) < 0.05
     assert float(few[16:].min()) > 0.5

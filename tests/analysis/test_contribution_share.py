@@ -80,6 +80,6 @@ def test_a_capture_within_the_training_length_has_nothing_beyond(tmp_path):
 def test_an_unknown_training_length_is_asked_for(tmp_path):
     with (
         open_capture(write_ragged(tmp_path / "unknown.h5", train_len=0)) as capture,
-        pytest.raises(ConfigError, match="--train-len"),
+        pytest.raises(ConfigError, match="set-training"),
     ):
         measure_contribution_share(capture)

@@ -17,12 +17,14 @@ from ropediag.analysis.drift import (
     judge,
     measure_drift,
 )
-from ropediag.analysis.excursions import TRUSTED, Excursions, Profiles, find_excursions, in_window_scale
+from ropediag.analysis.excursions import TRUSTED, Excursions, Profiles, find_excursions, seen_scale
 from ropediag.schema import lag_edges
 from ropediag.testing.planted import choose_plants, plant_drift
 from tests.analysis.captures import EXAMPLE
 
-TRAINED, LENGTH = 16, 512
+LENGTH = 512
+REACH = np.array([np.inf, 16.0, 37.5])  # of three pairs: trained, untuned, between the edges of a bin
+PERIOD = np.array([6.0, 90.0, 4000.0])
 
 
 def make_profiles(sequences, seed=0):
@@ -30,11 +32,16 @@ def make_profiles(sequences, seed=0):
     lag = np.array(lag_edges(LENGTH))
     shape = (sequences, 2, 3, len(lag))
     middle, half = random.normal(size=shape), random.gamma(1.0, size=shape)
+    stop = np.append(lag[1:], LENGTH)
     return Profiles(
         lag=lag,
-        stop=np.append(lag[1:], LENGTH),
+        stop=stop,
         low=middle - half,
         high=middle + half,
+        seen=stop <= REACH[:, None],
+        unseen=np.array(
+            [[is_unseen(pair, *bin_) for bin_ in zip(lag, stop, strict=True)] for pair in range(3)]
+        ),
         scale=random.gamma(2.0, size=(2, 3)),
         mean_se=random.gamma(1.0, size=shape[1:]),
         single_se=random.gamma(1.0, size=(2, 3)),
@@ -42,11 +49,16 @@ def make_profiles(sequences, seed=0):
     )
 
 
+def is_unseen(pair, lag, stop):
+    """Whether every lag of a bin lies past the reach within its turn."""
+    return all(each % PERIOD[pair] >= REACH[pair] for each in range(lag, stop))
+
+
 def excursion_written_out(profiles, head, pair, bin_):
     """Each sequence against its own range, first upwards, then downwards."""
     up, down = [], []
     for low, high in zip(profiles.low[:, head, pair], profiles.high[:, head, pair], strict=True):
-        inside = [index for index, stop in enumerate(profiles.stop) if stop <= TRAINED]
+        inside = [index for index, stop in enumerate(profiles.stop) if stop <= REACH[pair]]
         up.append(high[bin_] - max(high[index] for index in inside))
         down.append(min(low[index] for index in inside) - low[bin_])
     rows = up if np.mean(up) >= np.mean(down) else down
@@ -57,14 +69,21 @@ def excursion_written_out(profiles, head, pair, bin_):
 @pytest.mark.parametrize("sequences", [1, 3, 8, 11])
 def test_excursions_equal_loops_over_sequences(sequences):
     profiles = make_profiles(sequences, seed=sequences)
-    found = find_excursions(profiles, TRAINED, LENGTH)
+    found = find_excursions(profiles, LENGTH)
     bins = [
-        b for b, lag in enumerate(profiles.lag) if lag >= TRAINED and profiles.stop[b] <= TRUSTED * LENGTH
+        b
+        for b, (lag, stop) in enumerate(zip(profiles.lag, profiles.stop, strict=True))
+        if stop <= TRUSTED * LENGTH and any(is_unseen(pair, lag, stop) for pair in range(3))
     ]
     assert found.lag.tolist() == profiles.lag[bins].tolist()
+    assert np.isnan(found.value[:, 0]).all()  # a pair that made a full turn meets no unseen angle
     for head in range(2):
-        for pair in range(3):
+        for pair in (1, 2):
             for place, bin_ in enumerate(bins):
+                if not is_unseen(pair, profiles.lag[bin_], profiles.stop[bin_]):
+                    assert np.isnan(found.value[head, pair, place])
+                    assert np.isnan(found.error[head, pair, place])
+                    continue
                 value, error = excursion_written_out(profiles, head, pair, bin_)
                 assert found.value[head, pair, place] == pytest.approx(value)
                 if sequences < 8:  # too few sequences: the error of a single lag or of the bin stands in
@@ -74,15 +93,18 @@ def test_excursions_equal_loops_over_sequences(sequences):
                 assert found.error[head, pair, place] == pytest.approx(error)
 
 
-def test_the_scale_is_the_deviation_of_all_in_window_values():
+def test_the_scale_is_the_deviation_of_all_seen_values():
     random = np.random.default_rng(0)
-    bins = [random.normal(loc=index, size=(4, 5, 20 + 3 * index)) for index in range(6)]
+    bins = [random.normal(loc=index, size=(4, 3, 20 + 3 * index)) for index in range(6)]
     mean = np.stack([values.mean(-1) for values in bins], -1)
     std = np.stack([values.std(-1) for values in bins], -1)
     count = np.array([values.shape[-1] for values in bins], dtype=float)
-    inside = np.arange(6) < 4
-    expected = np.concatenate(bins[:4], -1).std(-1)
-    np.testing.assert_allclose(in_window_scale(mean, std, count, inside), expected)
+    last = [4, 6, 0]
+    found = seen_scale(mean, std, count, np.arange(6) < np.array(last)[:, None])
+    for pair, stop in enumerate(last[:2]):
+        expected = np.concatenate(bins[:stop], -1)[:, pair].std(-1)
+        np.testing.assert_allclose(found[:, pair], expected)
+    assert np.isnan(found[:, 2]).all()
 
 
 def make_excursions(value, error=None, freedom=7, lag=None):
@@ -131,19 +153,19 @@ def test_false_discoveries_are_controlled_as_by_benjamini_and_hochberg():
     np.testing.assert_allclose(control_false_discoveries(p), expected)
 
 
-def onset_written_out(outside, lag, stop, trained):
-    """The first bin outside after which no stretch inside is longer than allowed, to the end."""
+def onset_written_out(outside, tested, lag, stop, reach):
+    """The first bin outside after which no run of tested bins inside is longer than allowed, to the end."""
     for first in range(len(lag)):
         if not outside[first]:
             continue
-        stays, last = True, first
-        for bin_ in [*range(first + 1, len(lag)), len(lag)]:
-            if bin_ < len(lag) and not outside[bin_]:
-                continue
-            here = lag[bin_] if bin_ < len(lag) else stop[-1]
-            if here - stop[last] > 2 * trained and bin_ - last > 2:
+        stays, lags, bins = True, 0, 0
+        for bin_ in range(first + 1, len(lag)):
+            if outside[bin_]:
+                lags = bins = 0
+            elif tested[bin_]:
+                lags, bins = lags + stop[bin_] - lag[bin_], bins + 1
+            if lags > 2 * reach and bins > 1:
                 stays = False
-            last = bin_
         if stays:
             return lag[first]
     return np.nan
@@ -152,12 +174,16 @@ def onset_written_out(outside, lag, stop, trained):
 def test_onsets_equal_a_walk_along_the_bins():
     random = np.random.default_rng(1)
     lag = np.array([edge for edge in lag_edges(4096) if edge >= 32])
-    excursions = make_excursions(np.zeros(len(lag)), lag=lag)
-    outside = random.random((2, 200, len(lag))) < random.random((2, 200, 1))
-    found = find_onset(outside, excursions, 32)
+    reach = random.choice([4.0, 32.0, 100.5], 200)
+    tested = random.random((2, 200, len(lag))) < random.random((2, 200, 1)) + 0.5
+    outside = (random.random((2, 200, len(lag))) < random.random((2, 200, 1))) & tested
+    stop = np.append(lag[1:], 2 * lag[-1] - lag[-2])
+    value = np.where(tested, 0.0, np.nan)
+    excursions = Excursions(lag, stop, value, value, value, np.full(len(lag), 7))
+    found = find_onset(outside, excursions, reach)
     for head in range(2):
         for pair in range(200):
-            expected = onset_written_out(outside[head, pair], lag, excursions.stop, 32)
+            expected = onset_written_out(outside[head, pair], tested[head, pair], lag, stop, reach[pair])
             assert found[head, pair] == pytest.approx(expected, nan_ok=True)
     assert np.isfinite(found).mean() > 0.3
     assert np.isnan(found).any()
@@ -174,8 +200,9 @@ def test_a_layer_with_a_window_has_its_onset_within_it(window):
     stop = np.append(lag[1:], 8192)
     one = np.ones((1, 1))
     replicates = np.full(len(lag), 8)
-    profiles = Profiles(lag, stop, low, low + 0.01, one, low[0] * 0 + 0.01, one, replicates)
-    found = judge(find_excursions(profiles, 128, 8192), 128)
+    bins = stop[None] <= 128, lag[None] >= 128
+    profiles = Profiles(lag, stop, low, low + 0.01, *bins, one, low[0] * 0 + 0.01, one, replicates)
+    found = judge(find_excursions(profiles, 8192), np.array([128.0]))
     assert [float(found[name][0, 0]) for name in ("onset", "onset_low", "onset_high")] == [256, 256, 256]
     assert found["p_value"][0, 0] < 1e-6
 
@@ -184,7 +211,7 @@ def test_the_sequences_that_an_unfinished_layer_holds_are_judged():
     whole, part = make_profiles(11), make_profiles(11)
     part.low[9:], part.high[9:] = np.nan, np.nan
     nine = replace(whole, low=whole.low[:9], high=whole.high[:9])
-    expected, found = (find_excursions(profiles, TRAINED, LENGTH) for profiles in (nine, part))
+    expected, found = (find_excursions(profiles, LENGTH) for profiles in (nine, part))
     np.testing.assert_array_equal(found.value, expected.value)
     np.testing.assert_array_equal(found.error, expected.error)
     assert set(found.freedom) == {8}
@@ -227,7 +254,7 @@ def score(planted, size):
 
 def test_planted_drift_of_three_deviations_is_found_with_its_onset(planted):
     hits, misses, alarms, _, bins_off = score(planted, 3.0)
-    assert hits + misses == 4 * 13
+    assert hits + misses == 4 * 8  # a twentieth of the pairs without a full turn
     assert hits / (hits + misses) >= 0.98
     assert hits / (hits + alarms) >= 0.98
     assert (bins_off <= 1).mean() >= 0.95
@@ -262,10 +289,12 @@ def test_halves_of_the_window_do_not_drift_from_each_other():
     p_values = []
     for layer in range(low.shape[1]):
         halves = [double(array[:, layer], inside) for array in (low, high)]
-        scale = in_window_scale(*(moment[layer] for moment in moments), inside)
+        pairs = np.ones((low.shape[3], 1), dtype=bool)
+        scale = seen_scale(*(moment[layer] for moment in moments), inside & pairs)
         unused = np.zeros(halves[0].shape[1:])
-        profiles = Profiles(lags, stop, *halves, scale, unused, scale, np.zeros(len(lags), dtype=int))
-        p_values.append(assess_excursions(find_excursions(profiles, trained, 4 * trained)))
+        bins = pairs & (stop <= trained), pairs & (lags >= trained)
+        profiles = Profiles(lags, stop, *halves, *bins, scale, unused, scale, np.zeros(len(lags), dtype=int))
+        p_values.append(assess_excursions(find_excursions(profiles, 4 * trained)))
     q_values = control_false_discoveries(np.stack(p_values))
     assert np.isfinite(q_values).all()
     assert (q_values <= FALSE_DISCOVERIES).mean() <= 0.001

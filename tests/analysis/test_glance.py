@@ -63,11 +63,11 @@ def test_without_a_windowed_loss_nothing_is_measured(tmp_path, rising):
 
 
 def test_theory_is_the_extrapolation_law_with_base_and_lengths_of_the_capture(tmp_path, rising):
-    tuned = {"base": 500_000.0, "pretrain_base": 10_000.0, "train_len": 100, "tune_len": 160}
+    tuned = {"base": 10_000.0, "pretrain_base": 100.0, "train_len": 100, "tune_len": 160}
     with write(tmp_path / "a.h5", rising, attributes=tuned) as capture:
         found = glance(capture)
-        critical = int(capture["rope/critical_pair"].max())
-    assert found.predicted == extrapolation_limit(6, 500_000.0, 10_000.0, 100, 160)
+        critical = int(capture.critical_pair.max())
+    assert found.predicted_limit == extrapolation_limit(6, 10_000.0, 100.0, 100, 160)
     assert found.critical_pair == critical
 
 

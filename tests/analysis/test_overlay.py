@@ -86,8 +86,12 @@ def test_drift_by_pair_equals_a_loop_over_all_heads(measured):
                 for head in found.query_head.values
             ]
             own = curves.sel(capture=name, pair=pair)
-            assert float(own.largest) == max(values)
-            assert float(own["mean"]) == pytest.approx(sum(values) / len(values))
+            if np.isnan(values).all():  # a pair that made a full turn in training
+                assert np.isnan(own.largest)
+                assert np.isnan(own["mean"])
+            else:
+                assert float(own.largest) == max(values)
+                assert float(own["mean"]) == pytest.approx(sum(values) / len(values))
             assert float(own.drifting) == int(found.drifts.sel(pair=pair).sum())
     assert np.isnan(curves.largest.sel(capture="short").values[3:]).all()
     np.testing.assert_array_equal(curves.critical_pair, [11, np.nan])

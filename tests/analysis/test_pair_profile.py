@@ -27,7 +27,8 @@ def drift():
 
 def laid_out(capture, layer, head, pair):
     """Whole arrays, one number after the other."""
-    lag, length, trained = capture.values("lag"), capture.attrs["length"], capture.attrs["train_len"]
+    lag, length = capture.values("lag"), capture.attrs["length"]
+    trained = np.inf if pair < 11 else 128
     whole = {path: capture.values(path) for path in capture.variables if path.startswith(("scores", "rows"))}
     sequences = range(capture.sizes["sequence"])
     inside = [i for i, stop in enumerate([*lag[1:], length]) if stop <= trained]
@@ -63,7 +64,7 @@ def test_a_profile_equals_the_whole_arrays_read_out(place, drift):
         expected = laid_out(capture, *place)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-6, err_msg=name)
-    assert int(found.trained) == 128
+    assert float(found.reach) == (np.inf if place[2] < 11 else 128)
     assert int(found.critical_pair) == 11
     assert all({"units", "long_name"} <= set(found[name].attrs) for name in found.variables)
 
@@ -73,7 +74,12 @@ def test_the_drift_is_the_largest_excursion_of_the_profile_from_its_range(place,
     with open_capture(EXAMPLE) as capture:
         found = measure_pair_profile(capture, *place, drift)
         stop = np.append(capture.values("lag")[1:], capture.attrs["length"])
-    judged = (found.lag.values >= 128) & (stop <= TRUSTED * 8192)
+        unseen = capture.training.split_bins(found.lag.values, stop)[1][place[0], place[2]]
+    judged = unseen & (stop <= TRUSTED * 8192)
+    if place[2] < 11:
+        assert not judged.any()
+        assert np.isnan(found.drift)
+        return
     above = (found.lag_mean_max - found.range_high).values[judged].max()
     below = (found.range_low - found.lag_mean_min).values[judged].max()
     assert float(found.drift) == pytest.approx(max(above, below, 0.0) / float(found["scale"]), rel=1e-9)
@@ -135,6 +141,7 @@ def test_a_pair_is_judged_only_where_it_exists_and_was_tested(tmp_path, drift):
     with open_capture(EXAMPLE) as capture:
         for place in PLACES:
             word = "drifts" if bool(drift.drifts.loc[place]) else "does not drift"
+            word = word if place[2] >= 11 else "meets no unseen angle"
             assert say(capture, place, drift) == (word, "past" if place[2] >= 11 else "before")
         untested = drift.assign(p_value=drift.p_value * np.nan, drifts=drift.drifts & False)
         assert say(capture, (1, 1, 14), untested) == ("not tested", "past")
@@ -143,4 +150,5 @@ def test_a_pair_is_judged_only_where_it_exists_and_was_tested(tmp_path, drift):
         assert say(capture, (LAYERS[NARROW], 0, 2), ragged) == ("no such pair here", "")
         assert say(capture, (LAYERS[NARROW], 3, 0), ragged) == ("no such pair here", "")
         assert say(capture, (LAYERS[UNROTATED], 0, 0), ragged) == ("no such pair here", "")
-        assert say(capture, (LAYERS[COMING], 0, 0), ragged) == ("not tested", "before")
+        assert say(capture, (LAYERS[COMING], 0, 0), ragged) == ("meets no unseen angle", "before")
+        assert say(capture, (LAYERS[COMING], 0, 1), ragged) == ("not tested", "past")

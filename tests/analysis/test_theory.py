@@ -30,7 +30,7 @@ def test_every_pair_equals_its_formula():
 def test_single_numbers_are_those_of_the_prediction():
     found = measure_theory(llama2(1e6, target_len=131072))
     assert (int(found.critical_dimension), int(found.critical_pair)) == (92, 46)
-    assert float(found.limit) == pytest.approx(129026.78274161)
+    assert float(found.predicted_limit) == pytest.approx(129026.78274161)
     assert float(found.recommended_base) == pytest.approx(1022121.8899)
     assert float(found.cautious_base) == pytest.approx(1378414.2797)
     assert int(found.retrieval_bound) == 27115
@@ -39,7 +39,7 @@ def test_single_numbers_are_those_of_the_prediction():
 
 def test_what_there_is_not_is_nan():
     found = measure_theory(llama2(500.0))
-    for name in ("limit", "target_len", "recommended_base", "retrieval_base"):
+    for name in ("predicted_limit", "target_len", "recommended_base", "retrieval_base"):
         assert np.isnan(float(found[name]))
     assert np.isnan(found.new_fraction).all()
 
@@ -76,9 +76,8 @@ def test_the_law_along_the_base_meets_published_limits():
     assert law.critical_base.values == pytest.approx([10_000, 71738.4362001])
 
 
-def test_below_the_critical_base_the_law_is_flat_and_then_ends():
+def test_below_the_base_of_pretraining_the_law_sets_no_limit():
     row = follow_law({"a": llama2(1e4)}).sel(setting="a")
-    flat = row.limit[(row.curve_base <= 1e4) & np.isfinite(row.limit)]
-    assert set(flat.values.tolist()) == {4096.0}
-    assert np.isnan(row.limit[row.curve_base < 640]).all()  # tuning trains every pair
+    assert np.isnan(row.limit[row.curve_base < 1e4]).all()
+    assert float(row.limit[row.curve_base == 1e4][0]) == 4096
     assert float(row.limit[row.curve_base > 1e4][0]) == pytest.approx(4711.724278)

@@ -12,12 +12,18 @@ from ropediag import capture_model, open_capture
 from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.onset_pair import measure_onset_pair
 from ropediag.analysis.verdict import judge_capture
-from ropediag.analysis.wording import find_weaknesses, word_headline, word_verdict
+from ropediag.analysis.wording import find_weaknesses, group_sentences, word_headline, word_verdict
+from ropediag.errors import ConfigError
 from ropediag.store.seal import seal_file
 from ropediag.testing.broken import make_broken_model, random_tokens
 from ropediag.testing.planted import plant_drift
 from tests.analysis.captures import EXAMPLE
 from tests.store.synthetic import write_capture
+
+
+def say(verdict):
+    """The texts of all sentences, joined."""
+    return " ".join(sentence["text"] for sentence in word_verdict(verdict))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def test_its_numbers_are_those_of_the_diagnostics(verdict):
     with open_capture(EXAMPLE) as capture:
         drift, onsets = measure_drift(capture).load(), measure_onset_pair(capture)
     assert verdict.drifting_pairs == int(drift.drifts.sum())
-    assert verdict.tested_pairs == 4 * 2 * 32
+    assert verdict.tested_pairs == 4 * 2 * 21  # those without a full turn
     assert verdict.onset_pair == int(onsets.model_onset_pair)
     assert [head["onset_pair"] for head in verdict.heads] == onsets.onset_pair.values.ravel().tolist()
     assert verdict.offenders[0]["drift"] == pytest.approx(float(drift.drift.max()))
@@ -62,7 +68,8 @@ def test_its_numbers_are_those_of_the_diagnostics(verdict):
 def test_every_sentence_carries_a_number(verdict, changes):
     sentences = word_verdict(replace(verdict, **changes))
     assert sentences
-    assert all(re.search(r"\d", sentence) for sentence in sentences)
+    assert all(re.search(r"\d", sentence["text"]) for sentence in sentences)
+    assert {sentence["kind"] for sentence in sentences} <= {"geometry", "description", "cause"}
 
 
 @pytest.mark.parametrize(("changes", "headline"), [
@@ -91,29 +98,30 @@ def test_a_model_that_does_not_break_is_told_so(tmp_path):
     assert verdict.loss_breaks is False
     assert verdict.drifts is False
     assert verdict.offenders == []
-    assert "does not break in loss" in verdict.sentences[0]
-    assert verdict.sentences[1].startswith("None of 64 pairs leaves the range")
-    assert len(verdict.sentences) == 2
+    kinds = [sentence["kind"] for sentence in verdict.sentences]
+    assert kinds == ["geometry", "geometry", "description", "description"]
+    assert "does not break in loss" in verdict.sentences[2]["text"]
+    assert f"none of {verdict.tested_pairs} pairs leaves the range" in verdict.sentences[3]["text"]
 
 
 def test_theory_and_measurement_are_held_against_each_other(verdict):
-    assert not any("disagree" in sentence for sentence in verdict.sentences)
+    assert "disagree" not in say(verdict)
     late = replace(verdict, onset_pair=20, onset_pair_low=19, onset_pair_high=21, measured_limit=400)
-    said = " ".join(word_verdict(late))
+    said = say(late)
     assert "disagree on the pair: 11 against 20" in said
     assert "disagree on the limit: 128 against 400" in said
     near = replace(verdict, onset_pair=10, onset_pair_low=9, onset_pair_high=12)
-    assert "disagree" not in " ".join(word_verdict(near))
+    assert "disagree" not in say(near)
     quiet = replace(verdict, loss_breaks=False, measured_limit=None)
-    assert "drift alone does not break it here" in " ".join(word_verdict(quiet))
+    assert "drift alone does not break it here" in say(quiet)
     other = replace(verdict, drifts=False)
-    assert "none of 256 pairs drifts" in " ".join(word_verdict(other))
+    assert "none of 168 pairs drifts" in say(other)
 
 
 def test_a_correlation_that_may_be_none_is_not_called_one(verdict):
-    assert "The two go together" in " ".join(verdict.sentences)
+    assert "The two go together" in say(verdict)
     link = {"past": verdict.loss_link["past"] | {"q_value": 0.2}}
-    said = " ".join(word_verdict(replace(verdict, loss_link=link)))
+    said = say(replace(verdict, loss_link=link))
     assert "can be chance" in said
     assert "go together;" in said
     assert "The two go together" not in said
@@ -132,7 +140,6 @@ def test_weak_evidence_is_named(verdict):
     for words in ("1 sequence:", "--sequences 8", "no interval: there is one", "up to 175", "on one side"):
         assert words in said
     assert "no windowed loss" in " ".join(find_weaknesses(replace(verdict, threshold=None)))
-    assert "base of pretraining is not known" in " ".join(find_weaknesses(replace(verdict, base=None)))
     assert "3 (sequence, layer) units" in " ".join(find_weaknesses(replace(verdict, missing_units=3)))
     assert "no pair could be tested" in " ".join(find_weaknesses(replace(verdict, tested_pairs=0)))
 
@@ -148,14 +155,24 @@ def test_without_drift_the_loss_still_has_its_sentence(tmp_path):
     assert np.isfinite(verdict.measured_limit)
 
 
-def test_what_a_file_does_not_state_is_unknown(tmp_path):
+def test_a_file_that_does_not_state_its_training_is_not_judged(tmp_path):
     path = write_capture(tmp_path / "toy.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["tune_len"] = 16
         for name in ("model", "base", "pretrain_base", "train_len"):
             del file.attrs[name]
     seal_file(path)
-    with open_capture(path) as capture:
-        judged = judge_capture(capture)
-    assert (judged.model, judged.base, judged.train_len, judged.trained_len) == ("unknown model", None, 0, 16)
-    assert (judged.loss_breaks, judged.predicted_limit) == (None, None)
+    with open_capture(path) as capture, pytest.raises(ConfigError, match=r"set-training .*toy\.h5 --phase"):
+        judge_capture(capture)
+
+
+def test_the_kinds_of_sentences_are_kept_apart(verdict):
+    """Drift is a description, and no sentence offers it as a proof; what pairs cost only ablations tell."""
+    by_kind = {kind: " ".join(texts) for kind, texts in group_sentences(verdict).items()}
+    assert list(by_kind) == ["geometry", "description", "cause"]
+    assert "84 rotary pairs" in by_kind["geometry"]  # 21 in each of 4 layers
+    assert "the first from lag 128 on" in by_kind["geometry"]
+    assert "leave the range" in by_kind["description"]
+    assert "a capture cannot tell: ropediag ablate" in by_kind["cause"]
+    short = replace(verdict, unseen_pairs=0)
+    assert "no untrained angle occurs at 8,192 tokens" in say(short)

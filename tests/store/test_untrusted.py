@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ropediag.errors import CaptureError, FormatError
+from ropediag.errors import CaptureError, ConfigError, FormatError
 from ropediag.store import CaptureWriter, open_capture, summarize
 from ropediag.store.seal import seal_file
 from ropediag.store.units import VARIABLES
@@ -59,7 +59,7 @@ def test_damage_anywhere_is_noticed(finished, tmp_path):
     code = """
 import sys, numpy as np
 from pathlib import Path
-from ropediag.errors import CaptureError, FormatError
+from ropediag.errors import CaptureError, ConfigError, FormatError
 from ropediag.store import open_capture, summarize
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
 def read():
@@ -214,7 +214,9 @@ def test_what_may_be_missing_reads_as_unknown(copy):
     edit(copy, strip)
     assert summarize(copy).attributes["length"] == LENGTH
     with open_capture(copy) as capture:
-        assert capture.spec().train_len is capture.spec().base is None
+        assert capture.spec().base is None
+        with pytest.raises(ConfigError, match="set-training"):
+            _ = capture.training
 
 
 def test_other_files_are_refused(tmp_path):

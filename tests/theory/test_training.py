@@ -213,7 +213,7 @@ def test_the_base_is_read_off_the_frequencies(pairs, base):
         (lambda: phase([1.0], 64, base=1.0), "above 1"),
         (lambda: phase([np.inf], 64), "finite"),
         (lambda: phase([-1.0], 64), "at least 0"),
-        (lambda: phase([1.0], 64, window=1), "window must be at least 2"),
+        (lambda: phase([1.0], 64, window=0), "window must be at least 1"),
     ],
 )
 def test_phases_that_cannot_be_are_refused(make, words):
