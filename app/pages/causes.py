@@ -135,8 +135,8 @@ REACH = Panel(
     explain=lambda measured: (
         "What is repaired when the lags of the pairs are limited earlier or later, in trained reaches of "
         "each pair: 1 is the first lag at an angle that training never showed it. Where the share falls "
-        "between 1 and 1.4 in all models, and at different tokens, the reach decides, not the length. Folded lags "
-        "go back into the upper half of what the pair saw, clipped ones stay at the limit."
+        "between 1 and 1.4 in all models, and at different tokens, the reach decides, not the length. "
+        "Folded lags go back into the upper half of what the pair saw, clipped ones stay at the limit."
     ),
     height=460,
 )

@@ -163,7 +163,7 @@ class AblateConfig:
 
     def recipe(self) -> str:
         """The fields that decide the numbers, as JSON."""
-        fields = asdict(self) | {"pairs": self.chosen, "at": self.multiples}
+        fields = asdict(self) | {"pairs": self.chosen, "at": sorted(self.multiples)}
         for name in ("out", "force", "device", "allow_pickle"):
             fields.pop(name)
         return json.dumps(fields, default=str, sort_keys=True)

@@ -95,7 +95,7 @@ def describe_causes(ablations: Mapping[str, Capture]) -> CausesSection:
 
 
 def _draw_curves(curves: xr.Dataset) -> Drawing:
-    """Draw the curves over the trained reach; in words, what each repairs at its smallest and largest limit."""
+    """Draw the curves over the trained reach; in words, what each repairs at its two ends."""
     words = []
     for name in curves.ablation.values:
         one = curves.sel(ablation=name)

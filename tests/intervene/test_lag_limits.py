@@ -115,6 +115,7 @@ def test_streamed_limits_are_those_of_the_whole_matrix(case, kind, limit, rows, 
     spec, heads, kv_heads, options, pairs = CASES[case]
     monkeypatch.setattr(streaming, "_ROWS", rows)
     monkeypatch.setattr(lag_limits, "_ROWS", max(1, rows // 2))
+    monkeypatch.setattr(lag_limits, "_KNOTS", rows)
     vectors, call = make_call(torch.float64, heads, kv_heads, spec, options)
     limits = each(pairs) if limit == "each" else common(pairs, limit)
     found = attend(call, spec, kind, limits)[0].numpy()
