@@ -5,9 +5,9 @@ import shlex
 from typing import Any
 
 FIELDS = (  # what a command may be given; none of them lets a file from a stranger run code
-    "model", "revision", "length", "kind", "pairs", "limit", "factor", "base", "capture", "random", "search",
-    "trials", "text", "tokens", "sequences", "layers", "heads", "dtype", "attention", "rows", "seed",
-    "train_len", "pretrain_base", "keep_qk", "store_tokens", "excess", "bos", "parent",
+    "model", "revision", "length", "kind", "pairs", "limit", "at", "factor", "base", "capture", "random",
+    "search", "trials", "text", "tokens", "sequences", "layers", "heads", "dtype", "attention", "rows",
+    "seed", "train_len", "pretrain_base", "keep_qk", "store_tokens", "excess", "bos", "parent",
     "window", "stride", "tasks", "log_attention",
 )  # fmt: skip
 FLAGS = {"length": "len", "attention": "attn"}  # where the flag is not the field's name
@@ -22,13 +22,15 @@ USUAL = {"dtype": "auto", "seed": 0, "rows": 32}  # left out of the command
 TRIALS = {"ablate": 0, "evaluate": 8}  # likewise
 
 
-def write_command(command: str, config: object) -> str | None:
+def write_command(command: str, config: object, figures: object = None) -> str | None:
     """Write the command line that makes a file again, each part quoted for a shell.
 
     Parameters
     ----------
     command : ``capture``, ``evaluate`` or ``ablate``
     config : the attribute ``config`` of the file, JSON
+    figures : the attribute ``figures`` of an ablation, JSON: files from before there was ``--at`` name there
+        the limit that was the default
 
     Returns
     -------
@@ -36,6 +38,8 @@ def write_command(command: str, config: object) -> str | None:
     """
     try:
         fields = json.loads(str(config))
+        if command == "ablate" and "at" not in fields and fields.get("limit") is None and figures is not None:
+            fields["limit"] = json.loads(str(figures)).get("limit")
         usual = USUAL | {"trials": TRIALS.get(command)}
         words = [
             word
@@ -43,7 +47,7 @@ def write_command(command: str, config: object) -> str | None:
             if name in fields and (fields[name] != usual.get(name) or isinstance(fields[name], bool))
             for word in _write_flag(name, fields[name])
         ]
-    except (LookupError, RecursionError, TypeError, ValueError):
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return None
     return shlex.join(["ropediag", command, *words]) if words else None
 

@@ -82,7 +82,12 @@ DIMENSIONS = (
         "depth", "f8", "1", "place in the prompt of what is asked for: 0 its beginning, 1 before the question"
     ),
     Dimension("phase", "i4", "1", "index of the phase of training, oldest first"),
-    Dimension("run", "i4", "1", "index of the intervention: 0 on the chosen pairs, then on random sets"),
+    Dimension(
+        "run",
+        "i4",
+        "1",
+        "index of the intervention: on the chosen pairs, then on random sets; so for each multiple of the reach",
+    ),
 )
 
 _SCORE = ("layer", "query_head", "pair", "lag")
@@ -122,6 +127,8 @@ VARIABLES = (
     # ablation: the loss under an intervention
     Variable("ablation", "nll", ("run", "sequence", "position"), "f4", "nats", "negative log-likelihood of the token at this position, given all before it, under the intervention", "exact"),
     Variable("ablation", "chosen", ("run", "layer", "query_head", "pair"), "i4", "1", "1 where the intervention works on the pair, else 0", "given"),
+    Variable("ablation", "at", ("run",), "f8", "1", "multiple of each pair's trained reach beyond which its lag was limited; only where the limits go by the reach", "given"),
+    Variable("ablation", "lag_limit", ("run", "layer", "query_head", "pair"), "f8", "tokens", "lag beyond which the pair's lag was clipped or folded; NaN where the pair was not changed", "given"),
     # scores: contributions of single pairs to the logit, by lag
     Variable("scores", "count", ("layer", "lag"), "i8", "1", "query-key pairs in the bin, over all sequences", "exact", pooled=True),
     Variable("scores", "mean", _SCORE, "f4", "logit", "mean contribution of the pair over all query-key pairs in the bin", "exact", pooled=True),

@@ -7,10 +7,12 @@ import dash_mantine_components as dmc
 import xarray as xr
 from dash import Dash, Input, Output, dcc, html, no_update
 
+from ropediag.analysis.reach_curves import tabulate_reach_curves
 from ropediag.analysis.repair_curves import measure_repair_curves
 from ropediag.analysis.repair_figures import RepairFigures, read_figures
 from ropediag.analysis.repairs import tabulate_repairs
 from ropediag.errors import RopediagError
+from ropediag.plots.reach_curves import plot_reach_curves
 from ropediag.plots.repair_curves import plot_repair_curves
 from ropediag.plots.repairs import plot_repairs
 
@@ -23,12 +25,12 @@ from ._grid import NUMBER, ONE_LINE, WRAPPED, fit_height, format_numbers
 
 COMMAND = "ropediag ablate --model demo --len 1024 --pairs past --out captures/past.h5"
 SHARE = {**NUMBER, "valueFormatter": format_numbers(".0%")}
-REACH = {"function": "d3.format('.4~g')(params.value) + ' x'"}
+UP_TO = {"function": "d3.format('.4~g')(params.value) + ' x'"}
 COLUMNS: list[dict[str, Any]] = [
     {"field": "pairs", "headerName": "Pairs", "minWidth": 262, "flex": 2, "tooltipField": "pairs"},
     {"field": "change", "headerName": "Intervention", "minWidth": 190, "flex": 2, "tooltipField": "change"},
     {"field": "model", "headerName": "Model", "width": 90, "tooltipField": "model"},
-    {"field": "multiple", "headerName": "Up to", "width": 92, **SHARE, "valueFormatter": REACH,
+    {"field": "multiple", "headerName": "Up to", "width": 92, **SHARE, "valueFormatter": UP_TO,
      "headerTooltip": "positions past the trained length, up to so many times it"},
     {"field": "repaired", "headerName": "Repaired", "width": 112, **SHARE},
     {"field": "repaired_low", "headerName": "95 % from", "width": 92, **SHARE, **WRAPPED},
@@ -87,15 +89,16 @@ def _measure_curves(view: View) -> xr.Dataset:
     return view.desk.keep(entry, "repair_curves", lambda: measure_repair_curves(view.desk.open(entry)).load())
 
 
-def _write_repairs(view: View) -> str:
+def _write_together(view: View, module: str) -> str:
+    """Write the code of a figure of all ablations, by the module that measures and the one that draws it."""
     read, _ = read_ablations(view.desk)
     return (
         "from ropediag import open_capture\n"
-        "from ropediag.analysis.repairs import measure_repairs\n"
-        "from ropediag.plots.repairs import plot_repairs\n"
+        f"from ropediag.analysis.{module} import measure_{module}\n"
+        f"from ropediag.plots.{module} import plot_{module}\n"
         f"folder, names = {str(view.desk.catalog.folder)!r}, {list(read)!r}\n"
         "files = {name: open_capture(f'{folder}/{name}') for name in names}\n"
-        "plot_repairs(measure_repairs(files))"
+        f"plot_{module}(measure_{module}(files))"
     )
 
 
@@ -114,13 +117,28 @@ REPAIRS = Panel(
     uses=(),
     measure=lambda view: tabulate_repairs(read_ablations(view.desk)[0]),
     draw=lambda measured, view: plot_repairs(measured),
-    code=_write_repairs,
+    code=lambda view: _write_together(view, "repairs"),
     explain=lambda measured: (
         "What share of the damage past the trained length is gone when these pairs do something else. 0 % is "
         "the model as it was, 100 % as good as with no more context than its training length, below 0 % it "
         "does harm. Bars are 95 % intervals over sequences. A click on a row shows its loss by position."
     ),
     height=560,
+)
+REACH = Panel(
+    name="reach-curves",
+    title="How far the pairs may turn",
+    uses=(),
+    measure=lambda view: tabulate_reach_curves(read_ablations(view.desk)[0]),
+    draw=lambda measured, view: plot_reach_curves(measured),
+    code=lambda view: _write_together(view, "reach_curves"),
+    explain=lambda measured: (
+        "What is repaired when the lags of the pairs are limited earlier or later, in trained reaches of "
+        "each pair: 1 is the first lag at an angle that training never showed it. Where the share falls "
+        "between 1 and 1.4 in all models, and at different tokens, the reach decides, not the length. "
+        "Folded lags go back into the upper half of what the pair saw, clipped ones stay at the limit."
+    ),
+    height=460,
 )
 CURVES = Panel(
     name="repair-curves",
@@ -140,6 +158,7 @@ CURVES = Panel(
 def _lay_out() -> html.Div:
     body = [
         show_panel(REPAIRS),
+        show_panel(REACH),
         dmc.Group(show_choice(ABLATION), mb="xs"),
         show_panel(CURVES),
         dmc.Title("All figures", order=2, size="h4", mt="lg", mb="xs"),
@@ -190,7 +209,7 @@ PAGE = Page(
     order=7,
     purpose="Which pairs cause the damage: what ropediag ablate repaired, by intervention and by pairs.",
     layout=_lay_out,
-    panels=(REPAIRS, CURVES),
+    panels=(REPAIRS, REACH, CURVES),
     choices=(ABLATION,),
     register=_register,
     needs_capture=False,

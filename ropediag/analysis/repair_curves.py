@@ -21,7 +21,8 @@ def measure_repair_curves(ablation: Capture) -> xr.Dataset:
     -------
     xr.Dataset over position, nats per token
         ``nll``, ``nll_windowed``: of the untouched model, with full context and in windows of the training
-        length; ``nll_changed``: under the intervention; with random sets also ``nll_random``, mean over
+        length; ``nll_changed``: under the intervention, at the first of its multiples of the reach if it
+        has several; with random sets also ``nll_random``, mean over
         them. Attributes ``model``, ``change``, ``pairs`` and ``trained``, tokens.
 
     Raises
@@ -33,7 +34,7 @@ def measure_repair_curves(ablation: Capture) -> xr.Dataset:
     """
     figures = read_figures(ablation)
     span = min(max(LEAST_SPAN, figures.trained // 4), figures.length // 2)
-    changed = ablation["ablation/nll"].values.astype(float)
+    changed = _read_leading(ablation)
     losses = {
         "nll": (ablation.values("loss/nll"), "untouched"),
         "nll_windowed": (ablation.values("loss/nll_windowed"), "untouched, in windows"),
@@ -53,3 +54,12 @@ def measure_repair_curves(ablation: Capture) -> xr.Dataset:
         )
     attrs = {name: getattr(figures, name) for name in ("model", "change", "pairs", "trained", "length")}
     return xr.Dataset(curves, attrs=attrs)
+
+
+def _read_leading(ablation: Capture) -> np.ndarray:
+    """Read the losses (run, sequence, position) of the runs at the first multiple of the reach."""
+    changed = ablation["ablation/nll"].values.astype(float)
+    if "ablation/at" not in ablation:
+        return changed
+    at = ablation.values("ablation/at")
+    return changed[at == at[0]]

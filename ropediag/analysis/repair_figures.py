@@ -18,13 +18,20 @@ from ropediag.store import Capture
 WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 CHANGES = {
     "clip": "lag clipped at {limit:,.0f}",
+    "fold": "lag folded at {limit:,.0f}",
     "freeze": "frozen",
     "interpolate": "angles divided by {factor:,g}",
     "log": "logits scaled by log of the position",
     "rebase": "turned with base {new_base:,g}",
     "zero": "zeroed",
 }
-CHOSEN = {"past": "past the critical one", "before": "before the critical one", "flagged": "that drift"}
+BY_REACH = {"clip": "lag clipped at {at:.4g} x the reach", "fold": "lag folded at {at:.4g} x the reach"}
+CHOSEN = {
+    "past": "past the critical one",
+    "before": "before the critical one",
+    "flagged": "that drift",
+    "all": "all that have a trained reach",
+}
 ESTIMATES = ("damage", "repaired", "repaired_tail", "above_random")
 WIDTH = 40  # letters of a list of pairs
 Interval = tuple[float, float, float]
@@ -40,8 +47,15 @@ class RepairFigures:
     change, pairs : the intervention and the pairs it works on, in words
     trained : tokens, the longer of training and tuning length
     length, sequences : of what the model read
-    repairs : multiple of the trained length -> name of ``ESTIMATES`` -> value, low and high end
+    repairs : multiple of the trained length -> name of ``ESTIMATES`` -> value, low and high end; of an
+        intervention that went by the trained reach of each pair, at the first of its multiples
     random : multiple -> share that each random set repairs
+    kind : of the intervention, a word
+    at : multiples of the reach beyond which lags were limited; none where the intervention does not go by it
+    reach : smallest and largest reach of the chosen pairs, tokens; NaN likewise
+    curve : multiple of the reach -> share repaired up to the largest multiple of the trained length, low and
+        high end
+    curve_random : multiple of the reach -> share that each random set repairs there
     """
 
     model: str
@@ -52,6 +66,11 @@ class RepairFigures:
     sequences: int
     repairs: dict[float, dict[str, Interval]]
     random: dict[float, tuple[float, ...]]
+    kind: str
+    at: tuple[float, ...]
+    reach: tuple[float, float]
+    curve: dict[float, Interval]
+    curve_random: dict[float, tuple[float, ...]]
 
 
 def read_figures(ablation: Capture) -> RepairFigures:
@@ -80,9 +99,17 @@ def read_figures(ablation: Capture) -> RepairFigures:
 
 
 def _check(found: Any) -> RepairFigures:
-    repairs = {_number(entry["multiple"]): entry for entry in _list(found["repairs"])}
+    entries = _list(found["repairs"])
+    at = tuple(_number(multiple) for multiple in _list(found.get("at", [])))  # older files have none
+    leading = [entry for entry in entries if not at or _number(entry["at"]) == at[0]]
+    repairs = {_number(entry["multiple"]): entry for entry in leading}
     if not repairs or not all(multiple > 1 for multiple in repairs):
         raise ValueError("no repair at a multiple above 1")
+    last = {
+        _number(entry["at"]): entry for entry in entries if at and _number(entry["multiple"]) == max(repairs)
+    }
+    if set(last) != set(at) or len(set(at)) < len(at) or not all(multiple > 0 for multiple in at):
+        raise ValueError("its multiples of the reach are not those of its repairs")
     return RepairFigures(
         model=_text(found["model"]),
         change=_name_change(found),
@@ -98,12 +125,22 @@ def _check(found: Any) -> RepairFigures:
             multiple: tuple(_number(share) for share in _list(entry["random"]))
             for multiple, entry in repairs.items()
         },
+        kind=_word(found["kind"]),
+        at=at,
+        reach=(_number(found.get("smallest_reach")), _number(found.get("largest_reach"))),
+        curve={multiple: _interval(entry["repaired"]) for multiple, entry in last.items()},
+        curve_random={
+            multiple: tuple(_number(share) for share in _list(entry["random"]))
+            for multiple, entry in last.items()
+        },
     )
 
 
 def _name_change(found: dict[str, Any]) -> str:
     kind = _word(found["kind"])
     settings = {name: _number(found[name]) for name in ("limit", "factor", "new_base")}
+    if found.get("at"):
+        return BY_REACH.get(kind, kind).format(at=_number(found["at"][0]))
     return CHANGES.get(kind, kind).format(**settings)
 
 
@@ -111,7 +148,7 @@ def _name_pairs(found: dict[str, Any]) -> str:
     """Name the chosen pairs: ``11 to 31, past the critical one``."""
     groups = [[_whole(pair) for pair in _list(group["pairs"])] for group in _list(found["pairs"])]
     chosen = found["chosen"]
-    if found["kind"] == "log" or chosen == "all":
+    if found["kind"] == "log" or (chosen == "all" and not found.get("at")):
         return "all pairs"
     listed = word_runs(sorted({pair for group in groups for pair in group}), " to ")
     listed = "pairs " + textwrap.shorten(listed, WIDTH, placeholder=" ...")

@@ -23,15 +23,26 @@ def print_ablation(console: Console, ablation: "Ablation") -> None:
     console.print()
     console.print(
         f"{ablation.model} at {sequences} x {length:,} tokens, {ablation.repairs[-1].multiple:.4g} x its "
-        f"{_name_trained(ablation)} length of {ablation.training.trained:,}: {ablation.change.describe()}",
+        f"{_name_trained(ablation)} length of {ablation.training.trained:,}: {_describe_change(ablation)}",
         style="bold",
     )
     console.print(_describe_pairs(ablation))
+    several = len(ablation.at) > 1
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    for head in ("x", "damage", "repaired", "last quarter", "random", "above random"):
+    for head in (
+        *(("at",) if several else ()),
+        "x",
+        "damage",
+        "repaired",
+        "last quarter",
+        "random",
+        "above random",
+    ):
         table.add_column(head, justify="right", no_wrap=True)
-    for repair in ablation.repairs:
+    shown = sorted(ablation.curve, key=lambda repair: repair.at or 0) if several else ablation.repairs
+    for repair in shown:
         table.add_row(
+            *((f"{repair.at:g}",) if several else ()),
             f"{repair.multiple:.4g}",
             f"{repair.damage.value:+.3f}",
             _percent(repair.repaired) if repair.repaired else "no damage",
@@ -47,7 +58,8 @@ def print_ablation(console: Console, ablation: "Ablation") -> None:
 
 
 def _explain_table(ablation: "Ablation") -> str:
-    return (
+    at = "at: multiple of each pair's trained reach beyond which its lag is limited; "
+    return (at if len(ablation.at) > 1 else "") + (
         f"over all positions past the {_name_trained(ablation)} length, up to x times it. damage: nats by "
         "which the full context is worse than windows of the training length, "
         f"{ablation.training.train_len:,} tokens. repaired: per cent of it (95 % interval), 0 as untouched, "
@@ -60,22 +72,39 @@ def _name_trained(ablation: "Ablation") -> str:
     return "tuning" if ablation.training.tune_len > ablation.training.train_len else "training"
 
 
+def _describe_change(ablation: "Ablation") -> str:
+    """Name the kind and its setting: ``fold at 0.7 to 1.4 x the trained reach, 332 to 1,596 tokens``."""
+    if not ablation.at:
+        return ablation.change.describe()
+    at, reach = (
+        " to ".join(dict.fromkeys(f"{end:,.{digits}g}" for end in (min(values), max(values))))
+        for values, digits in ((ablation.at, 4), (list(map(round, ablation.sets[0].reaches())), 12))
+    )
+    return f"{ablation.change.kind} at {at} x the trained reach, {reach} tokens"
+
+
 def _describe_pairs(ablation: "Ablation") -> str:
     from ropediag.intervene.result import group_places
 
     if ablation.change.kind == "log":
         return "all logits of the chosen heads"
-    groups = group_places(ablation.sets[0])
+    chosen = _name_groups(group_places(ablation.sets[0].pairs))
+    kept = _name_groups(group_places(ablation.untouched))
+    untouched = f"; untouched, for training turned them through the whole circle: {kept}" if kept else ""
+    critical = sorted({pair for pair in ablation.critical.values() if pair >= 0})
+    compared = f"; {len(ablation.sets) - 1} random sets of equal size" if len(ablation.sets) > 1 else ""
+    return f"{chosen}{untouched}; critical pair {word_runs(critical, between=',')}{compared}"
+
+
+def _name_groups(groups: list[dict[str, list[int]]]) -> str:
+    """Name pairs by layers and heads, eight groups at most."""
     named = [
         "pairs {pairs} of layers {layers}, heads {heads}".format(
             **{name: word_runs(numbers, between=",") for name, numbers in group.items()}
         )
         for group in groups[:8]
     ]
-    more = f"; {len(groups) - 8} groups more" if len(groups) > 8 else ""
-    critical = sorted({pair for pair in ablation.critical.values() if pair >= 0})
-    compared = f"; {len(ablation.sets) - 1} random sets of equal size" if len(ablation.sets) > 1 else ""
-    return f"{'; '.join(named)}{more}; critical pair {word_runs(critical, between=',')}{compared}"
+    return "; ".join(named) + (f"; {len(groups) - 8} groups more" if len(groups) > 8 else "")
 
 
 def _describe_search(search: "Search", longer: str) -> str:

@@ -42,11 +42,18 @@ def command(
         ),
     ] = None,
     kind: Annotated[
-        str, Option(help="clip, freeze, zero, interpolate, rebase, or log (log-scaled attention).")
+        str, Option(help="clip, fold, freeze, zero, interpolate, rebase, or log (log-scaled attention).")
     ] = "clip",
+    at: Annotated[
+        str | None,
+        Option(
+            help="clip, fold: multiples of each pair's trained reach, several for a curve, such as "
+            "0.7,0.85,1,1.2 (default: 0.85 for clip, 1 for fold)."
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
-        length_option("--limit", help="clip: the longest lag (default: training or tuning length - 1)."),
+        length_option("--limit", help="clip, fold: one longest lag for all pairs, in place of --at."),
     ] = None,
     factor: Annotated[float | None, Option(help="interpolate: what angles are divided by.")] = None,
     base: Annotated[float | None, Option(help="rebase: the other base.")] = None,
@@ -54,7 +61,8 @@ def command(
     heads: Heads = None,
     capture: Annotated[Path | None, Option(help="Capture whose drifting pairs are meant by flagged.")] = None,
     random: Annotated[
-        int | None, Option(help="Random sets of equal size to compare with (default: 8 where there are any).")
+        int | None,
+        Option(help="Random sets of equal size to compare with (default: 8; 2 at each of several --at)."),
     ] = None,
     search: Annotated[
         float | None, Option(help="Find a smallest set that repairs this share, such as 0.6.")
@@ -80,7 +88,7 @@ def command(
 ) -> None:
     """Change what chosen rotary pairs do in a running model, and measure what that repairs of its loss."""
     from ropediag.config import parse_indices
-    from ropediag.intervene.config import AblateConfig, parse_pairs
+    from ropediag.intervene.config import AblateConfig, parse_multiples, parse_pairs
 
     config = AblateConfig(
         model=model,
@@ -88,6 +96,7 @@ def command(
         kind=kind,
         pairs=parse_pairs(pairs) if pairs is not None else None,
         limit=limit,
+        at=parse_multiples(at) if at is not None else (),
         factor=factor,
         base=base,
         layers=parse_indices(layers) if layers is not None else None,

@@ -151,7 +151,9 @@ def _describe_command(attributes: dict[str, Any]) -> str:
     command = {"capture": "capture", "ablation": "ablate", "evaluation": "evaluate"}.get(
         str(attributes.get("kind", "capture"))
     )
-    return (write_command(command, attributes.get("config")) or "") if command else ""
+    if not command:
+        return ""
+    return write_command(command, attributes.get("config"), attributes.get("figures")) or ""
 
 
 def _known(value: float | None) -> bool:

@@ -18,10 +18,10 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from ropediag.errors import ModelError
-from ropediag.intervene.clipping import attend_clipped
-from ropediag.intervene.intervention import Intervention
+from ropediag.intervene.intervention import LIMITED, Intervention
 from ropediag.intervene.kinds import CARRY_OUT
 from ropediag.intervene.selection import Target, find_targets
+from ropediag.intervene.streaming import plain_logits, stream_heads
 from ropediag.models.bridge import native_model
 from ropediag.models.devices import input_device
 from ropediag.models.inputs import run_plain
@@ -56,7 +56,7 @@ def intervene(
     ConfigError
         If the model has no such layer, head or pair.
     ModelError
-        If the model's attention or rotation is not understood, or clipping cannot be exact; inside the
+        If the model's attention or rotation is not understood, or limiting lags cannot be exact; inside the
         block, if a pass has a cache, other positions, or other frequencies than were measured.
     """
     with native_model(model) as native, _carried_out(native, change, length, rotation):
@@ -72,8 +72,8 @@ def _carried_out(
     if rotation is None:
         rotation = measure_rotation(model, np.array([_LAST if length is None else max(1, length - 1)]))
     targets = find_targets(change, rotation)
-    if change.kind == "clip":
-        _check_clipping(model, targets)
+    if change.kind in LIMITED:
+        _check_streaming(model, targets)
 
     def handle(call: AttentionCall) -> Any:
         if call.layer not in targets:
@@ -127,19 +127,19 @@ def _check_frequencies(model: Any, target: Target) -> None:
         )
 
 
-def _check_clipping(model: Any, targets: dict[int, Target]) -> None:
-    """Compare the streamed attention, nothing clipped, with the model's own, layer by layer."""
+def _check_streaming(model: Any, targets: dict[int, Target]) -> None:
+    """Compare the streamed attention, nothing limited, with the model's own, layer by layer."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(vocabulary_size(model), (1, _PREFIX), generator=generator)
 
     def compare(call: AttentionCall) -> Any:
         own = call.attend()
         if call.layer in targets:
-            mine = attend_clipped(call, targets[call.layer], _PREFIX, read_positions(call))
+            mine = stream_heads(call, dict.fromkeys(targets[call.layer].pairs, plain_logits))
             difference = (mine[0] - own[0]).abs().max() / own[0].abs().max()
             if not difference <= _TOLERANCE.get(own[0].dtype, 1e-3):
                 raise ModelError(
-                    f"{model.config.model_type}, layer {call.layer}: the lag cannot be clipped exactly, "
+                    f"{model.config.model_type}, layer {call.layer}: the lag cannot be limited exactly, "
                     f"since its attention does more than ropediag knows (off by {float(difference):.1%}). "
                     "Use another kind of intervention."
                 )

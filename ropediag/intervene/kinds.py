@@ -8,11 +8,12 @@ call's tokens, and returns what the attention function is to return. What each k
 from collections.abc import Callable
 from typing import Any
 
-from ropediag.intervene.clipping import clip_lags
+from ropediag.intervene.lag_limits import limit_lags
 from ropediag.intervene.turning import drop_pairs, scale_logits, turn_frequencies
 
 CARRY_OUT: dict[str, Callable[..., Any]] = {
-    "clip": clip_lags,
+    "clip": limit_lags,
+    "fold": limit_lags,
     "freeze": turn_frequencies,
     "interpolate": turn_frequencies,
     "log": scale_logits,

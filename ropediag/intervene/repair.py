@@ -35,6 +35,8 @@ class Repair:
     Attributes
     ----------
     multiple : of the trained length
+    at : multiple of each pair's trained reach at which its lag was limited; None where the intervention does
+        not go by it
     start, stop : positions from start to stop - 1: all past the trained length, up to the multiple
     nll_full, nll_windowed, nll_changed : mean loss there, nats
     damage : nll_full - nll_windowed, with its interval over sequences
@@ -56,6 +58,7 @@ class Repair:
     repaired_tail: Estimate | None
     random: tuple[float, ...]
     above_random: Estimate | None
+    at: float | None = None
 
 
 def multiples_up_to(trained: int, length: int) -> tuple[float, ...]:
@@ -66,7 +69,13 @@ def multiples_up_to(trained: int, length: int) -> tuple[float, ...]:
 
 
 def measure_repair(
-    full: Loss, windowed: Loss, changed: Loss, random: Sequence[Loss], trained: int, multiple: float
+    full: Loss,
+    windowed: Loss,
+    changed: Loss,
+    random: Sequence[Loss],
+    trained: int,
+    multiple: float,
+    at: float | None = None,
 ) -> Repair:
     """Measure the share repaired at one multiple of the trained length.
 
@@ -76,6 +85,7 @@ def measure_repair(
     random : the losses under each random set
     trained : tokens, the longer of training and tuning length
     multiple : of it, above 1
+    at : multiple of the reach at which ``changed`` and ``random`` were measured
     """
     stop = round(multiple * trained)
     past, tail = slice(trained, stop), stop - max(1, (stop - trained) // TAIL)
@@ -96,6 +106,7 @@ def measure_repair(
         repaired_tail=share_repaired(full, windowed, changed, tail, stop) if damaged else None,
         random=tuple((gains.sum(1) / damage.sum()).tolist()) if damaged and len(gains) else (),
         above_random=difference_interval(mine - gains, damage) if damaged and len(gains) else None,
+        at=at,
     )
 
 

@@ -11,7 +11,8 @@ from jaxtyping import Float
 
 from ropediag.evaluate.result import finite, plain_recall
 from ropediag.evaluate.retrieval import Recall
-from ropediag.intervene.intervention import Intervention, Pairs, Place
+from ropediag.intervene.intervention import ByPair, Intervention, Pairs, Place
+from ropediag.intervene.pair_set import PairSet
 from ropediag.intervene.repair import Repair
 from ropediag.intervene.search import Search
 from ropediag.store import write_whole
@@ -26,13 +27,16 @@ class Ablation:
     ----------
     model : its name
     training : base and length of pretraining and tuning, with their sources
-    change : the intervention; its pairs by (layer, query head)
+    change : the intervention on the chosen pairs, by (layer, query head); at the first of ``at``
+    at : multiples of each pair's trained reach at which its lag was limited; none where it does not go by it
     chosen : what was asked for: ``past``, ``before``, ``all``, ``flagged`` or a list
+    untouched : pairs that were asked for and have no trained reach, so they stay as they are
     critical : layer -> critical pair
-    sets : the chosen pairs, then the random sets, each by (layer, query head)
+    sets : the chosen pairs, then the random sets
     nll, nll_windowed : (sequence, position) loss of the untouched model, nats; NaN at position 0
-    nll_changed : (run, sequence, position) loss under each of ``sets``
-    repairs : one entry for each multiple of the trained length, the longer of training and tuning length
+    nll_changed : (run, sequence, position) loss under each of ``sets``, at the first of ``at``, then the next
+    repairs : one entry for each multiple of the trained length, the longer of training and tuning length; all
+        of them at one of ``at`` after the other
     search : None if none was asked for
     recall, recall_changed : of the untouched and of the changed model; none if not asked for
     attributes : root attributes of the file
@@ -41,9 +45,11 @@ class Ablation:
     model: str
     training: TrainingHistory
     change: Intervention
+    at: tuple[float, ...]
     chosen: str | tuple[int, ...]
+    untouched: Mapping[Place, Pairs]
     critical: Mapping[int, int]
-    sets: tuple[Mapping[Place, Pairs], ...]
+    sets: tuple[PairSet, ...]
     nll: Float[np.ndarray, "sequence position"]
     nll_windowed: Float[np.ndarray, "sequence position"]
     nll_changed: Float[np.ndarray, "run sequence position"]
@@ -53,18 +59,33 @@ class Ablation:
     recall_changed: tuple[Recall, ...]
     attributes: dict[str, str | int | float]
 
+    @property
+    def curve(self) -> tuple[Repair, ...]:
+        """What is repaired over all positions past the trained length, an entry for each of ``at``."""
+        return tuple(repair for repair in self.repairs if repair.multiple == self.repairs[-1].multiple)
+
+    def lag_limits(self, run: int) -> Mapping[Place, ByPair] | None:
+        """Give the longest lag of each pair in a run, tokens; None where lags are not limited."""
+        if self.at:
+            return self.sets[run % len(self.sets)].limits(self.at[run // len(self.sets)])
+        if self.change.limit is None:
+            return None
+        limit = float(self.change.limit)
+        return {place: dict.fromkeys(pairs, limit) for place, pairs in self.sets[run].pairs.items()}
+
     def figures(self) -> dict[str, Any]:
         """Give everything but the loss arrays as plain values, for JSON; what is not finite is None.
 
         Keys: ``model``, ``length``, ``sequences``, those of ``Training``; ``kind``, ``limit``, ``factor``,
-        ``log_train_len``, ``new_base`` (of the intervention); ``chosen``, ``critical_pair`` (by layer),
-        ``pairs`` and ``random_pairs`` (lists of ``layers``, ``heads``, ``pairs``); ``repairs``, a list with
-        the fields of ``Repair``; ``search``, those of ``Search``; ``recall``, a list with ``task``,
-        ``untouched`` and ``changed``, each as in an evaluation.
+        ``log_train_len``, ``new_base`` (of the intervention), ``at``, ``smallest_reach`` and
+        ``largest_reach`` (of the chosen pairs, tokens); ``chosen``, ``critical_pair`` (by layer),
+        ``pairs``, ``untouched_pairs`` and ``random_pairs`` (lists of ``layers``, ``heads``, ``pairs``);
+        ``repairs``, a list with the fields of ``Repair``; ``search``, those of ``Search``; ``recall``, a list
+        with ``task``, ``untouched`` and ``changed``, each as in an evaluation.
         """
         sequences, length = self.nll.shape
         recall = zip(self.recall, self.recall_changed, strict=True)
-        change = self.change
+        change, reaches = self.change, self.sets[0].reaches()
         plain = {
             "model": self.model,
             "length": length,
@@ -75,10 +96,14 @@ class Ablation:
             "factor": change.factor,
             "log_train_len": change.train_len,
             "new_base": change.base,
+            "at": list(self.at),
+            "smallest_reach": min(reaches, default=None),
+            "largest_reach": max(reaches, default=None),
             "chosen": self.chosen if isinstance(self.chosen, str) else list(self.chosen),
             "critical_pair": {str(layer): pair for layer, pair in self.critical.items()},
-            "pairs": group_places(self.sets[0]),
-            "random_pairs": [group_places(pairs) for pairs in self.sets[1:]],
+            "pairs": group_places(self.sets[0].pairs),
+            "untouched_pairs": group_places(self.untouched),
+            "random_pairs": [group_places(other.pairs) for other in self.sets[1:]],
             "repairs": [asdict(repair) for repair in self.repairs],
             "search": asdict(self.search) if self.search else None,
             "recall": [
@@ -97,13 +122,18 @@ class Ablation:
             If the name is taken or the disk refuses; nothing is left under the name then.
         """
         runs, sequences, length = self.nll_changed.shape
-        layers = sorted({layer for layer, _ in self.sets[0]})
-        heads = sorted({head for _, head in self.sets[0]})
-        pairs = 1 + max(pair for pairs in self.sets for chosen in pairs.values() for pair in chosen)
+        layers = sorted({layer for layer, _ in self.sets[0].pairs})
+        heads = sorted({head for _, head in self.sets[0].pairs})
+        pairs = 1 + max(pair for each in self.sets for own in each.pairs.values() for pair in own)
         taken = np.zeros((runs, len(layers), len(heads), pairs), dtype=np.int32)
-        for run, places in enumerate(self.sets):
-            for (layer, head), chosen in places.items():
-                taken[run, layers.index(layer), heads.index(head), list(chosen)] = 1
+        limits = np.full(taken.shape, np.nan)
+        for run in range(runs):
+            limited = self.lag_limits(run) or {}
+            for (layer, head), own in self.sets[run % len(self.sets)].pairs.items():
+                row = run, layers.index(layer), heads.index(head)
+                taken[*row, list(own)] = 1
+                for pair, limit in limited.get((layer, head), {}).items():
+                    limits[*row, pair] = limit
         coordinates = {
             "run": np.arange(runs),
             "sequence": np.arange(sequences),
@@ -118,6 +148,10 @@ class Ablation:
             "ablation/nll": self.nll_changed,
             "ablation/chosen": taken,
         }
+        if np.isfinite(limits).any():
+            arrays["ablation/lag_limit"] = limits
+        if self.at:
+            arrays["ablation/at"] = np.repeat(self.at, len(self.sets))
         attributes = {**self.attributes, "figures": json.dumps(self.figures(), allow_nan=False)}
         return write_whole(path, coordinates, arrays, attributes, force=force)
 

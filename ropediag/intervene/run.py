@@ -5,7 +5,7 @@ the same steps.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from ropediag.intervene.apply import intervene
 from ropediag.intervene.config import AblateConfig
 from ropediag.intervene.flagged import Flagged, read_flagged
 from ropediag.intervene.intervention import Pairs, Place
+from ropediag.intervene.pair_set import PairSet
+from ropediag.intervene.reaches import limit_chosen
 from ropediag.intervene.repair import measure_repair, multiples_up_to
 from ropediag.intervene.result import Ablation
 from ropediag.intervene.search import search_smallest
 from ropediag.intervene.selection import choose_pairs, draw_random
-from ropediag.intervene.subject import Subject
+from ropediag.intervene.subject import Loss, Subject
 from ropediag.models.bridge import is_bridge, native_model
 from ropediag.models.inputs import read_inputs, take_ids
 from ropediag.models.load import LoadedModel, check_finite, load_model
@@ -88,8 +90,8 @@ def ablate_model(
     tokenizer : for recall prompts, and to know leading special tokens, as in ``evaluate_model``
     name : what to call the model; its config's name or type if None
     say : told about progress
-    options : fields of ``AblateConfig``: kind, pairs, limit, factor, base, layers, heads, capture, random,
-        search, trials, out, train_len, pretrain_base, bos, seed, force
+    options : fields of ``AblateConfig``: kind, pairs, limit, at, factor, base, layers, heads, capture,
+        random, search, trials, out, train_len, pretrain_base, bos, seed, force
 
     Raises
     ------
@@ -135,32 +137,34 @@ def _ablate(
     rotation = measure_rotation(loaded.model, np.array([config.length - 1]))
     shown = build_training(loaded.model, rotation, training, read_logit_rules(loaded.model))
     critical = shown.critical_pair()
-    subject = Subject(loaded, input_ids, rotation, training, config)
-    sets = _choose_sets(config, rotation, critical, flagged)
+    subject = Subject(loaded, input_ids, rotation, training, shown, config)
+    chosen = _choose_pairs(config, rotation, critical, flagged)
+    sets = make_sets(subject, chosen)
     attributes = describe_model(loaded, training)
     full, windowed = subject.loss(), reader.windowed(input_ids, training.trained)
     say(f"untouched: {len(ids)} x {config.length:,} tokens")
-    changed = []
-    for run, pairs in enumerate(sets):
-        changed.append(subject.changed_loss(pairs))
-        say(f"{config.kind}: " + (f"random set {run} of {len(sets) - 1}" if run else "the chosen pairs"))
+    changed = _measure_runs(subject, sets, say)
     repairs = tuple(
-        measure_repair(full, windowed, changed[0], changed[1:], training.trained, multiple)
+        measure_repair(full, windowed, own[0], own[1:], training.trained, multiple, at)
+        for at, own in zip(config.multiples or (None,), changed, strict=True)
         for multiple in multiples_up_to(training.trained, config.length)
     )
+    leading = tuple(repair for repair in repairs if repair.at == repairs[0].at)
     recall = _measure_recall(subject, sets[0], reader.recall_tasks(ids), say)
     ablation = Ablation(
         model=loaded.name,
         training=training,
         change=subject.intervention(sets[0]),
+        at=config.multiples,
         chosen=config.chosen,
+        untouched=_leave_out(chosen, sets[0]),
         critical=dict(zip(rotation.layers.tolist(), critical.tolist(), strict=True)),
         sets=tuple(sets),
         nll=full,
         nll_windowed=windowed,
-        nll_changed=np.stack(changed),
+        nll_changed=np.stack([loss for own in changed for loss in own]),
         repairs=repairs,
-        search=search_smallest(subject, sets[0], full, windowed, repairs[-1], say) if config.search else None,
+        search=search_smallest(subject, sets[0], full, windowed, leading[-1], say) if config.search else None,
         recall=recall[0],
         recall_changed=recall[1],
         attributes={
@@ -175,20 +179,55 @@ def _ablate(
     return ablation
 
 
-def _choose_sets(
+def _choose_pairs(
     config: AblateConfig, rotation: Rotation, critical: Int[np.ndarray, " layer"], flagged: Flagged | None
-) -> list[dict[Place, Pairs]]:
-    """The chosen pairs first, then the random sets."""
+) -> dict[Place, Pairs]:
+    """The pairs that were asked for."""
     what = config.chosen if flagged is None else "all"
     chosen = choose_pairs(what, rotation, critical, config.layers, config.heads)
-    if flagged is not None:
-        chosen = flagged.within(chosen)
+    return chosen if flagged is None else flagged.within(chosen)
+
+
+def make_sets(subject: Subject, pairs: Mapping[Place, Pairs]) -> list[PairSet]:
+    """The chosen pairs first, then the random sets; with reaches where the intervention goes by them."""
+    config, rotation = subject.config, subject.rotation
+    chosen = PairSet(pairs)
+    if config.multiples:
+        chosen = limit_chosen(pairs, rotation, subject.shown.reach())
+        least = min(config.multiples) * min(chosen.reaches())
+        if least >= config.length - 1:
+            raise ConfigError(
+                f"no lag in {config.length:,} tokens exceeds the smallest limit of the chosen pairs, "
+                f"{least:,.0f} tokens, so nothing would change. Read further, or lower --at."
+            )
     generator = np.random.default_rng(config.seed)
     return [chosen, *(draw_random(chosen, rotation, generator) for _ in range(config.draws))]
 
 
+def _leave_out(pairs: Mapping[Place, Pairs], chosen: PairSet) -> dict[Place, Pairs]:
+    """The pairs that were asked for and stay as they are, since they have no trained reach."""
+    kept = {
+        place: tuple(pair for pair in own if pair not in chosen.pairs.get(place, ()))
+        for place, own in pairs.items()
+    }
+    return {place: own for place, own in kept.items() if own}
+
+
+def _measure_runs(subject: Subject, sets: Sequence[PairSet], say: Say) -> list[list[Loss]]:
+    """Loss of all sets, at one multiple of the reach after the other."""
+    config, found = subject.config, list[list[Loss]]()
+    for at in config.multiples or (None,):
+        losses = []
+        for number, chosen in enumerate(sets):
+            losses.append(subject.changed_loss(chosen, multiple=at))
+            what = f"random set {number} of {len(sets) - 1}" if number else "the chosen pairs"
+            say(f"{config.kind}{f' at {at:g} x the reach' if at else ''}: {what}")
+        found.append(losses)
+    return found
+
+
 def _measure_recall(
-    subject: Subject, pairs: Mapping[Place, Pairs], tasks: Mapping[str, MakePrompt], say: Say
+    subject: Subject, chosen: PairSet, tasks: Mapping[str, MakePrompt], say: Say
 ) -> tuple[tuple[Recall, ...], tuple[Recall, ...]]:
     """Recall of the untouched model and under the intervention."""
     loaded, config = subject.loaded, subject.config
@@ -203,7 +242,7 @@ def _measure_recall(
         )
 
     untouched = measure()
-    with intervene(loaded.model, subject.intervention(pairs), rotation=subject.rotation):
+    with intervene(loaded.model, subject.intervention(chosen), rotation=subject.rotation):
         return untouched, measure()
 
 

@@ -9,12 +9,12 @@ A set chosen on some sequences looks better there than elsewhere, so the search 
 only, and the share it reports is that of the others.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from ropediag.errors import ConfigError
-from ropediag.intervene.intervention import Pairs, Place
+from ropediag.intervene.pair_set import PairSet
 from ropediag.intervene.repair import Loss, Repair, share_repaired
 from ropediag.intervene.subject import Subject
 from ropediag.tune.measure import Estimate
@@ -44,7 +44,7 @@ class Search:
 
 def search_smallest(
     subject: Subject,
-    chosen: Mapping[Place, Pairs],
+    chosen: PairSet,
     full: Loss,
     windowed: Loss,
     at: Repair,
@@ -72,9 +72,7 @@ def search_smallest(
     seen, unseen = slice(0, None, 2), slice(1, None, 2)
 
     def repair(pairs: tuple[int, ...], rows: slice) -> Estimate:
-        wanted = set(pairs)
-        left = {place: tuple(pair for pair in of if pair in wanted) for place, of in chosen.items()}
-        changed = subject.changed_loss(left, subject.ids[rows])
+        changed = subject.changed_loss(chosen.keep(set(pairs)), subject.ids[rows])
         return share_repaired(full[rows], windowed[rows], changed, at.start, at.stop)
 
     @cache  # the search comes back to some sets
@@ -83,7 +81,7 @@ def search_smallest(
         say(f"search: a set of {len(pairs)} repairs {value:.1%}")
         return value
 
-    union = sorted({pair for pairs in chosen.values() for pair in pairs})
+    union = sorted({pair for pairs in chosen.pairs.values() for pair in pairs})
     found, best, _ = find_smallest(union, share, target)
     runs = share.cache_info().currsize
     confirmed = repair(found, unseen) if found and config.sequences > 1 else None

@@ -1,17 +1,19 @@
 """Which pairs of which layers and heads: from lists and words to (layer, query head) -> pairs.
 
 *Past* the critical pair are itself and all slower ones, *before* it the faster ones, each layer by its own
-critical pair. *Random* sets stand beside a chosen one: equally many pairs of the same layers and heads.
+critical pair. *Random* sets stand beside a chosen one: equally many pairs of the same layers and heads, each
+in the place of one that was chosen.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ropediag.errors import ConfigError
-from ropediag.intervene.intervention import Intervention, Pairs, Place
+from ropediag.intervene.intervention import ByPair, Intervention, Pairs, Place
+from ropediag.intervene.pair_set import PairSet
 from ropediag.models.rotation import Rotation
 
 
@@ -24,12 +26,14 @@ class Target:
     layer : index in the model
     inv_freq, channels : of all pairs of the layer
     pairs : chosen query head -> its chosen pairs; none for an intervention on whole heads
+    limits : likewise -> pair -> its longest lag, tokens; empty for an intervention that limits none
     """
 
     layer: int
     inv_freq: Float[np.ndarray, " pair"]
     channels: Int[np.ndarray, "pair 2"]
     pairs: Mapping[int, Pairs]
+    limits: Mapping[int, ByPair] = field(default_factory=dict)
 
     def heads_by_pairs(self) -> dict[Pairs, list[int]]:
         """Group the query heads by what was chosen of them."""
@@ -69,44 +73,54 @@ def choose_pairs(
         by_word = {"all": range(counts[row]), "past": range(first, counts[row]), "before": range(first)}
         wanted = by_word[what] if isinstance(what, str) else [pair for pair in what if pair < counts[row]]
         if counts[row] and len(wanted):
-            chosen[layer, head] = tuple(wanted)
+            chosen[layer, head] = tuple(sorted(set(wanted)))
     if not chosen:
         raise ConfigError(f"no pair to work on: {what} names none in the layers and heads chosen.")
     return chosen
 
 
-def draw_random(
-    chosen: Mapping[Place, Pairs], rotation: Rotation, generator: np.random.Generator
-) -> dict[Place, Pairs]:
-    """Draw as many pairs as were chosen, for each layer and head.
+def draw_random(chosen: PairSet, rotation: Rotation, generator: np.random.Generator) -> PairSet:
+    """Draw as many pairs as were chosen, for each layer and head, each in the place of a chosen one.
 
-    They are other pairs where there are enough of them, else any pairs of the layer that are not just the
-    chosen set. Layers and heads with the same chosen pairs get the same random ones; where all pairs are
-    chosen there is no other set, and they stay.
+    A pair that is drawn takes the reach of the one in whose place it is, and is limited like it. Other pairs
+    are drawn where there are enough of them, else any pairs of the layer that are not just the chosen set.
+    Layers and heads with the same chosen pairs get the same random ones; where all pairs are chosen there is
+    no other set, and they stay.
 
     Raises
     ------
     ConfigError
         If every pair is chosen everywhere.
     """
-    drawn: dict[tuple[Pairs, int], Pairs] = {}
+    drawn: dict[tuple[Pairs, int], dict[int, int]] = {}  # pair -> the chosen one in whose place it is
     rows = {int(layer): row for row, layer in enumerate(rotation.layers)}
-    for (layer, _), pairs in chosen.items():
-        count = rotation.spec.pair_count(rows[layer])
-        if (pairs, count) in drawn:
-            continue
-        others = np.setdiff1d(np.arange(count), pairs)
-        pool = others if len(others) >= len(pairs) else np.arange(count)
-        found = pairs
-        while found == pairs and len(others):
-            found = tuple(sorted(generator.choice(pool, len(pairs), replace=False).tolist()))
-        drawn[pairs, count] = found
-    control = {
-        place: drawn[pairs, rotation.spec.pair_count(rows[place[0]])] for place, pairs in chosen.items()
-    }
-    if control == chosen:
+    stands_for: dict[Place, dict[int, int]] = {}
+    for place, pairs in chosen.pairs.items():
+        count = rotation.spec.pair_count(rows[place[0]])
+        if (pairs, count) not in drawn:
+            found = _draw_others(pairs, count, generator)
+            drawn[pairs, count] = dict(sorted(zip(found, pairs, strict=True)))
+        stands_for[place] = drawn[pairs, count]
+    control = {place: tuple(own) for place, own in stands_for.items()}
+    if control == chosen.pairs:
         raise ConfigError("all pairs are chosen, so there are no random ones to compare with.")
-    return control
+    if chosen.reach is None:
+        return PairSet(control)
+    lent = {
+        place: {pair: chosen.reach[place][stood_for] for pair, stood_for in own.items()}
+        for place, own in stands_for.items()
+    }
+    return PairSet(control, lent)
+
+
+def _draw_others(pairs: Pairs, count: int, generator: np.random.Generator) -> Sequence[int]:
+    """Draw as many of ``count`` pairs, in random order; the same ones only where there are no others."""
+    others = np.setdiff1d(np.arange(count), pairs)
+    pool = others if len(others) >= len(pairs) else np.arange(count)
+    found: Sequence[int] = pairs
+    while set(found) == set(pairs) and len(others):
+        found = generator.choice(pool, len(pairs), replace=False).tolist()
+    return found
 
 
 def find_targets(intervention: Intervention, rotation: Rotation) -> dict[int, Target]:
@@ -123,22 +137,35 @@ def find_targets(intervention: Intervention, rotation: Rotation) -> dict[int, Ta
         pairs_of = {head: pairs for (other, head), pairs in sorted(chosen.items()) if other == layer}
         if pairs_of:
             count, spec = rotation.spec.pair_count(row), rotation.spec
-            targets[layer] = Target(layer, spec.inv_freq[row, :count], spec.channels[row, :count], pairs_of)
+            inv_freq, channels = spec.inv_freq[row, :count], spec.channels[row, :count]
+            limits = _limit_pairs(intervention, layer, pairs_of)
+            targets[layer] = Target(layer, inv_freq, channels, pairs_of, limits)
     return targets
+
+
+def _limit_pairs(intervention: Intervention, layer: int, pairs_of: Mapping[int, Pairs]) -> dict[int, ByPair]:
+    """Give the longest lag of each pair, by head; none for an intervention that limits no lags."""
+    if intervention.limits is not None:
+        return {head: intervention.limits[layer, head] for head in pairs_of}
+    if intervention.limit is None:
+        return {}
+    limit = float(intervention.limit)
+    return {head: dict.fromkeys(pairs, limit) for head, pairs in pairs_of.items()}
 
 
 def _choose(intervention: Intervention, rotation: Rotation) -> dict[Place, Pairs]:
     layers, heads = intervention.layers, intervention.heads
     if intervention.kind == "log":  # it works on whole heads, rotating or not
         return {(layer, head): () for _, layer, head in _places(rotation, layers, heads)}
-    if isinstance(intervention.pairs, Mapping):
-        places = {place: tuple(pairs) for place, pairs in intervention.pairs.items()}
+    named = intervention.pairs if intervention.limits is None else intervention.limits
+    if isinstance(named, Mapping):
+        places = {place: tuple(pairs) for place, pairs in named.items()}
         for place, pairs in places.items():
             _check_place(place, pairs, rotation)
         return {place: pairs for place, pairs in places.items() if pairs}
-    if intervention.pairs == ():
+    if named == ():
         return {}
-    what = "all" if intervention.pairs is None else intervention.pairs
+    what = "all" if named is None else named
     critical = np.full(len(rotation.layers), -1)  # "all" and lists need none
     return choose_pairs(what, rotation, critical, layers, heads)
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import xarray as xr
 
+from ropediag.analysis.reach_curves import LEAST, tabulate_reach_curves
 from ropediag.analysis.repair_curves import measure_repair_curves
-from ropediag.analysis.repairs import measure_repairs
+from ropediag.analysis.repair_figures import read_figures
+from ropediag.analysis.repairs import tabulate_repairs
+from ropediag.plots.reach_curves import plot_reach_curves
 from ropediag.plots.repair_curves import plot_repair_curves
 from ropediag.plots.repairs import plot_repairs
 from ropediag.recipe import write_command
@@ -59,10 +62,13 @@ class CausesSection:
     Attributes
     ----------
     repairs : the figure of all
+    over_reach : the figure of those that were measured at several multiples of the trained reach; None if
+        there are none
     ablated : the files, in the order of the figure
     """
 
     repairs: Drawing
+    over_reach: Drawing | None
     ablated: tuple[Ablated, ...]
 
 
@@ -74,14 +80,31 @@ def describe_causes(ablations: Mapping[str, Capture]) -> CausesSection:
     FormatError
         If the figures of a file are missing or malformed.
     """
-    repairs = measure_repairs(ablations)
+    figures = {name: read_figures(file) for name, file in ablations.items()}
+    repairs = tabulate_repairs(figures)
     ablated = tuple(
         _describe(ablations[name], repairs.sel(ablation=name), f"causes-{index}")
         for index, name in enumerate(repairs.ablation.values.tolist())
     )
     first, last = ablated[0], ablated[-1]
     text = f"Most: {_word(first)}" + (f" Least: {_word(last)}" if len(ablated) > 1 else "")
-    return CausesSection(draw("causes", plot_repairs(repairs), text), ablated)
+    curves = None
+    if any(len(each.at) >= LEAST for each in figures.values()):
+        curves = _draw_curves(tabulate_reach_curves(figures))
+    return CausesSection(draw("causes", plot_repairs(repairs), text), curves, ablated)
+
+
+def _draw_curves(curves: xr.Dataset) -> Drawing:
+    """Draw the curves over the trained reach; in words, what each repairs at its two ends."""
+    words = []
+    for name in curves.ablation.values:
+        one = curves.sel(ablation=name)
+        one = one.isel(at=one.repaired.notnull().values)
+        ends = (f"{_number(100 * one.repaired[end].item())} % at {one.at[end].item():.4g}" for end in (0, -1))
+        words.append(
+            f"{one.kind.item()}, {one.pairs.item()}: {' and '.join(ends) if one.at.size else UNKNOWN}."
+        )
+    return draw("causes-reach", plot_reach_curves(curves), " ".join(words))
 
 
 def _describe(file: Capture, repairs: xr.Dataset, name: str) -> Ablated:
@@ -96,7 +119,7 @@ def _describe(file: Capture, repairs: xr.Dataset, name: str) -> Ablated:
         reaches=reaches,
         curves=draw(name, plot_repair_curves(curves), _word_reach(reaches[-1]) if reaches else ""),
         facts=list_facts(file.attrs, file.sizes["sequence"]),
-        command=write_command("ablate", file.attrs.get("config")),
+        command=write_command("ablate", file.attrs.get("config"), file.attrs.get("figures")),
     )
 
 

@@ -95,7 +95,13 @@ class Content:
         for part in (self.together, *self.studies):
             drawings += [drawing for _, drawing in (part.drawings if part else ())]
         return drawings + (
-            [self.causes.repairs, *(each.curves for each in self.causes.ablated)] if self.causes else []
+            [
+                self.causes.repairs,
+                *filter(None, [self.causes.over_reach]),
+                *(each.curves for each in self.causes.ablated),
+            ]
+            if self.causes
+            else []
         )
 
 

@@ -20,7 +20,7 @@ USUAL = {
     "--train-len": 32,
     "--sequences": 2,
     "--random": 1,
-    "--pairs": "1",
+    "--pairs": "past",
 }
 DEMO = {"tokens": None, "train_len": None, "len": 512, "sequences": 4}
 EXAMPLE = Path(__file__).parents[2] / "captures" / "example-8192.h5"
@@ -63,7 +63,7 @@ def test_the_repair_is_printed_and_the_file_is_described(ablate, monkeypatch, ca
     outcome = ablate("demo", **(DEMO | {"len": 256}), pairs="12-16", out="out.h5", search=0.5, trials=1)
     assert outcome.status == 0, outcome.err
     for words in (
-        "2 x its training length of 128: clip, limit 127",
+        "2 x its training length of 128: clip at 0.85 x the trained reach, 128 tokens",
         "critical pair 11; 1 random sets",
         "pairs 12-16 of layers 0-3, heads 0-1",
         "above random",
@@ -119,17 +119,42 @@ def test_flagged_pairs_are_those_of_the_capture(ablate):
     assert found["repairs"][-1]["repaired"]["value"] > 0.4
 
 
+def test_a_curve_has_a_row_for_every_multiple_of_the_reach(ablate, monkeypatch, capsys):
+    options = DEMO | {"sequences": 2}
+    outcome = ablate("demo", **options, kind="fold", at="1.4,1", random=1, pairs="all", out="out.h5")
+    check_refused(outcome, "no random set beside all pairs")
+    outcome = ablate("demo", **options, kind="fold", at="1.4,1", random=None, pairs="all", out="out.h5")
+    assert outcome.status == 0, outcome.err
+    assert "fold at 1 to 1.4 x the trained reach, 128 tokens" in outcome.out
+    assert "untouched, for training turned them through the whole circle: pairs 0-10 of layers" in outcome.out
+    rows = [line.split() for line in outcome.out.splitlines() if line.startswith(("1  ", "1.4  "))]
+    assert [(row[0], row[1]) for row in rows] == [("1", "4"), ("1.4", "4")]
+    first, last = (float(row[3]) for row in rows)
+    assert first > 85 > 25 > last
+    shown = run_command(monkeypatch, capsys, "info", "out.h5").out
+    assert "--kind fold --pairs all --at 1.0,1.4" in shown
+    assert "at, lag_limit" in shown or "lag_limit" in shown
+    with open_capture("out.h5") as file:
+        found = json.loads(file.attrs["figures"])
+        assert file["ablation/at"].values.tolist() == found["at"] == [1.0, 1.4]
+        limits = file["ablation/lag_limit"].values
+    assert np.isnan(limits[..., :11]).all()
+    np.testing.assert_allclose(
+        limits[..., 11:], np.array([128.0, 179.2])[:, None, None, None] * np.ones((1, 4, 2, 21))
+    )
+
+
 def test_damage_and_clipping_begin_where_tuning_ended_and_windows_stay_those_of_pretraining(ablate):
     """A causal model's loss in windows of 16 is its loss in full at positions below 16, and only there."""
     outcome = ablate("tuned", train_len=None, out="out.h5")
     assert outcome.status == 0, outcome.err
-    assert "2.083 x its tuning length of 48: clip, limit 47" in outcome.out
+    assert "2.083 x its tuning length of 48: clip at 0.85 x the trained reach, 48 tokens" in outcome.out
     assert "windows of the training length, 16 tokens" in " ".join(outcome.out.split())
     with open_capture("out.h5") as file:
         figures = json.loads(file.attrs["figures"])
         full, windowed = (file[f"loss/{name}"].values for name in ("nll", "nll_windowed"))
     assert [(repair["start"], repair["stop"]) for repair in figures["repairs"]] == [(48, 96), (48, 100)]
-    assert figures["limit"] == 47
+    assert (figures["limit"], figures["smallest_reach"], figures["largest_reach"]) == (None, 48, 48)
     assert figures["repairs"][0]["damage"]["value"] == pytest.approx((full - windowed)[:, 48:96].mean())
     np.testing.assert_allclose(full[:, 1:16], windowed[:, 1:16], atol=1e-4)
     assert np.abs(full - windowed)[:, 16:48].max() > 1e-3
@@ -168,6 +193,9 @@ BAD_OPTIONS = {
     "not a list": ({"pairs": "fast"}, "pairs must be past, before, all, flagged, or indices"),
     "unknown kind": ({"kind": "melt"}, "kind must be one of clip"),
     "no base": ({"kind": "rebase"}, "rebase needs base"),
+    "multiples that are no numbers": ({"at": "1,one"}, "at takes multiples of the reach, such as 0.7,0.85,1"),
+    "multiples and a limit": ({"at": "1", "limit": "9"}, "give one of them"),
+    "limits beyond the text": ({"at": "9"}, "no lag in 100 tokens exceeds the smallest limit"),
     "no such capture": ({"pairs": "flagged", "capture": "gone.h5"}, "cannot read gone.h5"),
     "no capture": ({"pairs": "flagged", "capture": "text.h5"}, "text.h5 is not a whole HDF5 file"),
     "no capture but another file": (

@@ -1,5 +1,7 @@
 """Interventions on whole models: equal to models edited by hand, or to the model where nothing changes."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from ropediag.errors import ConfigError, ModelError
 from ropediag.evaluate import scale_attention
 from ropediag.intervene import Intervention, intervene
 from ropediag.intervene.apply import read_positions
-from ropediag.intervene.intervention import KINDS
+from ropediag.intervene.intervention import KINDS, LIMITED
 from ropediag.intervene.kinds import CARRY_OUT
 from ropediag.intervene.selection import find_targets
 from ropediag.intervene.turning import turn_frequencies
@@ -16,8 +18,8 @@ from ropediag.models.tap import tap_attention
 from ropediag.rope import inv_freq
 from tests.families import FAMILIES, tiny_model, tokens
 
-SETTING = {"clip": {"limit": 15}, "freeze": {}, "interpolate": {"factor": 4.0}, "log": {"train_len": 20},
-           "rebase": {"base": 700.0}, "zero": {}}  # fmt: skip
+SETTING = {"clip": {"limit": 15}, "fold": {"limit": 15}, "freeze": {}, "interpolate": {"factor": 4.0},
+           "log": {"train_len": 20}, "rebase": {"base": 700.0}, "zero": {}}  # fmt: skip
 
 
 def logits(model, ids, change=None, **options):
@@ -44,7 +46,10 @@ def test_nothing_changes_where_nothing_is_chosen(family):
         if kind != "log":
             assert torch.equal(logits(model, ids, Intervention(kind, pairs=(), **setting)), plain), kind
             assert torch.equal(logits(model, ids, Intervention(kind, pairs={(0, 0): ()}, **setting)), plain)
-    assert torch.equal(logits(model, ids, Intervention("clip", limit=69)), plain)
+    for kind in LIMITED:
+        assert torch.equal(logits(model, ids, Intervention(kind, limit=69)), plain), kind
+        beyond = {(0, 0): {0: math.inf, 1: 69.0}}
+        assert torch.equal(logits(model, ids, Intervention(kind, limits=beyond)), plain), kind
     close(logits(model, ids, Intervention("interpolate", factor=1.0)), plain)
     assert torch.equal(logits(model, ids, Intervention("log", train_len=70)), plain)
 
@@ -57,7 +62,7 @@ def test_every_kind_changes_every_family_and_leaves_it_as_it_was(family, kind):
     changed = logits(model, ids, Intervention(kind, **SETTING[kind]))
     assert (changed - plain).abs().max() > 1e-2
     assert torch.equal(logits(model, ids), plain)
-    if kind in ("clip", "log"):  # nothing changes up to the limit, in a later layer neither
+    if kind in (*LIMITED, "log"):  # nothing changes up to the limit, in a later layer neither
         close(changed[:, : SETTING[kind].get("limit", 20)], plain[:, : SETTING[kind].get("limit", 20)])
 
 
@@ -141,6 +146,26 @@ def test_a_model_in_bfloat16_is_changed_as_in_float32():
     assert (rough - exact).abs().mean() < 0.2 * (plain - exact).abs().mean()
 
 
+@pytest.mark.parametrize("kind", LIMITED)
+def test_limits_of_each_pair_are_those_that_are_given(kind):
+    """The same for all: as one limit; one for each changes the model, and an infinite one does not."""
+    model, ids = tiny_model("llama"), tokens(70)
+
+    def everywhere(limits):
+        return {(layer, head): limits for layer in range(2) for head in range(6)}
+
+    one = logits(model, ids, Intervention(kind, pairs=(1, 3), limit=20))
+    same = everywhere({1: 20.0, 3: 20.0})
+    assert torch.equal(logits(model, ids, Intervention(kind, limits=same)), one)
+    nearly = everywhere({1: 20.0, 3: 20.0 + 1e-9})
+    close(logits(model, ids, Intervention(kind, limits=nearly)), one)
+    alone = logits(model, ids, Intervention(kind, limits=everywhere({1: 20.0, 3: math.inf})))
+    close(alone, logits(model, ids, Intervention(kind, pairs=(1,), limit=20)))
+    assert (alone - one).abs().max() > 1e-2
+    single = logits(model, ids, Intervention(kind, limits={(1, 2): {3: 33.5}}))
+    assert (single - logits(model, ids)).abs().max() > 1e-3
+
+
 def test_frequencies_that_depend_on_the_length_are_asked_for():
     scaled = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
     model, ids = tiny_model("llama", rope_parameters=scaled, max_position_embeddings=64), tokens(1500)
@@ -169,7 +194,7 @@ def test_what_an_intervention_cannot_see_through_is_refused():
 def test_attention_that_does_more_than_is_known_cannot_be_clipped(monkeypatch):
     model = tiny_model("gemma2")
     monkeypatch.setattr("ropediag.models.tap.AttentionCall.softcap", None)  # as if there were no word for it
-    with pytest.raises(ModelError, match=r"layer 0: the lag cannot be clipped exactly"):
+    with pytest.raises(ModelError, match=r"layer 0: the lag cannot be limited exactly"):
         logits(model, tokens(30), Intervention("clip", limit=9))
     logits(model, tokens(30), Intervention("freeze"))
 
@@ -179,6 +204,13 @@ BAD = {
     "no limit": (("clip",), {}, "clip needs limit"),
     "a limit too many": (("zero",), {"limit": 3}, "zero takes no limit"),
     "negative limit": (("clip",), {"limit": -1}, "at least 0"),
+    "fold at nothing": (("fold",), {"limit": 0}, "limit of fold must be above 0"),
+    "endless limit": (("clip",), {"limit": math.inf}, "must be finite"),
+    "limit that is no number": (("fold",), {"limits": {(0, 0): {1: math.nan}}}, "above 0 tokens: got nan"),
+    "limits and limit": (("clip",), {"limit": 3, "limits": {}}, "give one of them"),
+    "limits for another kind": (("zero",), {"limits": {}}, "zero takes no limits"),
+    "limits and pairs": (("clip", (1,)), {"limits": {(0, 0): {1: 2.0}}}, "give no others"),
+    "limits of no pair": (("clip",), {"limits": {(0, 0): {-1: 2.0}}}, "whole numbers"),
     "factor of zero": (("interpolate",), {"factor": 0.0}, "factor must be above 0"),
     "base of one": (("rebase",), {"base": 1.0}, "base must be"),
     "pairs for log": (("log", (1,)), {"train_len": 9}, "takes no pairs"),
@@ -197,10 +229,12 @@ def test_a_bad_intervention_is_refused_before_a_model_is_there(case):
 @pytest.mark.parametrize(("options", "said"), [
     ({"pairs": (4,)}, "no pair 4"), ({"layers": (2,)}, "no layer 2"), ({"heads": (6,)}, "no head 6"),
     ({"pairs": {(2, 0): (1,)}}, "no layer 2, head 0"), ({"pairs": {(0, 0): (4,)}}, "has no pair 4"),
+    ({"limits": {(2, 0): {1: 9.0}}}, "no layer 2, head 0"), ({"limits": {(0, 0): {4: 9.0}}}, "has no pair 4"),
 ])  # fmt: skip
 def test_what_the_model_does_not_have_is_refused(options, said):
+    kind = "fold" if "limits" in options else "zero"
     with (
         pytest.raises(ConfigError, match=said),
-        intervene(tiny_model("llama"), Intervention("zero", **options)),
+        intervene(tiny_model("llama"), Intervention(kind, **options)),
     ):
         pass

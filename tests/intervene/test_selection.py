@@ -5,6 +5,8 @@ import pytest
 
 from ropediag.errors import ConfigError
 from ropediag.intervene import Intervention
+from ropediag.intervene.pair_set import PairSet
+from ropediag.intervene.reaches import limit_chosen
 from ropediag.intervene.selection import choose_pairs, draw_random, find_targets
 from ropediag.models.rotation import Rotation
 from ropediag.rope import RopeSpec
@@ -47,9 +49,9 @@ def test_what_is_not_there_is_refused(what, layers, heads, said):
 def test_random_sets_are_other_pairs_where_there_are_enough():
     chosen, seen = {(0, 0): (0, 1), (0, 1): (0, 1), (2, 0): (0,)}, set()
     for seed in range(20):
-        drawn = draw_random(chosen, ROTATION, np.random.default_rng(seed))
+        drawn = draw_random(PairSet(chosen), ROTATION, np.random.default_rng(seed)).pairs
         assert drawn == {(0, 0): (2, 3), (0, 1): (2, 3), (2, 0): (1,)}
-        many = draw_random({(0, 0): (0, 1, 2)}, ROTATION, np.random.default_rng(seed))[0, 0]
+        many = draw_random(PairSet({(0, 0): (0, 1, 2)}), ROTATION, np.random.default_rng(seed)).pairs[0, 0]
         assert len(many) == 3
         seen.add(many)
     assert seen == {(0, 1, 3), (0, 2, 3), (1, 2, 3)}
@@ -57,10 +59,41 @@ def test_random_sets_are_other_pairs_where_there_are_enough():
 
 def test_where_all_pairs_are_chosen_there_is_no_random_set():
     with pytest.raises(ConfigError, match="all pairs are chosen"):
-        draw_random({(2, 0): (0, 1)}, ROTATION, np.random.default_rng(0))
-    mixed = draw_random({(2, 0): (0, 1), (0, 0): (3,)}, ROTATION, np.random.default_rng(0))
+        draw_random(PairSet({(2, 0): (0, 1)}), ROTATION, np.random.default_rng(0))
+    mixed = draw_random(PairSet({(2, 0): (0, 1), (0, 0): (3,)}), ROTATION, np.random.default_rng(0)).pairs
     assert mixed[2, 0] == (0, 1)
     assert mixed[0, 0] != (3,)
+
+
+REACHES = np.array([[np.inf, 20, 30, 40], [np.inf, np.inf, NAN, NAN], [NAN] * 4])
+
+
+def test_each_pair_is_limited_by_its_own_reach_and_those_without_one_are_left_out():
+    chosen = {(0, 0): (0, 1, 3), (0, 1): (2,), (2, 0): (0, 1)}
+    found = limit_chosen(chosen, ROTATION, REACHES)
+    assert found.reach == {(0, 0): {1: 20, 3: 40}, (0, 1): {2: 30}}
+    assert found.pairs == {(0, 0): (1, 3), (0, 1): (2,)}
+    assert found.limits(0.5) == {(0, 0): {1: 10, 3: 20}, (0, 1): {2: 15}}
+    assert found.keep({3}).limits(2.0) == {(0, 0): {3: 80}, (0, 1): {}}
+
+
+def test_pairs_before_the_critical_one_are_limited_by_the_smallest_reach_of_their_layer_or_of_the_model():
+    found = limit_chosen({(0, 1): (0,), (2, 0): (0, 1)}, ROTATION, REACHES)
+    assert found.reach == {(0, 1): {0: 20}, (2, 0): {0: 20, 1: 20}}
+    with pytest.raises(ConfigError, match="none has a trained reach"):
+        limit_chosen({(2, 0): (0,)}, ROTATION, np.where(np.isfinite(REACHES), np.inf, REACHES))
+
+
+def test_a_random_pair_takes_the_reach_of_the_one_in_whose_place_it_is():
+    chosen = limit_chosen({(0, 0): (1, 2, 3), (0, 1): (3,)}, ROTATION, REACHES)
+    lent = set()
+    for seed in range(40):
+        drawn = draw_random(chosen, ROTATION, np.random.default_rng(seed))
+        assert {place: tuple(own) for place, own in drawn.reach.items()} == drawn.pairs
+        assert sorted(drawn.reach[0, 0].values()) == [20, 30, 40]
+        assert list(drawn.reach[0, 1].values()) == [40]
+        lent.add(tuple(drawn.reach[0, 0].items()))
+    assert len(lent) > 6  # not always in the same order
 
 
 def test_targets_carry_the_geometry_of_their_layer():

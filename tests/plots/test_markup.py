@@ -17,6 +17,7 @@ from ropediag.plots.law import plot_limits
 from ropediag.plots.overlay import plot_overlay
 from ropediag.plots.pair_profile import plot_pair_profile
 from ropediag.plots.reach import plot_reach
+from ropediag.plots.reach_curves import plot_reach_curves
 from ropediag.plots.recall import plot_recall
 from ropediag.plots.repair_curves import plot_repair_curves
 from ropediag.plots.repairs import plot_repairs
@@ -26,6 +27,7 @@ from ropediag.prediction import predict
 from tests.plots.test_breakdown import make_breakdown
 from tests.plots.test_overlay import make_curves
 from tests.plots.test_reach import make_table
+from tests.plots.test_reach_curves import make_curves as make_reach_curves
 from tests.plots.test_recall import make_recall
 from tests.plots.test_repairs import make_repairs
 
@@ -89,6 +91,7 @@ DRAWN = {
     "recall": lambda: plot_recall(make_recall().assign_attrs(model=NAME)),
     "task": lambda: plot_recall(make_recall().assign_attrs(task=NAME)),
     "repair curves": draw_repair_curves,
+    "reach curves": lambda: plot_reach_curves(make_reach_curves(NAME)),
     "repairs": lambda: plot_repairs(make_repairs((NAME, "n", "n", "n"))),
     "categories": draw_categories,
     "theory": lambda: plot_theory(compare_theory(predicted())),

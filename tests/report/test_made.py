@@ -9,6 +9,7 @@ import pytest
 from ropediag import open_capture
 from ropediag.config import CaptureConfig
 from ropediag.evaluate.config import EvaluateConfig
+from ropediag.intervene.config import AblateConfig
 from ropediag.recipe import write_command
 from ropediag.report.made import list_facts
 from tests.analysis.captures import EXAMPLE
@@ -54,6 +55,19 @@ def test_a_limit_of_0_and_no_random_sets_are_said():
     assert write_command("ablate", json.dumps(config)) == (
         "ropediag ablate --kind clip --pairs 1,2 --limit 0 --random 0"
     )
+
+
+def test_a_curve_is_made_again_and_an_older_clip_at_the_limit_it_had():
+    config = AblateConfig(model="demo", length=512, kind="fold", at=(0.7, 1.0), random=0)
+    assert write_command("ablate", config.recipe()) == (
+        "ropediag ablate --model demo --len 512 --kind fold --pairs past --at 0.7,1.0 --random 0 "
+        "--sequences 8"
+    )
+    older = json.dumps({"kind": "clip", "limit": None, "pairs": "past"})
+    for figures, said in (({"limit": 127}, " --limit 127"), ({"limit": None}, "")):
+        command = write_command("ablate", older, json.dumps(figures))
+        assert command == f"ropediag ablate --kind clip --pairs past{said}"
+    assert write_command("ablate", older, "[1]") is None
 
 
 def test_nothing_in_the_command_leaves_its_word():
