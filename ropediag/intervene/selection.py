@@ -1,8 +1,8 @@
 """Which pairs of which layers and heads: from lists and words to (layer, query head) -> pairs.
 
 *Past* the critical pair are itself and all slower ones, *before* it the faster ones, each layer by its own
-critical pair. *Random* sets are compared with a chosen one: equally many pairs of the same layers and heads, each
-in the place of one that was chosen.
+critical pair. *Random* sets are compared with a chosen one: equally many pairs of the same layers and heads,
+each in the place of one that was chosen.
 """
 
 from collections.abc import Mapping, Sequence

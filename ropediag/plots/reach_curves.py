@@ -85,7 +85,7 @@ def _draw(one: xr.Dataset, x: np.ndarray, colour: str, named: bool) -> list[go.S
 
 
 def _choose_colours(curves: xr.Dataset) -> list[str]:
-    """Choose for each curve the colour of its model and pairs; clip and fold of the same differ in their dashes."""
+    """Choose a colour by model and pairs; clip and fold of the same differ in their dashes."""
     owners = list(zip(curves.model.values.tolist(), curves.pairs.values.tolist(), strict=True))
     chosen = {owner: COLOURS[number % len(COLOURS)] for number, owner in enumerate(dict.fromkeys(owners))}
     return [chosen[owner] for owner in owners]
