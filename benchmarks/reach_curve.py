@@ -3,7 +3,7 @@
     python benchmarks/reach_curve.py
 
 The bundled model; the same under YaRN 4, which nobody trained; and its versions tuned to bases of 160,000 and
-16,000,000, whose pairs have reaches of their own. Each reads held-out text at 4 times its largest reach, 8,192
+16,000,000, whose pairs each have another reach. Each reads held-out text at 4 times its largest reach, 8,192
 tokens at most. The lags of all pairs past the critical one are folded, and clipped, at multiples of the reach.
 Shares are of the damage over all positions past the training length: 0 as untouched, 1 as in windows of the
 training length. Intervals, 95 %, are over sequences.

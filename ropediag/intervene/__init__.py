@@ -2,7 +2,7 @@
 
 ``intervention`` says what is asked for, ``kinds`` is the registry: the kinds of intervention, each with the
 function that carries it out, in ``turning`` (a change of queries, keys or angles, at the speed of the
-model's own attention) or ``lag_limits`` (lags clipped or folded, in attention of its own: ``streaming``).
+model's own attention) or ``lag_limits`` (lags clipped or folded, in a separate attention: ``streaming``).
 ``apply`` is the context manager for any loaded model. ``selection`` turns words and lists into pairs of
 layers and heads, ``reaches`` finds the trained reach by which each is limited, ``run`` measures (a model with
 its tokens is a ``subject``, what a pass changes a ``pair_set``), ``repair`` gives the share of the damage

@@ -35,7 +35,7 @@ def limit_chosen(
     if not finite.any():
         raise ConfigError(
             "training turned every pair of this model through the whole circle, so none has a trained reach "
-            "to go by. Give one longest lag for all pairs: --limit."
+            "to go by. Pass one longest lag for all pairs: --limit."
         )
     rows = {int(layer): row for row, layer in enumerate(rotation.layers)}
     own = {

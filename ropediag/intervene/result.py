@@ -65,7 +65,7 @@ class Ablation:
         return tuple(repair for repair in self.repairs if repair.multiple == self.repairs[-1].multiple)
 
     def lag_limits(self, run: int) -> Mapping[Place, ByPair] | None:
-        """Give the longest lag of each pair in a run, tokens; None where lags are not limited."""
+        """Return the longest lag of each pair in a run, tokens; None where lags are not limited."""
         if self.at:
             return self.sets[run % len(self.sets)].limits(self.at[run // len(self.sets)])
         if self.change.limit is None:

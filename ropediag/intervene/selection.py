@@ -1,8 +1,8 @@
 """Which pairs of which layers and heads: from lists and words to (layer, query head) -> pairs.
 
 *Past* the critical pair are itself and all slower ones, *before* it the faster ones, each layer by its own
-critical pair. *Random* sets stand beside a chosen one: equally many pairs of the same layers and heads, each
-in the place of one that was chosen.
+critical pair. *Random* sets are compared with a chosen one: equally many pairs of the same layers and heads,
+each in the place of one that was chosen.
 """
 
 from collections.abc import Mapping, Sequence
@@ -144,7 +144,7 @@ def find_targets(intervention: Intervention, rotation: Rotation) -> dict[int, Ta
 
 
 def _limit_pairs(intervention: Intervention, layer: int, pairs_of: Mapping[int, Pairs]) -> dict[int, ByPair]:
-    """Give the longest lag of each pair, by head; none for an intervention that limits no lags."""
+    """Return the longest lag of each pair, by head; none for an intervention that limits no lags."""
     if intervention.limits is not None:
         return {head: intervention.limits[layer, head] for head in pairs_of}
     if intervention.limit is None:

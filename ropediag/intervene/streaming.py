@@ -1,4 +1,4 @@
-"""Attention of ropediag's own, for interventions that no change of queries and keys can express.
+"""A separate attention, for interventions that no change of queries and keys can express.
 
 Logits come from a routine of the intervention, a block of queries at a time: exact, and nothing of size
 length x length. Scaling, mask, window, soft cap and sinks are the model's, in float32 or better. ``apply``
@@ -26,7 +26,7 @@ MakeLogits = Callable[[Tensor, Tensor], BlockLogits]
 
 
 def stream_heads(call: AttentionCall, make_logits: Mapping[int, MakeLogits]) -> Any:
-    """Attend with logits of one's own in some query heads, as the model does in all others.
+    """Attend with other logits in some query heads, as the model does in all others.
 
     Parameters
     ----------

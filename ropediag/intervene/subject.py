@@ -32,7 +32,7 @@ class Subject:
     config: AblateConfig
 
     def intervention(self, chosen: PairSet, multiple: float | None = None) -> Intervention:
-        """Give the intervention that was asked for, on these pairs, at a multiple of their reach."""
+        """Return the intervention that was asked for, on these pairs, at a multiple of their reach."""
         return self.config.intervention(chosen, self.training.train_len, multiple)
 
     def loss(self, ids: Int[Tensor, "sequence position"] | None = None) -> Loss:

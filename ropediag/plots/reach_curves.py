@@ -43,7 +43,8 @@ def plot_reach_curves(curves: xr.Dataset) -> go.Figure:
     )
     figure.update_yaxes(title=curves.repaired.attrs["long_name"], col=1)
     figure.update_xaxes(title=curves.at.attrs["long_name"], col=1)
-    figure.update_xaxes(title="lag limit of the pair with the smallest reach (tokens)", type="log", col=2)
+    doublings = {"type": "log", "dtick": np.log10(2), "tickformat": ",.0f"}
+    figure.update_xaxes(title="lag limit of the pair with the smallest reach (tokens)", **doublings, col=2)
     figure.update_layout(template=TEMPLATE, margin={"t": 110}, meta=pickable({}, {}), legend={"y": 1.12})
     return figure
 
@@ -84,7 +85,7 @@ def _draw(one: xr.Dataset, x: np.ndarray, colour: str, named: bool) -> list[go.S
 
 
 def _choose_colours(curves: xr.Dataset) -> list[str]:
-    """Give each curve the colour of its model and pairs; clip and fold of the same differ in their dashes."""
+    """Choose a colour by model and pairs; clip and fold of the same differ in their dashes."""
     owners = list(zip(curves.model.values.tolist(), curves.pairs.values.tolist(), strict=True))
     chosen = {owner: COLOURS[number % len(COLOURS)] for number, owner in enumerate(dict.fromkeys(owners))}
     return [chosen[owner] for owner in owners]

@@ -19,7 +19,7 @@ AT = (1.0, 0.5, 1.5)
 
 
 def make_curve(at=AT, **changes):
-    """Figures of an ablation at several multiples of the reach, a share of its own at each."""
+    """Figures of an ablation at several multiples of the reach, another share at each."""
     repairs = [
         repair
         | {"at": one, "repaired": {"value": value, "low": value - 0.1, "high": value + 0.2, "count": 2}}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ropediag import open_capture
+from ropediag.analysis.reach_curves import measure_reach_curves
 from ropediag.analysis.repair_curves import measure_repair_curves
 from ropediag.analysis.repairs import measure_repairs
 from ropediag.app.pages.causes import COLUMNS, list_rows, read_ablations
@@ -46,6 +47,16 @@ def test_the_figure_and_the_table_show_every_ablation(page, repairs) -> None:
     np.testing.assert_allclose(shown, repairs.repaired.isel(multiple=0), rtol=1e-6)
     page.locator(".ag-row").first.wait_for()
     assert page.get_by_text("pairs 12 to 15").count() > 0
+
+
+def test_the_curves_over_the_reach_are_those_of_the_files(page) -> None:
+    page.goto("/causes")
+    wait_drawn(page, "reach-curves")
+    with open_capture(CAPTURES / "example-ablation-fold-curve.h5") as file:
+        curves = measure_reach_curves({"fold": file})
+    shown = read_trace(page, "reach-curves", 0)
+    np.testing.assert_allclose(shown["x"], curves.at)
+    np.testing.assert_allclose(shown["y"], curves.repaired[0], rtol=1e-6)
 
 
 def test_a_click_on_a_row_shows_its_loss(page, repairs) -> None:

@@ -162,7 +162,7 @@ EXTRAS = {
         "capture": "--layers --heads --keep-qk --chunk --rows --seed --pretrain-base --tokens --sequences "
         "--dtype --device --attn --revision",
         "evaluate": "--window --stride --parent --tokens --seed --pretrain-base --sequences",
-        "ablate": "--pairs --kind --limit --factor --base --search --capture --layers --heads",
+        "ablate": "--pairs --kind --limit --at --factor --base --search --capture --layers --heads",
         "analyze": "--csv --fail-on",
         "compare": "--diagnostic --csv",
         "plot": "--variable --layer --query-head",

@@ -110,7 +110,12 @@ def test_without_javascript_it_says_verdict_questions_worst_pairs_and_weaknesses
 def test_every_diagnostic_and_ablation_has_its_figure(report):
     figures = read_figures(report.read_text())
     assert {f"capture-0-{name}" for name in list_diagnostics()} <= set(figures)
-    assert {"causes", *(f"causes-{index}" for index in range(len(ABLATIONS)))} <= set(figures)
+    assert {"causes", "causes-reach", *(f"causes-{index}" for index in range(len(ABLATIONS)))} <= set(figures)
+
+
+def test_without_a_curve_over_the_reach_there_is_no_figure_of_it(tmp_path):
+    path = write_report([ABLATIONS[0]], tmp_path / "one.html")
+    assert "causes-reach" not in read_figures(path.read_text())
 
 
 def test_the_figures_hold_the_numbers_of_the_analysis(report):
