@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ropediag.checkpoint import flags_of
 from ropediag.errors import ConfigError
-from ropediag.theory.phases import PhaseSpec
+from ropediag.theory.phases import ALL, OWN, PhaseSpec
 
 if TYPE_CHECKING:
     AnyPath = Path  # what a field holds once the configuration is made
@@ -211,3 +212,67 @@ def parse_keep_qk(entries: Sequence[str]) -> tuple[tuple[int, int], ...]:
             raise ConfigError(f"expected LAYERS:HEADS such as 0-3:1 for the vectors to keep: got {entry!r}.")
         kept.update((layer, head) for layer in parse_indices(layers) for head in parse_indices(heads))
     return tuple(sorted(kept))
+
+
+def parse_phase(text: str) -> PhaseSpec:
+    """Read a phase as it is typed: ``len=8192,base=1e5,window=4096,rule={...},label=tuning``.
+
+    Raises
+    ------
+    ConfigError
+        If a part is unknown, given twice or of another kind, or there is no length.
+    """
+    found: dict[str, Any] = {"source": "--phase"}
+    for part in _split_parts(text):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        key = "length" if name == "len" else name
+        if not equals or key not in ("length", "base", "rule", "window", "label"):
+            raise ConfigError(
+                f"a phase is written len=8192,base=100000 (also window=, rule=, label=): got {part!r} in "
+                f"{text!r}."
+            )
+        if key in found:
+            raise ConfigError(f"{name} is given twice in the phase {text!r}.")
+        if key == "length" or (key == "window" and value != ALL):
+            found[key] = parse_length(value)
+        elif key == "base":
+            found[key] = _read_base(value)
+        elif key == "rule" and value != OWN:
+            found[key] = _read_rule(value)
+        else:
+            found[key] = value
+    if "length" not in found:
+        raise ConfigError(f"a phase needs its length, len=TOKENS: got {text!r}.")
+    return PhaseSpec(**found)
+
+
+def _split_parts(text: str) -> list[str]:
+    """Split at commas outside braces and brackets."""
+    parts, depth, current = [], 0, ""
+    for letter in text:
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append(current)
+            current = ""
+        else:
+            current += letter
+    return [*parts, current]
+
+
+def _read_base(text: str) -> float:
+    try:
+        return float(text.replace("_", ""))
+    except ValueError:
+        raise ConfigError(f"base of a training phase must be a number: got {text!r}.") from None
+
+
+def _read_rule(text: str) -> Any:
+    if re.fullmatch(r"\w+", text):
+        raise ConfigError(
+            f'rule of a training phase is JSON, such as {{"rope_type": "yarn", "factor": 4}}, or {OWN} '
+            f"for the model's: got {text!r}."
+        )
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"rule of a training phase is not JSON: {error}. Got {text!r}.") from error

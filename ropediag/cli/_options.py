@@ -43,11 +43,11 @@ def read_phase_option(text: Any) -> Any:
     typer.BadParameter
         If the text is no phase.
     """
+    from ropediag.config import parse_phase
     from ropediag.errors import ConfigError
-    from ropediag.theory.phases import read_phase
 
     try:
-        return read_phase(str(text))
+        return parse_phase(str(text))
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
 

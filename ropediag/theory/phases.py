@@ -7,7 +7,6 @@ and windows are tokens.
 
 import json
 import math
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -255,40 +254,6 @@ def _stack(rows: Sequence[Float[np.ndarray, " pair"]]) -> Float[np.ndarray, "lay
     return found
 
 
-def read_phase(text: str) -> PhaseSpec:
-    """Read a phase as it is typed: ``len=8192,base=1e5,window=4096,rule={...},label=tuning``.
-
-    Raises
-    ------
-    ConfigError
-        If a part is unknown, given twice or of another kind, or there is no length.
-    """
-    from ropediag.config import parse_length
-
-    found: dict[str, Any] = {"source": "--phase"}
-    for part in _split_parts(text):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        key = "length" if name == "len" else name
-        if not equals or key not in ("length", "base", "rule", "window", "label"):
-            raise ConfigError(
-                f"a phase is written len=8192,base=100000 (also window=, rule=, label=): got {part!r} in "
-                f"{text!r}."
-            )
-        if key in found:
-            raise ConfigError(f"{name} is given twice in the phase {text!r}.")
-        if key == "length" or (key == "window" and value != ALL):
-            found[key] = parse_length(value)
-        elif key == "base":
-            found[key] = _read_base(value)
-        elif key == "rule" and value != OWN:
-            found[key] = _read_rule(value)
-        else:
-            found[key] = value
-    if "length" not in found:
-        raise ConfigError(f"a phase needs its length, len=TOKENS: got {text!r}.")
-    return PhaseSpec(**found)
-
-
 def read_phases(entries: Any, source: str) -> tuple[PhaseSpec, ...]:
     """Read phases from JSON: a list of objects, oldest first.
 
@@ -312,38 +277,6 @@ def read_phases(entries: Any, source: str) -> tuple[PhaseSpec, ...]:
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from error
     return tuple(found)
-
-
-def _split_parts(text: str) -> list[str]:
-    """Split at commas outside braces and brackets."""
-    parts, depth, current = [], 0, ""
-    for letter in text:
-        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
-            parts.append(current)
-            current = ""
-        else:
-            current += letter
-    return [*parts, current]
-
-
-def _read_base(text: str) -> float:
-    try:
-        return float(text.replace("_", ""))
-    except ValueError:
-        raise ConfigError(f"base of a training phase must be a number: got {text!r}.") from None
-
-
-def _read_rule(text: str) -> Any:
-    if re.fullmatch(r"\w+", text):
-        raise ConfigError(
-            f'rule of a training phase is JSON, such as {{"rope_type": "yarn", "factor": 4}}, or {OWN} '
-            f"for the model's: got {text!r}."
-        )
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"rule of a training phase is not JSON: {error}. Got {text!r}.") from error
 
 
 def _whole(name: str, value: Any) -> int:
