@@ -1,6 +1,6 @@
 """What a capture costs over the plain forward pass it rides on.
 
-    python benchmarks/capture_overhead.py --model demo --len 2048 8192 32768 65536 131072
+    python benchmarks/capture_overhead.py --len 2048 8192 16384 32768 65536 --out benchmarks/results/capture_overhead.json
 
 Each run is a process of its own, A B A B ...: A is the decoder and the loss in slices, B is the whole
 capture of the same tokens at default settings but for the windowed loss, C that windowed loss alone.
@@ -10,12 +10,12 @@ after loading (on a GPU, the peak of the allocator minus what the model holds).
 
 import argparse
 import json
-import platform
 import statistics
 import tempfile
 from pathlib import Path
 
 from apart import Figures, measure, run_apart
+from record import describe_run, write_results
 
 
 def run_once(what: str, model_name: str, length: int, device: str, dtype: str) -> Figures:
@@ -55,18 +55,21 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--pairs", type=int, default=3, help="how often A and B are run, in turn")
+    parser.add_argument("--out", type=Path, help="JSON file for every run")
     parser.add_argument("--once", choices=("plain", "capture", "windowed"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
         (length,) = options.lengths
         print(json.dumps(run_once(options.once, options.model, length, options.device, options.dtype)))
         return
-    for length in options.lengths:
-        compare(length, options)
-    print(f"{options.model}, {options.device}, {platform.machine()}, Python {platform.python_version()}")
+    about = describe_run()
+    runs = {length: compare(length, options) for length in options.lengths}
+    if options.out:
+        asked = {"model": options.model, "device": options.device, "dtype": options.dtype}
+        write_results(options.out, about, asked | {"runs": runs})
 
 
-def compare(length: int, options: argparse.Namespace) -> None:
+def compare(length: int, options: argparse.Namespace) -> dict[str, list[Figures]]:
     """Measure all three at one length, and print the ratios."""
     runs: dict[str, list[Figures]] = {"plain": [], "capture": [], "windowed": []}
     for turn in range(options.pairs):
@@ -82,6 +85,7 @@ def compare(length: int, options: argparse.Namespace) -> None:
         print(f"{length:7} {figure}: capture / plain median {statistics.median(ratios):.2f} (each {each})")
     share = runs["windowed"][0]["seconds"] / runs["plain"][0]["seconds"]
     print(f"{length:7} seconds: windowed loss / plain {share:.2f}", flush=True)
+    return runs
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How near `ropediag capture`'s announcement comes: seconds, memory and disk, estimated over measured.
 
-    python benchmarks/estimate_accuracy.py --model demo --lens 8192 32768 65536
+    python benchmarks/estimate_accuracy.py --out benchmarks/results/estimate_accuracy.json
 
 Each length runs in a process of its own. Memory is the peak resident size minus the one after loading.
 """
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from apart import peak, resident, run_apart
+from record import describe_run, write_results
 
 
 def run_once(model_name: str, length: int) -> dict[str, list[float]]:
@@ -54,18 +55,22 @@ def main() -> None:
     )
     parser.add_argument("--model", default="demo")
     parser.add_argument("--lens", type=int, nargs="+", default=[8192, 32768, 65536])
+    parser.add_argument("--out", type=Path, help="JSON file: [estimated, measured] of each figure")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
         print(json.dumps(run_once(options.model, options.lens[0])))
         return
+    about, found = describe_run(), {}
     for length in options.lens:
-        arguments = ["--once", "--model", options.model, "--lens", str(length)]
-        for figure, (estimated, measured) in run_apart(__file__, arguments).items():
+        found[length] = run_apart(__file__, ["--once", "--model", options.model, "--lens", str(length)])
+        for figure, (estimated, measured) in found[length].items():
             print(
                 f"{length:7} tokens  {figure:14} estimated {estimated:8.1f}  measured {measured:8.1f}  ratio {estimated / measured:.2f}",
                 flush=True,
             )
+    if options.out:
+        write_results(options.out, about, {"model": options.model, "lengths": found})
 
 
 if __name__ == "__main__":

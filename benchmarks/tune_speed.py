@@ -1,6 +1,6 @@
 """Tokens a second of `ropediag tune` over those of the plainest PyTorch loop that does the same work.
 
-    python benchmarks/tune_speed.py --model demo --steps 100 --pairs 3
+    python benchmarks/tune_speed.py --pairs 4 --out benchmarks/results/tune_speed.json
 
 Each run is a process of its own, A B A B ...: A is the loop (same model, windows, optimiser, schedule,
 clipping and precision, nothing else), B the Trainer run of ropediag. Time starts once model and text are
@@ -9,13 +9,14 @@ loaded; both do a few steps before it.
 
 import argparse
 import json
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from apart import run_apart
+from record import describe_run, write_results
 
 WARM_UP = 5  # steps before the clock starts
 
@@ -39,7 +40,10 @@ def run_loop(options: argparse.Namespace) -> float:
     """Time the plain loop, seconds."""
     import torch
 
+    from ropediag.models.compute_type import training_type
+
     model, windows = load(options)
+    half = training_type()[0] == "bfloat16"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).train()
     named = dict(model.named_parameters())
@@ -53,7 +57,7 @@ def run_loop(options: argparse.Namespace) -> float:
         if step == WARM_UP:
             start = time.perf_counter()
         tokens = batch["input_ids"].to(device)
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
             loss = model(input_ids=tokens, labels=tokens, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -98,23 +102,24 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--pairs", type=int, default=3, help="how often A and B are run, in turn")
+    parser.add_argument("--out", type=Path, help="JSON file: tokens a second of each run")
     parser.add_argument("--once", choices=("loop", "tune"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
         print(json.dumps((run_loop if options.once == "loop" else run_tune)(options)))
         return
-    ratios = []
+    about = describe_run()
+    rates: dict[str, list[float]] = {"loop": [], "tune": []}
     tokens = options.steps * options.batch * options.length
     for _ in range(options.pairs):
-        rates = {}
-        for what in ("loop", "tune"):
-            command = [sys.executable, __file__, "--once", what, *sys.argv[1:]]
-            finished = subprocess.run(command, capture_output=True, text=True, check=True)
-            rates[what] = tokens / json.loads(finished.stdout.splitlines()[-1])
-            print(f"{what:5} {rates[what]:10,.0f} tokens/s", flush=True)
-        ratios.append(rates["tune"] / rates["loop"])
+        for what, found in rates.items():
+            found.append(tokens / run_apart(__file__, ["--once", what, *sys.argv[1:]]))
+            print(f"{what:5} {found[-1]:10,.0f} tokens/s", flush=True)
+    ratios = [tune / loop for loop, tune in zip(*rates.values(), strict=True)]
     print(f"tune / loop median {statistics.median(ratios):.2f} (each {[round(r, 2) for r in ratios]})")
-    print(f"{options.model}, batch {options.batch} x {options.length}, {platform.machine()}")
+    if options.out:
+        asked = {name: getattr(options, name) for name in ("model", "base", "batch", "length", "steps")}
+        write_results(options.out, about, asked | {"tokens a second": rates})
 
 
 if __name__ == "__main__":
