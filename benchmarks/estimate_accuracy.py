@@ -2,7 +2,8 @@
 
     python benchmarks/estimate_accuracy.py --out benchmarks/results/estimate_accuracy.json
 
-Each length runs in a process of its own. Memory is the peak resident size minus the one after loading.
+Each length runs in a process of its own, with one thread. Seconds, announced and measured, are the processor's, so that
+what else the machine does counts in neither. Memory is the peak resident size minus the one after loading.
 """
 
 import argparse
@@ -17,9 +18,14 @@ from record import describe_run, write_results
 
 def run_once(model_name: str, length: int) -> dict[str, list[float]]:
     """Estimate and measure one capture in this process; (estimated, measured) of each figure."""
+    import torch
+
     from ropediag.capture import Reporter, capture_model
     from ropediag.models.load import load_model
     from ropediag.text import read_token_sequences
+
+    torch.set_num_threads(1)
+    time.perf_counter = time.process_time  # the clock of the announcement
 
     class Listener(Reporter):
         timed = True
@@ -61,7 +67,7 @@ def main() -> None:
     if options.once:
         print(json.dumps(run_once(options.model, options.lens[0])))
         return
-    about, found = describe_run(), {}
+    about, found = describe_run(threads=1), {}
     for length in options.lens:
         found[length] = run_apart(__file__, ["--once", "--model", options.model, "--lens", str(length)])
         for figure, (estimated, measured) in found[length].items():
