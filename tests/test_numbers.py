@@ -19,6 +19,7 @@ from safetensors import safe_open
 
 from ropediag.assets import demo_model
 from ropediag.store import open_study
+from tests.reliability.__main__ import fill_page, read_tally
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -494,3 +495,10 @@ def test_the_limits_of_the_tutorial_are_those_printed(tutorial):
 def test_every_figure_of_the_captures_cost_names_a_file_that_exists():
     for name in re.findall(r"`((?:benchmarks|studies)/results/[^`*]+)`", README):
         assert (ROOT / name).is_file(), name
+
+
+def test_the_page_of_reliability_is_that_of_the_tally():
+    tally = read_tally(RESULTS / "reliability.jsonl")
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert fill_page(page, tally) == page
+    assert not any(line["lost"] for line in tally if "what" in line)
