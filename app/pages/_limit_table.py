@@ -16,8 +16,8 @@ def show_limits(limits: xr.Dataset, selected: str) -> Any:
     limits : as ``ropediag.analysis.limit_table`` gives it
     selected : the capture that is marked as the selected one
     """
-    head = ("capture", "base", "trained at", "tuned at", "read at", "scaling", "law's limit",
-            "measured limit (95 %)", "critical pair", "drift begins at (95 %)")  # fmt: skip
+    head = ("capture", "base", "trained at", "tuned at", "read at", "scaling", "predicted limit",
+            "first reach", "measured limit (95 %)", "critical pair", "drift begins at (95 %)")  # fmt: skip
     rows: list[list[str]] = []
     for name in limits.capture.values.tolist():
         own = limits.sel(capture=name)
@@ -28,6 +28,7 @@ def show_limits(limits: xr.Dataset, selected: str) -> Any:
                 *(_count(own[each]) for each in ("train_len", "tune_len", "length")),
                 str(own.scaling.item()),
                 _count(own.predicted),
+                _count(own.first_reach),
                 _interval(own, "measured"),
                 _count(own.critical_pair),
                 _interval(own, "onset_pair"),

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
 from ropediag.analysis.verdict import Verdict
 from ropediag.limits import critical_base
 from ropediag.rope import RopeSpec, inv_freq
+from ropediag.theory.training import find_base
 
 SAME = 1e-3  # of a frequency: models keep theirs in float32 or less
 NUMBERS = {
@@ -20,11 +20,12 @@ NUMBERS = {
     "tune_len": ("tune_len", "tokens", "tuning length"),
     "length": ("length", "tokens", "tokens per sequence in the capture"),
     "sequences": ("sequences", "1", "sequences in the capture"),
-    "predicted": ("predicted_limit", "tokens", "extrapolation limit of the law"),
+    "predicted": ("predicted_limit", "tokens", "predicted limit of the law"),
+    "first_reach": ("first_reach", "tokens", "first reach: smallest trained reach of a pair, a lower bound"),
     "measured": ("measured_limit", "tokens", "measured limit: from there on more context does harm"),
     "measured_low": ("measured_limit_low", "tokens", "lower end of its 95 % interval over sequences"),
     "measured_high": ("measured_limit_high", "tokens", "upper end of its 95 % interval over sequences"),
-    "critical_pair": ("critical_pair", "1", "first pair with a pretraining period above the training length"),
+    "critical_pair": ("critical_pair", "1", "first pair without a full turn in training"),
     "onset_pair": ("onset_pair", "1", "fastest pair that drifts, mean over the heads of the model"),
     "onset_pair_low": ("onset_pair_low", "1", "lower end of its 95 % interval"),
     "onset_pair_high": ("onset_pair_high", "1", "upper end of its 95 % interval"),
@@ -79,11 +80,9 @@ def describe_scaling(spec: RopeSpec) -> str:
         return "no rotation"
     if spec.base is None:
         return "unknown base"
-    bases = [_own_base(row) for row in rows]
-    if all(bases):
-        if any(abs(base / spec.base - 1) < SAME for base in bases if base):
-            return "none"
-        return f"as base {bases[0]:,.10g}"
+    bases = [base for base in (find_base(row, spec.base) for row in rows) if base is not None]
+    if len(bases) == len(rows):
+        return "none" if spec.base in bases else f"as base {round(bases[0], 3):,.10g}"
     slower = np.concatenate([inv_freq(2 * len(row), spec.base) / row for row in rows])
     low, high = float(slower.min()), float(slower.max())
     if high / low - 1 < SAME and abs(high - 1) < SAME:
@@ -91,13 +90,6 @@ def describe_scaling(spec: RopeSpec) -> str:
     if high / low - 1 < SAME:
         return f"all pairs {high:.3g} times slower"
     return f"pairs {low:.3g} to {high:.3g} times slower"
-
-
-def _own_base(row: Float[np.ndarray, " pair"]) -> float | None:
-    """The base of which these are the plain frequencies; None if of none."""
-    base = float(row[0] / row[-1]) ** (len(row) / max(len(row) - 1, 1))
-    plain = base > 1 and np.allclose(row, inv_freq(2 * len(row), base), rtol=SAME)
-    return round(base, 3) if plain else None
 
 
 def _is_past_critical_base(verdict: Verdict, scaling: str) -> bool:

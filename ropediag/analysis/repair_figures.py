@@ -8,6 +8,7 @@ import json
 import math
 import re
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +115,7 @@ def _check(found: Any) -> RepairFigures:
         model=_text(found["model"]),
         change=_name_change(found),
         pairs=_name_pairs(found),
-        trained=max(_whole(found["train_len"]), _whole(found["tune_len"])),
+        trained=max(_list_lengths(found)),
         length=_whole(found["length"]),
         sequences=_whole(found["sequences"]),
         repairs={
@@ -170,6 +171,14 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"a number was expected: got {str(value)[:40]!r}")
     return float(value) if math.isfinite(value) else math.nan
+
+
+def _list_lengths(found: Mapping[str, Any]) -> list[int]:
+    """List the lengths of all phases of training; older files state two of them."""
+    phases = found.get("phases")
+    if isinstance(phases, list) and phases:
+        return [_whole(phase["length"]) for phase in phases]
+    return [_whole(found["train_len"]), _whole(found["tune_len"])]
 
 
 def _whole(value: Any) -> int:

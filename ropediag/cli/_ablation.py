@@ -61,8 +61,8 @@ def _explain_table(ablation: "Ablation") -> str:
     at = "at: multiple of each pair's trained reach beyond which its lag is limited; "
     return (at if len(ablation.at) > 1 else "") + (
         f"over all positions past the {_name_trained(ablation)} length, up to x times it. damage: nats by "
-        "which the full context is worse than windows of the training length, "
-        f"{ablation.training.train_len:,} tokens. repaired: per cent of it (95 % interval), 0 as untouched, "
+        "which the full context is worse than windows of the longest training length, "
+        f"{ablation.training.trained:,} tokens. repaired: per cent of it (95 % interval), 0 as untouched, "
         "100 as in windows; in the last quarter of the positions; by random sets; above them"
     )
 

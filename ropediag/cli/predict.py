@@ -147,8 +147,8 @@ def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
         ),
         ("predicted limit", limit),
         ("  because", prediction.law),
-        ("first reach", first_reach),
         *_describe_fitted(prediction),
+        ("first reach", first_reach),
         (
             "retrieval bound",
             "none found"

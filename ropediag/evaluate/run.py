@@ -162,7 +162,7 @@ def _evaluate_checked(
     train_len, window = training.trained, config.sliding_window(training.trained)
     attributes = describe_model(loaded, training)
     tasks = run_harness(loaded, config.tasks) if config.tasks else {}  # unknown names are found out first
-    with scale_attention(loaded.model, train_len) if config.log_attention else nullcontext():
+    with scale_attention(loaded.model, training.train_len) if config.log_attention else nullcontext():
         nll = _measure_loss(loaded.model, input_ids, say)
         windowed = reader.windowed(input_ids, train_len)
         sliding = _measure_sliding(loaded.model, input_ids, *window, windowed, train_len, leading.count)

@@ -1,13 +1,13 @@
 """What a file records of the model behind its numbers: root attributes of ``schema.ATTRIBUTES``."""
 
 import importlib.metadata
-import json
 from datetime import UTC, datetime
 
 import torch
 
 from ropediag.models.load import LoadedModel
 from ropediag.theory.phases import TrainingHistory
+from ropediag.theory.record import describe_history
 
 
 def describe_model(loaded: LoadedModel, training: TrainingHistory) -> dict[str, str | int | float]:
@@ -25,7 +25,6 @@ def describe_model(loaded: LoadedModel, training: TrainingHistory) -> dict[str, 
         **({"commit": loaded.commit} if loaded.commit else {}),
         **({"dtype_reason": loaded.dtype_reason} if loaded.dtype_reason else {}),
         "attention": loaded.model.config._attn_implementation,
-        **training.numbers(),
-        "phases": json.dumps(training.to_json()),
+        **describe_history(training),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -17,8 +17,8 @@ from ropediag.report.cells import write_count, write_interval
 from ropediag.report.figures import Drawing, draw
 from ropediag.store import Capture
 
-HEAD = ("capture", "base", "trained at", "tuned at", "read at", "law's limit", "measured limit",
-        "critical pair", "drift begins at")  # fmt: skip
+HEAD = ("capture", "base", "trained at", "tuned at", "read at", "predicted limit", "first reach",
+        "measured limit", "critical pair", "drift begins at")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,10 @@ def _row(own: xr.Dataset) -> tuple[str, ...]:
     return (
         own.capture.item(),
         f"{float(own.base):,.10g}",
-        *(write_count(float(own[name])) for name in ("train_len", "tune_len", "length", "predicted")),
+        *(
+            write_count(float(own[name]))
+            for name in ("train_len", "tune_len", "length", "predicted", "first_reach")
+        ),
         write_interval(own, "measured"),
         write_count(float(own.critical_pair)),
         write_interval(own, "onset_pair"),
@@ -73,4 +76,4 @@ def _row(own: xr.Dataset) -> tuple[str, ...]:
 
 def _word(own: xr.Dataset) -> str:
     predicted, measured = (write_count(float(own[name])) for name in ("predicted", "measured"))
-    return f"{own.capture.item()}: limit {predicted} by the law, {measured} measured"
+    return f"{own.capture.item()}: predicted limit {predicted}, measured {measured}"

@@ -98,6 +98,20 @@ def write_arrays(target: BinaryIO, plan: Plan) -> None:
         _begin(file, plan, {}, compress=True)
 
 
+def replace_group(
+    file: h5py.File, group: str, coordinates: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Replace a group of a finished file, and coordinates that no other group has, by given arrays."""
+    for name in (group, *coordinates):
+        if name in file:
+            del file[name]
+    for name, values in coordinates.items():
+        _create_scale(file, name, values, {"fletcher32": True} if len(values) else {})
+    for path, values in arrays.items():
+        _create_variable(file, VARIABLES[path], values.shape, compress=True)
+        file[path][...] = values
+
+
 def _begin(file: h5py.File, plan: Plan, attributes: Mapping[str, str | int | float], compress: bool) -> None:
     """Write attributes, labels and the arrays known from the start."""
     known = {**plan.attributes, **attributes}
@@ -156,21 +170,29 @@ def _create(file: h5py.File, plan: Plan, compress: bool) -> None:
         options = _choose_filters(values.nbytes) if compress and len(values) else {}
         if options:
             options["chunks"] = chunk_shape((name,), values.shape, DIMENSIONS[name].dtype)
-        scale = file.create_dataset(name, data=values, **options)
-        scale.make_scale(name)
-        scale.attrs["units"] = DIMENSIONS[name].units
-        scale.attrs["long_name"] = DIMENSIONS[name].long_name
+        _create_scale(file, name, values, options)
     for variable in plan.variables:
-        group = file.get(variable.group) or file.create_group(variable.group, track_order=True)
-        dataset = _create_dataset(group, variable, plan.shape(variable), compress)
-        for axis, dim in enumerate(variable.dims):
-            dataset.dims[axis].attach_scale(file[dim])
-            if dim not in group:
-                group[dim] = file[dim]  # a hard link: so that a group opened alone is labelled too
-        if dataset.dtype.kind == "f":
-            dataset.attrs["_FillValue"] = dataset.dtype.type("nan")
-        for key in ("units", "long_name", "method"):
-            dataset.attrs[key] = getattr(variable, key)
+        _create_variable(file, variable, plan.shape(variable), compress)
+
+
+def _create_scale(file: h5py.File, name: str, values: np.ndarray, options: Mapping[str, Any]) -> None:
+    scale = file.create_dataset(name, data=values, **options)
+    scale.make_scale(name)
+    scale.attrs["units"] = DIMENSIONS[name].units
+    scale.attrs["long_name"] = DIMENSIONS[name].long_name
+
+
+def _create_variable(file: h5py.File, variable: Variable, shape: tuple[int, ...], compress: bool) -> None:
+    group = file.get(variable.group) or file.create_group(variable.group, track_order=True)
+    dataset = _create_dataset(group, variable, shape, compress)
+    for axis, dim in enumerate(variable.dims):
+        dataset.dims[axis].attach_scale(file[dim])
+        if dim not in group:
+            group[dim] = file[dim]  # a hard link: so that a group opened alone is labelled too
+    if dataset.dtype.kind == "f":
+        dataset.attrs["_FillValue"] = dataset.dtype.type("nan")
+    for key in ("units", "long_name", "method"):
+        dataset.attrs[key] = getattr(variable, key)
 
 
 def _create_dataset(

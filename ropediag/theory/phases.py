@@ -56,11 +56,7 @@ class PhaseSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "length", _whole("len", self.length))
         if self.base is not None:
-            if not _is_number(self.base) or not self.base > 1:
-                raise ConfigError(
-                    f"base of a training phase must be a finite number above 1: got {self.base!r}."
-                )
-            object.__setattr__(self, "base", float(self.base))
+            object.__setattr__(self, "base", _base(self.base))
         if self.window is not None and self.window != ALL:
             object.__setattr__(self, "window", _whole("window", self.window))
         if self.rule is not None and self.rule != OWN:
@@ -283,7 +279,10 @@ def read_phases(entries: Any, source: str) -> tuple[PhaseSpec, ...]:
             fault = f"has the unknown key {unknown[0]}" if unknown else "states no length"
             raise ConfigError(f"a training phase in {source} {fault}: got {dict(entry)!r:.120}.")
         try:
-            found.append(PhaseSpec(**{"source": source, **entry}))
+            known: dict[str, Any] = {"length": _whole("len", entry["length"])}
+            if entry.get("base") is not None:
+                known["base"] = _base(entry["base"])
+            found.append(PhaseSpec(**{"source": source, **entry, **known}))
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from error
     return tuple(found)
@@ -295,6 +294,12 @@ def _whole(name: str, value: Any) -> int:
             f"{name} of a training phase must be a whole number of tokens, at least 2: got {value!r}."
         )
     return int(value)
+
+
+def _base(value: Any) -> float:
+    if not _is_number(value) or not value > 1:
+        raise ConfigError(f"base of a training phase must be a finite number above 1: got {value!r}.")
+    return float(value)
 
 
 def _is_number(value: Any) -> bool:

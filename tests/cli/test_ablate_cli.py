@@ -144,20 +144,20 @@ def test_a_curve_has_a_row_for_every_multiple_of_the_reach(ablate, monkeypatch, 
     )
 
 
-def test_damage_and_clipping_begin_where_tuning_ended_and_windows_stay_those_of_pretraining(ablate):
-    """A causal model's loss in windows of 16 is its loss in full at positions below 16, and only there."""
+def test_damage_and_clipping_begin_where_tuning_ended_and_windows_are_those_of_the_longest_phase(ablate):
+    """A causal model's loss in windows of 48 is its loss in full at positions below 48, and only there."""
     outcome = ablate("tuned", train_len=None, out="out.h5")
     assert outcome.status == 0, outcome.err
     assert "2.083 x its tuning length of 48: clip at 0.85 x the trained reach, 48 tokens" in outcome.out
-    assert "windows of the training length, 16 tokens" in " ".join(outcome.out.split())
+    assert "windows of the longest training length, 48 tokens" in " ".join(outcome.out.split())
     with open_capture("out.h5") as file:
         figures = json.loads(file.attrs["figures"])
         full, windowed = (file[f"loss/{name}"].values for name in ("nll", "nll_windowed"))
     assert [(repair["start"], repair["stop"]) for repair in figures["repairs"]] == [(48, 96), (48, 100)]
     assert (figures["limit"], figures["smallest_reach"], figures["largest_reach"]) == (None, 48, 48)
     assert figures["repairs"][0]["damage"]["value"] == pytest.approx((full - windowed)[:, 48:96].mean())
-    np.testing.assert_allclose(full[:, 1:16], windowed[:, 1:16], atol=1e-4)
-    assert np.abs(full - windowed)[:, 16:48].max() > 1e-3
+    np.testing.assert_allclose(full[:, 1:48], windowed[:, 1:48], atol=1e-4)
+    assert np.abs(full - windowed)[:, 48:].max() > 1e-3
     check_refused(ablate("tuned", train_len=None, len=48), "within the tuning length, 48 tokens")
 
 

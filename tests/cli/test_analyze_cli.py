@@ -19,7 +19,10 @@ def ropediag(monkeypatch, capsys):
 def test_the_page_names_break_drift_and_the_ten_worst(ropediag):
     done = ropediag("analyze", EXAMPLE)
     assert done.status == 0, done.err
-    assert done.out.startswith("demo, trained at 128 tokens and read at 8,192, breaks in loss")
+    said = " ".join(done.out.split())
+    assert said.startswith("geometry: Training was 128 tokens (pretraining): 84 rotary pairs")
+    assert "description: demo, trained at 128 tokens and read at 8,192, breaks in loss" in said
+    assert "cause: What the unseen angles cost, a capture cannot tell" in said
     assert "the 10 pairs that drift most" in done.out
     rows = done.out.split("95 % interval\n")[1].splitlines()[:10]
     assert all(len(row.split()) >= 10 for row in rows)

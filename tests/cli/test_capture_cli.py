@@ -107,7 +107,12 @@ BAD_OPTIONS = {
     "no sequences": ("good", {"sequences": 0}, ["sequences must be at least 1"]),
     "a seed no file holds": ("good", {"seed": 2**63}, ["seed must be below 2^63"]),
     "training length of one": ("good", {"train_len": 1}, ["train_len must be at least 2"]),
-    "unknown training length": ("good", {"train_len": None}, ["training length is not known", "--train-len"]),
+    "phases and a length": (
+        "good",
+        {"phase": "len=64"},
+        ["--phase states the whole training: leave out --train-len"],
+    ),
+    "a phase without a length": ("good", {"phase": "base=1e4"}, ["a phase needs its length, len=TOKENS"]),
     "base of pretraining": ("good", {"pretrain_base": "inf"}, ["pretrain_base must be above 1 and finite"]),
     "unknown layer": ("good", {"layers": "0,7"}, ["no layer 7", "0 to 1"]),
     "unknown head": ("good", {"heads": "3"}, ["no head 3", "0 to 2"]),
@@ -207,9 +212,9 @@ def test_a_capture_says_what_it_needs_and_what_it_found(capture, shelf, tmp_path
         "good: 2 layers x 3 heads x 8 pairs, 1 x 200 tokens",
         "needs about",
         "good at 200 tokens, 3.12 x its training length",
-        "theory    critical pair 3 (dimension 6); limit 64 tokens",
+        "trained: 64 tokens, pretraining (from --train-len)",
         "measured  the excess loss stays below",
-        "pairs past the critical one",
+        "theory    critical pair 3 (dimension 6); predicted limit 64 tokens; first reach 64 tokens",
         "wrote out.h5",
     ):
         assert words in outcome.out, words

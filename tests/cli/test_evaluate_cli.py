@@ -90,7 +90,7 @@ BAD_OPTIONS = {
     "negative trials": ("good", {"trials": -1}, "trials must be at least 0"),
     "stride of a window": ("good", {"window": 8, "stride": 8}, "stride must be below the window, 8 tokens"),
     "stride of the training length": ("good", {"stride": 32}, "stride must be below the window, 32 tokens"),
-    "unknown training length": ("good", {"train_len": None}, "training length is not known"),
+    "phases and a length": ("good", {"phase": "len=64"}, "leave out --train-len"),
     "no tokenizer": ("good", {"tokens": None}, "good has no tokenizer"),
     "foreign tokens": ("good", {"tokens": "foreign.npy"}, "0 .. 60"),
     "no such tokens": ("good", {"tokens": "gone.npy"}, "cannot read gone.npy"),

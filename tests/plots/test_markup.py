@@ -54,7 +54,7 @@ def draw_excess():
 
 
 def draw_profile():
-    scalars = dict.fromkeys(("range_low", "range_high", "leave_low", "leave_high", "trained"), 1.0)
+    scalars = dict.fromkeys(("range_low", "range_high", "leave_low", "leave_high", "reach"), 1.0)
     scalars |= {"period": 9.0, "critical_pair": 1, "onset": np.nan, "onset_low": np.nan, "onset_high": np.nan}
     table = {name: ((), value, ATTRS) for name, value in scalars.items()}
     names = ("mean", "std", "mean_se", "lag_mean_min", "lag_mean_max")

@@ -64,7 +64,7 @@ def test_the_onset_is_marked_where_the_pair_drifts_and_only_there(measured):
         pair: [shape.x0 for shape in plot_pair_profile(found[0]).layout.shapes if shape.type == "line"]
         for pair, found in measured.items()
     }
-    assert lines == {14: [128, float(measured[14][0].onset)], 3: [128]}
+    assert lines == {14: [128, float(measured[14][0].onset)], 3: []}  # pair 3 made a full turn
     text = " ".join(note.text for note in plot_pair_profile(measured[14][0]).layout.annotations)
     assert "drifts from lag 144" in text
 
@@ -120,7 +120,7 @@ def test_every_colour_has_one_for_the_dark_page_and_figures_are_small(measured):
 def test_a_pair_that_the_layer_lacks_is_drawn_as_nothing(measured):
     blank = [each.where(False).assign_attrs(each.attrs) for each in measured[3]]
     for each, whole in zip(blank, measured[3], strict=True):
-        for name in {"critical_pair", "trained"} & set(whole):
+        for name in {"critical_pair", "reach", "trained"} & set(whole):
             each[name] = whole[name]
     for figure in draw(blank):
         shown = [trace.y if trace.type == "scatter" else trace.theta for trace in figure.data]
