@@ -127,8 +127,9 @@ class LimitCallback(TrainerCallback):
         return self.training(model).predicted_limit().value
 
     def training(self, model: Any) -> Training:
-        """Compute what the phases showed the layers of the model, this training included."""
-        return predict_training(list_entries(model.config), self._find_history(model))
+        """Compute what the phases showed the layers of the model as it turns at the length of the sequences."""
+        length = self.input_ids.shape[1]
+        return predict_training(list_entries(model.config), self._find_history(model), length)
 
     def _find_history(self, model: Any) -> TrainingHistory:
         return resolve_training(self.flags, {}, list_entries(model.config))
