@@ -127,7 +127,7 @@ class LimitCallback(TrainerCallback):
         return self.training(model).predicted_limit().value
 
     def training(self, model: Any) -> Training:
-        """Compute what the phases showed the layers of the model as it turns at the length of the sequences."""
+        """Compute what the phases showed the layers, which turn as in a pass of the sequences' length."""
         length = self.input_ids.shape[1]
         return predict_training(list_entries(model.config), self._find_history(model), length)
 

@@ -94,14 +94,13 @@ def test_the_parent_turns_as_it_does_at_the_length_of_the_pass(model, ids):
     found = evaluate(model, ids, trials=0, parent=parent)
     grown = 10_000.0 * (4 * LENGTH / TRAIN_LEN - 3) ** (8 / 6)  # transformers' rule, 8 rotary dimensions
     limits = found.parent_limits
-    assert limits.predicted == pytest.approx(
-        2 * np.pi * grown ** (2 * 2 / 8)
-    )  # pair 2 is the first untrained
+    # pair 2 is the first untrained one
+    assert limits.predicted == pytest.approx(2 * np.pi * grown ** (2 * 2 / 8))
     assert limits.first_reach == pytest.approx(TRAIN_LEN * (grown / 10_000.0) ** (2 * 2 / 8))
 
 
 def test_windows_are_as_long_as_the_longest_phase(model, ids):
-    """Pretrained at base 100, where pair 2 turned by 3.2 radians in 32 tokens; 0.01 a token at base 10,000."""
+    """Pair 2 turned by 3.2 radians in 32 tokens at base 100, and turns by 0.01 a token at base 10,000."""
     phases = (PhaseSpec(32, 100.0), PhaseSpec(96, 10_000.0), PhaseSpec(80, 10_000.0))
     found = evaluate(model, ids, trials=0, train_len=None, phases=phases)
     rows = torch.from_numpy(ids)
