@@ -40,12 +40,10 @@ numeric: .venv/installed-dev
 long: reliability
 	ROPEDIAG_LONG=1 $(BIN)/python -m pytest tests/cli/test_fuzz.py
 
+# Keep the tally as benchmarks/results/reliability.jsonl, and write its page from it:
+#   python -m tests.reliability benchmarks/results/reliability.jsonl --page docs/reliability.md
 reliability: .venv/installed-dev
-	rm -f reliability.jsonl
-	-ROPEDIAG_LONG=1 ROPEDIAG_TALLY=$(CURDIR)/reliability.jsonl $(BIN)/python -m pytest -q \
-		tests/reliability tests/store/test_kill.py tests/capture/test_kill.py tests/tune/test_kill.py \
-		tests/app/test_hostile.py
-	$(BIN)/python -m tests.reliability reliability.jsonl
+	$(BIN)/python -m tests.reliability reliability.jsonl --run
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

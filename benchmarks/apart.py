@@ -1,6 +1,7 @@
 """Measuring in a process of its own: wall time, processor time, peak memory over what was loaded before."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -23,6 +24,24 @@ def run_apart(script: str, arguments: Sequence[str]) -> Any:
     if finished.returncode:
         raise RuntimeError(f"{script} {' '.join(arguments)}: {finished.stderr[-2000:]}")
     return json.loads(finished.stdout.splitlines()[-1])
+
+
+def run_measured(command: Sequence[str], allowed: Sequence[int] = (0,), **options: Any) -> Figures:
+    """Run another program: its seconds, those of the processors, and the bytes that it held at its peak.
+
+    Raises
+    ------
+    RuntimeError
+        If it ends with a status that is not allowed.
+    """
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, **options)
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in allowed:
+        raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}.")
+    return {"seconds": seconds, "processor": used.ru_utime + used.ru_stime, "bytes": 1024 * used.ru_maxrss}
 
 
 def measure(work: Callable[[], Any], device: Any) -> Figures:

@@ -11,23 +11,19 @@ not fit is left out, and what it would have needed is written down.
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from apart import Figures, measure, run_apart
+from record import PACKAGES, describe_run, write_results
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 WARM_UP = 256  # tokens
 ENOUGH = 60  # seconds of one way at one length: no further run after them
-PACKAGES = ("torch", "transformers", "transformer-lens", "nnsight", "ropediag")
 
 
 def plain(loaded: Any) -> Callable[[Any], Any]:
@@ -173,6 +169,7 @@ def main() -> None:
     if options.once:
         print(json.dumps(run_once(options.once, options.model, options.lengths[0], options.threads)))
         return
+    about = describe_run(options.threads, (*PACKAGES, "transformer-lens", "nnsight"))
     found: dict[str, dict[int, list[Figures]]] = {way: {} for way in WAYS}
     needed: dict[str, dict[int, float]] = {way: {} for way in WAYS}
     for length in options.lengths:
@@ -189,7 +186,7 @@ def main() -> None:
                 found[way].setdefault(length, []).append(run_apart(__file__, arguments))
         print_length(length, found, needed)
     if options.out:
-        options.out.write_text(json.dumps(describe(options, found, needed), indent=1) + "\n")
+        write_results(options.out, about, {"model": options.model, "runs": found, "needed": needed})
 
 
 def print_length(length: int, found: dict, needed: dict) -> None:
@@ -205,18 +202,6 @@ def print_length(length: int, found: dict, needed: dict) -> None:
             f"{median(runs, 'bytes') / 2**20:8.0f} MiB",
             flush=True,
         )
-
-
-def describe(options: argparse.Namespace, found: dict, needed: dict) -> dict[str, Any]:
-    """Everything measured, with what it was measured on."""
-    return {
-        "model": options.model,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{options.threads} of {os.cpu_count()} cores, {platform.machine()}, no GPU",
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "runs": found,
-        "needed": needed,
-    }
 
 
 if __name__ == "__main__":

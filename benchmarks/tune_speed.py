@@ -1,21 +1,22 @@
-"""Tokens a second of `ropediag tune` over those of the plainest PyTorch loop that does the same work.
+"""Tokens a second of processor time of `ropediag tune` over those of the plainest PyTorch loop that does the same.
 
-    python benchmarks/tune_speed.py --model demo --steps 100 --pairs 3
+    python benchmarks/tune_speed.py --pairs 4 --out benchmarks/results/tune_speed.json
 
-Each run is a process of its own, A B A B ...: A is the loop (same model, windows, optimiser, schedule,
+Each run is a process of its own, A B A B ..., with one thread: A is the loop (same model, windows, optimiser, schedule,
 clipping and precision, nothing else), B the Trainer run of ropediag. Time starts once model and text are
 loaded; both do a few steps before it.
 """
 
 import argparse
 import json
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from apart import run_apart
+from record import describe_run, write_results
 
 WARM_UP = 5  # steps before the clock starts
 
@@ -23,6 +24,7 @@ WARM_UP = 5  # steps before the clock starts
 def load(options: argparse.Namespace):
     """Load the model with its new base, and the windows."""
     import numpy as np
+    import torch
 
     from ropediag.models.load import load_model
     from ropediag.tune.corpus import read_standard_library
@@ -32,14 +34,18 @@ def load(options: argparse.Namespace):
     model = load_model(options.model, device="cpu", dtype="float32", changes={"rope_parameters": rope}).model
     text = np.frombuffer(read_standard_library("train").text, dtype=np.uint8)
     count = (options.steps + WARM_UP) * options.batch
+    torch.set_num_threads(options.threads)
     return model, TrainingWindows(text, options.length, count, 0.15, 0)
 
 
 def run_loop(options: argparse.Namespace) -> float:
-    """Time the plain loop, seconds."""
+    """Time the plain loop, seconds of the processor."""
     import torch
 
+    from ropediag.models.compute_type import training_type
+
     model, windows = load(options)
+    half = training_type()[0] == "bfloat16"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.to(device).train()
     named = dict(model.named_parameters())
@@ -51,9 +57,9 @@ def run_loop(options: argparse.Namespace) -> float:
     loader = torch.utils.data.DataLoader(windows, batch_size=options.batch)
     for step, batch in enumerate(loader):
         if step == WARM_UP:
-            start = time.perf_counter()
+            start = time.process_time()
         tokens = batch["input_ids"].to(device)
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
             loss = model(input_ids=tokens, labels=tokens, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -61,11 +67,11 @@ def run_loop(options: argparse.Namespace) -> float:
         schedule.step()
         optimiser.zero_grad()
     loss.item()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def run_tune(options: argparse.Namespace) -> float:
-    """Time the Trainer run of ``ropediag tune``, seconds."""
+    """Time the Trainer run of ``ropediag tune``, seconds of the processor."""
     from transformers import TrainerCallback
 
     from ropediag.tune.trainer import Recipe, run_trainer
@@ -75,10 +81,10 @@ def run_tune(options: argparse.Namespace) -> float:
 
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step == WARM_UP:
-                self.start = time.perf_counter()
+                self.start = time.process_time()
 
         def on_train_end(self, args, state, control, **kwargs):
-            self.seconds = time.perf_counter() - self.start
+            self.seconds = time.process_time() - self.start
 
     model, windows = load(options)
     steps, clock = options.steps + WARM_UP, Clock()
@@ -97,24 +103,26 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--pairs", type=int, default=3, help="how often A and B are run, in turn")
+    parser.add_argument("--out", type=Path, help="JSON file: tokens a second of each run")
     parser.add_argument("--once", choices=("loop", "tune"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
         print(json.dumps((run_loop if options.once == "loop" else run_tune)(options)))
         return
-    ratios = []
+    about = describe_run(options.threads)
+    rates: dict[str, list[float]] = {"loop": [], "tune": []}
     tokens = options.steps * options.batch * options.length
     for _ in range(options.pairs):
-        rates = {}
-        for what in ("loop", "tune"):
-            command = [sys.executable, __file__, "--once", what, *sys.argv[1:]]
-            finished = subprocess.run(command, capture_output=True, text=True, check=True)
-            rates[what] = tokens / json.loads(finished.stdout.splitlines()[-1])
-            print(f"{what:5} {rates[what]:10,.0f} tokens/s", flush=True)
-        ratios.append(rates["tune"] / rates["loop"])
+        for what, found in rates.items():
+            found.append(tokens / run_apart(__file__, ["--once", what, *sys.argv[1:]]))
+            print(f"{what:5} {found[-1]:10,.0f} tokens a second of processor time", flush=True)
+    ratios = [tune / loop for loop, tune in zip(*rates.values(), strict=True)]
     print(f"tune / loop median {statistics.median(ratios):.2f} (each {[round(r, 2) for r in ratios]})")
-    print(f"{options.model}, batch {options.batch} x {options.length}, {platform.machine()}")
+    if options.out:
+        asked = {name: getattr(options, name) for name in ("model", "base", "batch", "length", "steps")}
+        write_results(options.out, about, asked | {"tokens a second": rates})
 
 
 if __name__ == "__main__":

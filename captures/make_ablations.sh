@@ -18,4 +18,4 @@ ablate clip-16-31 --pairs 16-31 --limit 127 --random 3
 ablate clip-past-96 --pairs past --limit 96 --random 3
 ablate freeze-past --pairs past --kind freeze --random 0
 ablate log --kind log
-ablate fold-curve --pairs past --kind fold --at 0.7,0.85,1,1.1,1.2,1.4 --random 0
+ablate fold-curve --pairs past --kind fold --at 0.7,0.85,1,1.1,1.2,1.4 --random 0 --sequences 4

@@ -107,7 +107,7 @@ VARIABLES = (
     Variable("rope", "window", ("layer",), "i8", "tokens", "lags 0 to window - 1 are visible; -1: all", "given"),
     Variable("rope", "logit_softcap", ("layer",), "f8", "logit", "the softmax sees softcap * tanh(logit / softcap), all else in this file the logit itself; NaN: no cap", "given"),
     # training: the phases that the model was trained in, oldest first
-    Variable("training", "length", ("phase",), "i8", "tokens", "length of a sequence", "given"),
+    Variable("training", "sequence_len", ("phase",), "i8", "tokens", "length of a sequence", "given"),
     Variable("training", "label", ("phase",), "str", "1", "what the phase is called", "given"),
     Variable("training", "source", ("phase",), "str", "1", "who states it", "given"),
     Variable("training", "base", ("phase", "layer"), "f8", "1", "rotary base of the layer in the phase; NaN without RoPE", "given"),

@@ -1,4 +1,4 @@
-"""One predicted limit and one first reach, whoever is asked: ten kinds of training and every reader of them."""
+"""One predicted limit and one first reach, whoever is asked: ten kinds of training, all their readers."""
 
 import json
 from dataclasses import dataclass, field
@@ -79,7 +79,9 @@ KINDS = {
         stretched(CRITICAL, ntk_base(2 * PAIRS, BASE, 4.0)),
         assumes_tuning=True,
     ),
-    "yarn": Kind({"rope_type": "yarn", "rope_theta": BASE, **RULE}, PRETRAINING, 256, 256, assumes_tuning=True),
+    "yarn": Kind(
+        {"rope_type": "yarn", "rope_theta": BASE, **RULE}, PRETRAINING, 256, 256, assumes_tuning=True
+    ),
     "llama3": Kind(
         {"rope_type": "llama3", "rope_theta": BASE, "low_freq_factor": 1.0, "high_freq_factor": 4.0, **RULE},
         PRETRAINING,

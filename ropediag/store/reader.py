@@ -242,7 +242,7 @@ class Capture:
         """
         from ropediag.theory.record import recover_training
 
-        if int(self.attrs.get("train_len") or 0) < 2 and "training/length" not in self:
+        if int(self.attrs.get("train_len") or 0) < 2 and "training/sequence_len" not in self:
             raise ConfigError(
                 f"{self.path} does not state the length of pretraining. State the training: ropediag "
                 f"set-training {self.path} --phase len=TOKENS."

@@ -22,7 +22,7 @@ def describe_training(training: Training) -> dict[str, np.ndarray]:
     """List the phases as arrays, by their name in the file."""
     phases = training.phases
     return {
-        "training/length": np.array([phase.length for phase in phases]),
+        "training/sequence_len": np.array([phase.length for phase in phases]),
         "training/label": np.array([phase.label for phase in phases], dtype=object),
         "training/source": np.array([phase.source for phase in phases], dtype=object),
         "training/base": np.stack([phase.base for phase in phases]),
@@ -94,13 +94,14 @@ def recover_training(attrs: Mapping[str, Any], held: Callable[[str], bool], valu
     now, base, window = _read_rotation(attrs, held, values)
     if not held("training/inv_freq"):
         return Training(_recover_phases(attrs, now, base, window), now, base, window)
-    arrays = {name: values(f"training/{name}") for name in ("length", "label", "source", "base", "window")}
+    names = ("sequence_len", "label", "source", "base", "window")
+    arrays = {name: values(f"training/{name}") for name in names}
     rotations = values("training/inv_freq").astype(float)
     phases = tuple(
         Phase(
             rotation,
             arrays["base"][at].astype(float),
-            int(arrays["length"][at]),
+            int(arrays["sequence_len"][at]),
             arrays["window"][at].astype(int),
             str(arrays["label"][at]),
             str(arrays["source"][at]),

@@ -116,7 +116,7 @@ def compare(model, ids, options, folder):
 
 
 def test_a_capture_holds_what_loops_over_all_queries_and_keys_find(tmp_path):
-    with Trials("captures of random models, held against loops over all queries and keys") as trials:
+    with Trials("captures of random models, compared with loops over all queries and keys") as trials:
 
         @settings(max_examples=long_or(300, 12), **PLAIN)
         @given(models())

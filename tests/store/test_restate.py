@@ -106,7 +106,7 @@ def test_netcdf_readers_see_the_new_phases_labelled(copy):
     set_training(copy, PHASES).close()
     with h5py.File(copy) as file:
         assert file["training/inv_freq"].dims[0][0].name.endswith("phase")
-        assert file["training/length"].attrs["units"] == "tokens"
+        assert file["training/sequence_len"].attrs["units"] == "tokens"
 
 
 def test_the_command_says_what_follows_and_what_is_stale(copy):
