@@ -132,7 +132,7 @@ def test_phases_are_kept_with_their_rotations_and_the_longest_is_the_window_of_t
     path = ropediag.capture_model(model, ids, tmp_path / "a.h5", phases=PHASES, rows=4)
     rotations = [inv_freq(8, 100.0), inv_freq(8, 1e4), yarn_inv_freq(8, 1e4, 4.0, 24)]
     with ropediag.open_capture(path) as capture:
-        assert capture.values("training/length").tolist() == [24, 100, 60]
+        assert capture.values("training/sequence_len").tolist() == [24, 100, 60]
         assert capture.values("training/label").tolist() == ["pretraining", "", ""]
         assert capture.values("training/source").tolist() == ["a test", "", ""]
         assert capture.values("training/base").tolist() == [[100.0] * 2, [1e4] * 2, [1e4] * 2]
