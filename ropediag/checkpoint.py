@@ -136,7 +136,7 @@ def _name_sources(history: TrainingHistory) -> TrainingHistory:
 
 def _read_recorded(metadata: Mapping[str, Any], layer: LayerRope) -> tuple[PhaseSpec, ...]:
     """Read the phases of ``ropediag.json``: a list, or the four numbers of older ones; () without them."""
-    if "phases" in metadata:
+    if metadata.get("phases") is not None:
         return read_phases(metadata["phases"], METADATA)
     known = {
         name: _check_number(name, metadata[name], METADATA)
@@ -192,7 +192,7 @@ def _check_contradiction(name: str, flag: float | None, metadata: Mapping[str, A
 
     What a tuning of an untuned model would do may be asked.
     """
-    if "phases" in metadata:
+    if metadata.get("phases") is not None:
         phases = read_phases(metadata["phases"], METADATA)
         lengths = {"train_len": phases[0].length, "tune_len": phases[-1].length}
         untuned = len(phases) == 1

@@ -20,6 +20,8 @@ from ropediag.prediction import predict
 from ropediag.rope import inv_freq
 from ropediag.scaling import ntk_base
 from ropediag.store import open_capture
+from ropediag.theory.phases import read_phases
+from ropediag.tune.limit_callback import LimitCallback
 from tests.families import tiny_model
 
 PAIRS, LENGTH = 8, 300  # rotary pairs of the tiny model, tokens that are read
@@ -150,6 +152,14 @@ def test_every_reader_gives_the_two_numbers_worked_out_by_hand(asked):
         for number, expected in zip(numbers, (kind.predicted, kind.first_reach), strict=True):
             number = None if number is None or np.isnan(number) else number
             assert number == (None if expected is None else pytest.approx(expected, rel=1e-6)), name
+
+
+def test_the_log_of_a_trainer_gives_them_too(asked):
+    kind, said, model = asked
+    callback = LimitCallback(np.zeros((1, LENGTH), dtype=int), phases=read_phases(kind.phases, "a test"))
+    training = callback.training(model)
+    assert (callback.predict(model), training.first_reach()) == said["predict"]
+    assert training.predicted_limit().assumes_tuning == kind.assumes_tuning
 
 
 def test_the_critical_pair_of_the_kinds_is_what_their_numbers_rest_on():

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ropediag.analysis.glance import Glance
     from ropediag.capture.estimate import Estimate
     from ropediag.capture.plan import CapturePlan
-    from ropediag.theory.phases import TrainingHistory
 
 
 class TerminalReporter(Reporter):
@@ -44,7 +43,7 @@ class TerminalReporter(Reporter):
             f"{name}: {len(plan.layers)} layers x {len(plan.heads)} heads x {pairs} pairs, "
             f"{plan.sequences} x {plan.length:,} tokens; base {plan.history.base:g}"
         )
-        for line in describe_phases(plan.history):
+        for line in plan.history.describe():
             self.console.print(line)
         seconds = "" if estimate.seconds is None else f"about {format_seconds(estimate.seconds)}, "
         self.console.print(
@@ -159,16 +158,6 @@ STALE = {
     "loss/nll_windowed": "the windows of the excess loss are not as long as the longest phase: capture again "
     "to measure it in such windows",
 }
-
-
-def describe_phases(history: "TrainingHistory") -> list[str]:
-    """Write the phases of training, a line each, with who states them."""
-    return [
-        f"trained: {phase.describe()}"
-        + (f", {phase.label}" if phase.label else "")
-        + f" (from {phase.source})"
-        for phase in history.phases
-    ]
 
 
 def _describe_theory(found: "Glance") -> list[str]:

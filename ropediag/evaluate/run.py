@@ -273,7 +273,7 @@ def _compare_parent(
     model = parent.loaded.model
     other = parent.windowed(ids, train_len)
     excess = _measure_loss(model, ids.to(input_device(model)), say, f"{parent.loaded.name}: ") - other
-    shown = predict_training(list_entries(model.config), parent.training)
+    shown = predict_training(list_entries(model.config), parent.training, ids.shape[1])
     measured = measure_limit(excess, train_len, seed=seed)
     limits = Limits(shown.predicted_limit().value, shown.first_reach(), measured)
     return compare_losses(parent.loaded.name, windowed, other, train_len), limits

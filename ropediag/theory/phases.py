@@ -143,6 +143,16 @@ class TrainingHistory:
         names = ("base", "pretrain_base", "train_len", "tune_len")
         return {name: getattr(self, name) for name in names}
 
+    def describe(self) -> list[str]:
+        """Write the phases in words, a line each, with who states them; then the notes."""
+        lines = [
+            f"trained: {phase.describe()}"
+            + (f", {phase.label}" if phase.label else "")
+            + f" (from {phase.source})"
+            for phase in self.phases
+        ]
+        return lines + [f"note: {note}" for note in self.notes]
+
     def to_json(self) -> list[dict[str, Any]]:
         """Return the phases as objects of JSON."""
         return [phase.to_json() for phase in self.phases]

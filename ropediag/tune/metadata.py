@@ -9,11 +9,13 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from ropediag.errors import FormatError
 from ropediag.store.disk import publish_alone
+from ropediag.theory.phases import TrainingHistory
 
 METADATA_NAME = "ropediag.json"
 
@@ -54,6 +56,9 @@ class CheckpointMetadata:
         Rule and factor, where tuning changed more than the base.
     bos : str
         Special tokens with which the training windows began, as text; empty if none.
+    phases : list of dict or None
+        All phases of training, oldest first, the last one this run, as ``record_phases`` writes them. None
+        in older records.
     """
 
     kind: str
@@ -75,6 +80,16 @@ class CheckpointMetadata:
     parent: dict | None = None
     scaling: dict | None = None
     bos: str = ""
+    phases: list | None = None
+
+
+def record_phases(history: TrainingHistory) -> list[dict[str, Any]]:
+    """List phases as the record keeps them; the record itself is the source of those that a flag stated."""
+    found = []
+    for phase in history.phases:
+        known = phase.source == METADATA_NAME or phase.source.startswith("--")
+        found.append(replace(phase, source="" if known else phase.source).to_json())
+    return found
 
 
 def write_metadata(folder: Path, metadata: CheckpointMetadata) -> Path:

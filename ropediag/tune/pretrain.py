@@ -16,6 +16,7 @@ from ropediag.errors import ConfigError
 from ropediag.models.compute_type import training_type
 from ropediag.models.load import fingerprint_weights
 from ropediag.text import read_text
+from ropediag.theory.phases import PhaseSpec
 from ropediag.tune.card import write_card
 from ropediag.tune.config import PretrainConfig
 from ropediag.tune.corpus import read_standard_library
@@ -83,6 +84,7 @@ def pretrain_model(config: PretrainConfig, say: Callable[[str], None] = print) -
         command=config.command_line(),
         weights_hash=hash_weights(config.out),
         weight_fingerprint=fingerprint_weights(model),
+        phases=[PhaseSpec(config.length, config.base, label="pretraining").to_json()],
     )
     write_card(config.out, config, metadata, model.num_parameters())
     discard_unfinished(config.out)

@@ -34,6 +34,7 @@ from ropediag.tune.metadata import (
     CheckpointMetadata,
     hash_weights,
     package_versions,
+    record_phases,
     write_metadata,
 )
 from ropediag.tune.rope_change import plan_change
@@ -75,6 +76,8 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
     parent_config, directory = load_config(config.model)
     change = plan_change(parent_config, read_checkpoint(directory)[1] if directory else {}, config)
     training, length = change.parent, change.training.tune_len
+    for line in training.describe() if is_first() else ():
+        say(line)
     if is_first() and config.scaling is None and config.base in (None, training.base):
         say("RoPE unchanged, as no other base and no scaling rule is given: a control run")
     tokenizer = load_tokenizer(config.model)
@@ -126,6 +129,7 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
             parent=_parent(parent),
             bos=bos,
             scaling=None if config.scaling is None else {"rule": config.scaling, "factor": config.factor},
+            phases=record_phases(change.training),
         )
         write_tune_card(config.out, config, metadata)
         discard_unfinished(config.out)

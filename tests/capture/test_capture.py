@@ -9,11 +9,13 @@ import torch
 import ropediag
 from ropediag.errors import CaptureError, ConfigError, ModelError
 from ropediag.limits import critical_pair
+from ropediag.models.loss import nll_windowed
 from ropediag.models.tap import tap_attention
 from ropediag.rope import inv_freq, rotate
 from ropediag.rope_config import read_layers
-from ropediag.scaling import spec_from_config
+from ropediag.scaling import spec_from_config, yarn_inv_freq
 from ropediag.testing.tiny import tiny_model as any_tiny_model
+from ropediag.theory.phases import PhaseSpec
 from tests.families import FAMILIES, tiny_model, tokens
 
 LENGTH, TRAIN_LEN = 150, 48
@@ -115,6 +117,43 @@ def test_critical_pairs_follow_the_training_length_and_the_window(captured):
         length = min(TRAIN_LEN, windows[layer] or TRAIN_LEN)
         expected = int((periods[layer] <= length).sum()) if np.isfinite(periods[layer]).any() else -1
         assert int(capture["rope/critical_pair"].sel(layer=layer)) == expected
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 24}
+PHASES = (  # of a model with four pairs, at base 10,000
+    PhaseSpec(24, 100.0, label="pretraining", source="a test"),
+    PhaseSpec(100, 1e4, window=40),
+    PhaseSpec(60, 1e4, YARN),
+)
+
+
+def test_phases_are_kept_with_their_rotations_and_the_longest_is_the_window_of_the_loss(tmp_path):
+    model, ids = tiny_model("llama"), tokens(LENGTH)
+    path = ropediag.capture_model(model, ids, tmp_path / "a.h5", phases=PHASES, rows=4)
+    rotations = [inv_freq(8, 100.0), inv_freq(8, 1e4), yarn_inv_freq(8, 1e4, 4.0, 24)]
+    with ropediag.open_capture(path) as capture:
+        assert capture.values("training/sequence_len").tolist() == [24, 100, 60]
+        assert capture.values("training/label").tolist() == ["pretraining", "", ""]
+        assert capture.values("training/source").tolist() == ["a test", "", ""]
+        assert capture.values("training/base").tolist() == [[100.0] * 2, [1e4] * 2, [1e4] * 2]
+        assert capture.values("training/window").tolist() == [[-1, -1], [40, 40], [-1, -1]]
+        for phase, rotation in enumerate(rotations):
+            for layer in (0, 1):
+                np.testing.assert_allclose(
+                    capture.values("training/inv_freq")[phase, layer], rotation, rtol=1e-6
+                )
+        turned = [
+            any(
+                rotation[pair] * span >= 2 * np.pi
+                for rotation, span in zip(rotations, (24, 40, 60), strict=True)
+            )
+            for pair in range(4)
+        ]
+        assert capture.values("rope/critical_pair").tolist() == [turned.index(False)] * 2
+        for sequence, row in enumerate(ids):
+            expected = nll_windowed(model, row, 100)
+            np.testing.assert_allclose(capture.values("loss/nll_windowed")[sequence], expected, atol=1e-5)
+        assert [capture.attrs[name] for name in ("pretrain_base", "train_len", "tune_len")] == [100.0, 24, 60]
 
 
 @pytest.mark.parametrize("pretrain_base", [None, 1e5])
@@ -220,7 +259,6 @@ def test_the_same_capture_twice_is_the_same_file(tmp_path):
 
 
 @pytest.mark.parametrize(("options", "error", "message"), [
-    ({}, ConfigError, "training length is not known"),
     ({"train_len": 32, "layers": (5,)}, CaptureError, "no layer 5"),
     ({"train_len": 32, "heads": (9,)}, CaptureError, "no head 9"),
     ({"train_len": 32, "keep_qk": ((0, 9),)}, ConfigError, "layer 0, head 9"),
@@ -231,6 +269,18 @@ def test_what_cannot_be_captured_is_said_in_one_line(tmp_path, options, error, m
         ropediag.capture_model(tiny_model("llama"), tokens(60), tmp_path / "x.h5", **options)
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_length_that_nothing_states_is_asked_for_and_one_of_the_config_is_an_assumption(tmp_path):
+    model, ids, path = tiny_model("llama"), tokens(60), tmp_path / "x.h5"
+    model.config.max_position_embeddings = 0  # its class takes no None
+    with pytest.raises(ConfigError, match="training length is not known: no --train-len, no --phase"):
+        ropediag.capture_model(model, ids, path)
+    assert not list(tmp_path.iterdir())
+    model.config.max_position_embeddings = 40
+    with ropediag.open_capture(ropediag.capture_model(model, ids, path, rows=4)) as capture:
+        assert capture.attrs["train_len"] == 40
+        assert capture["training/source"].values.tolist() == ["max_position_embeddings, an assumption"]
 
 
 def test_nan_is_named_with_the_layer_where_it_comes_in_first(tmp_path):

@@ -12,6 +12,7 @@ from ropediag.errors import CaptureError, ConfigError
 from ropediag.evaluate import EvaluateConfig, evaluate_model, run
 from ropediag.models.loss import decode, nll_by_position, nll_windowed
 from ropediag.store import summarize
+from ropediag.theory.phases import PhaseSpec
 from ropediag.tune.tokenizer import byte_tokenizer
 from tests.evaluate.bpe import bpe_tokenizer
 from tests.families import tiny_model
@@ -85,6 +86,33 @@ def test_the_limit_of_the_parent_is_predicted_by_its_own_frequencies(model, ids)
     assert found.parent_limits.predicted == pytest.approx(4 * TRAIN_LEN)
     assert found.figures()["dtype"] == "float32"
     assert found.figures()["bos"] == ""
+
+
+def test_the_parent_turns_as_it_does_at_the_length_of_the_pass(model, ids):
+    rule = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10_000.0}
+    parent = tiny_model("llama", vocab_size=256, rope_parameters=rule, max_position_embeddings=TRAIN_LEN)
+    found = evaluate(model, ids, trials=0, parent=parent)
+    grown = 10_000.0 * (4 * LENGTH / TRAIN_LEN - 3) ** (8 / 6)  # transformers' rule, 8 rotary dimensions
+    limits = found.parent_limits
+    # pair 2 is the first untrained one
+    assert limits.predicted == pytest.approx(2 * np.pi * grown ** (2 * 2 / 8))
+    assert limits.first_reach == pytest.approx(TRAIN_LEN * (grown / 10_000.0) ** (2 * 2 / 8))
+
+
+def test_windows_are_as_long_as_the_longest_phase(model, ids):
+    """Pair 2 turned by 3.2 radians in 32 tokens at base 100, and turns by 0.01 a token at base 10,000."""
+    phases = (PhaseSpec(32, 100.0), PhaseSpec(96, 10_000.0), PhaseSpec(80, 10_000.0))
+    found = evaluate(model, ids, trials=0, train_len=None, phases=phases)
+    rows = torch.from_numpy(ids)
+    np.testing.assert_array_equal(
+        found.nll_windowed, np.stack([nll_windowed(model, row, 96) for row in rows])
+    )
+    assert found.measured == measure_limit(found.nll - found.nll_windowed, 96, seed=0)
+    figures = found.figures()
+    assert figures["perplexity"]["sliding_window"]["window"] == 96
+    assert figures["limit"]["first_reach"] == pytest.approx(320)
+    assert figures["limit"]["predicted"] == pytest.approx(2 * np.pi * 100)
+    assert [phase["length"] for phase in figures["phases"]] == [32, 96, 80]
 
 
 def test_the_parent_is_compared_and_chooses_the_key_tokens(model, ids):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ropediag import open_capture
-from ropediag.capture.plan import critical_pairs
+from ropediag.capture.plan import build_training
+from ropediag.checkpoint import TrainingFlags
 from ropediag.errors import CaptureError, ConfigError
 from ropediag.evaluate import evaluate_model
 from ropediag.intervene import AblateConfig, Intervention, ablate_checkpoint, ablate_model, intervene
@@ -131,11 +132,11 @@ def test_every_control_changes_the_logits(family, pairs, kind):
     model = tiny_model(family, vocab_size=256)
     config = AblateConfig("toy", 200, kind=kind, pairs=pairs, random=4, train_len=16)
     loaded = LoadedModel(model, None, "toy", None)
-    training = read_training(loaded, 16, None)
+    training = read_training(loaded, TrainingFlags(train_len=16))
     rotation = measure_rotation(model, np.array([199]))
-    subject = Subject(loaded, torch.zeros(1, 200, dtype=torch.long), rotation, training, config)
-    critical = critical_pairs(model, rotation, training, read_logit_rules(model))
-    sets = make_sets(subject, choose_pairs(config.chosen, rotation, critical))
+    shown = build_training(model, rotation, training, read_logit_rules(model))
+    subject = Subject(loaded, torch.zeros(1, 200, dtype=torch.long), rotation, training, shown, config)
+    sets = make_sets(subject, choose_pairs(config.chosen, rotation, shown.critical_pair()))
     assert len(sets) == 5
     ids = tokens(200)
     with torch.no_grad():

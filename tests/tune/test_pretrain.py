@@ -65,6 +65,7 @@ def test_the_record_says_how_it_was_made(config, trained):
     record = read_metadata(folder)
     assert (record.kind, record.base, record.pretrain_base) == ("pretrain", 500.0, 500.0)
     assert (record.train_len, record.tune_len, record.steps, record.seed) == (64, 64, 40, 3)
+    assert record.phases == [{"length": 64, "base": 500.0, "label": "pretraining"}]
     assert record.tokens == 40 * 4 * 64
     assert record.text_hash == hashlib.sha256(TEXT.encode()).hexdigest()
     assert record.weights_hash == hash_weights(folder)

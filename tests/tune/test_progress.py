@@ -107,7 +107,10 @@ def test_pretraining_and_tuning_report_their_loss_to_tensorboard(tmp_path):
         assert set(losses) == {1, 2}
         assert not (folder / UNFINISHED).exists()
     assert said[0].startswith("computing in ")
-    assert said[1] == "RoPE unchanged, as no other base and no scaling rule is given: a control run"
+    assert said[1:3] == [
+        "trained: 64 tokens at base 500, pretraining (from ropediag.json)",
+        "RoPE unchanged, as no other base and no scaling rule is given: a control run",
+    ]
 
 
 def test_a_terminal_shows_a_bar_from_the_start():

@@ -3,6 +3,7 @@
 import inspect
 import json
 import shlex
+import shutil
 from dataclasses import MISSING, fields
 
 import numpy as np
@@ -13,14 +14,15 @@ from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from ropediag.assets import demo_model
-from ropediag.checkpoint import read_checkpoint, resolve_training
+from ropediag.checkpoint import ASSUMED, NO_FLAGS, read_checkpoint, resolve_training
 from ropediag.cli import tune as tune_command
 from ropediag.errors import ConfigError, ModelError
 from ropediag.models.load import fingerprint_weights, load_model
 from ropediag.models.rotation import measure_rotation
 from ropediag.prediction import predict
-from ropediag.rope_config import read_layers
-from ropediag.scaling import spec_from_config
+from ropediag.rope import inv_freq
+from ropediag.scaling import spec_from_config, yarn_inv_freq
+from ropediag.theory.phases import PhaseSpec
 from ropediag.tune import trainer, tune
 from ropediag.tune.metadata import hash_weights, read_metadata
 from ropediag.tune.pretrain import pretrain_model
@@ -83,7 +85,83 @@ def test_a_model_tuned_twice_keeps_its_first_base_and_length(config, tmp_path):
     record = read_metadata(twice)
     assert (record.base, record.tune_len, record.pretrain_base, record.train_len) == (1e5, 96, 500.0, 64)
     config_json, metadata = read_checkpoint(twice)
-    assert resolve_training({}, metadata, read_layers(config_json)[0]).pretrain_base == 500.0
+    assert resolve_training(NO_FLAGS, metadata, config_json).pretrain_base == 500.0
+
+
+@pytest.fixture(scope="module")
+def yarned(tmp_path_factory):
+    """A model pretrained at base 10,000, tuned to 160,000, and tuned once more under YaRN; what was said."""
+    folder, said = tmp_path_factory.mktemp("twice"), []
+    first = pretrain_model(tiny_config(folder, base=10_000.0, length=128, steps=2), say=quiet)
+    shared = {"text": (folder / "text.py",), "steps": 1, "batch": 2}
+    once = tune_model(TuneConfig(str(first), folder / "once", base=160_000.0, **shared), say=quiet)
+    yarn = {"scaling": "yarn", "factor": 4.0, "length": 200}
+    return tune_model(TuneConfig(str(once), folder / "yarned", **yarn, **shared), say=said.append), said
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
+
+
+def test_a_model_tuned_twice_records_three_phases(yarned):
+    folder, said = yarned
+    assert json.loads((folder / "ropediag.json").read_text())["phases"] == [
+        {"length": 128, "base": 10_000.0, "label": "pretraining"},
+        {"length": 128, "base": 160_000.0, "label": "tuning"},
+        {"length": 200, "base": 160_000.0, "rule": YARN, "label": "tuning"},
+    ]
+    assert [line for line in said if line.startswith("trained: ")] == [
+        "trained: 128 tokens at base 10,000, pretraining (from ropediag.json)",
+        "trained: 128 tokens at base 160,000, tuning (from ropediag.json)",
+    ]
+
+
+def test_a_model_tuned_twice_reaches_as_far_as_its_three_rotations_turned(yarned):
+    answer = predict(yarned[0])
+    now = yarn_inv_freq(64, 160_000.0, 4.0, 128)
+    rotations = [(inv_freq(64, 10_000.0), 128), (inv_freq(64, 160_000.0), 128), (now, 200)]
+    reaches = []
+    for pair, frequency in enumerate(now):
+        angle = max(rotation[pair] * length for rotation, length in rotations)
+        reaches.append(None if angle >= 2 * np.pi else angle / frequency)
+    assert answer.reach == pytest.approx(reaches)
+    assert answer.first_reach == pytest.approx(min(reach for reach in reaches if reach is not None))
+    assert answer.first_reach > 2 * 332, "all three count: YaRN stretches the reach that the base stretched"
+    assert (answer.predicted_limit, answer.assumes_tuning) == (answer.first_reach, False)
+
+
+def test_phases_of_a_record_of_four_numbers_and_of_flags_are_written_out(parent, config, tmp_path):
+    old = shutil.copytree(parent, tmp_path / "old")
+    record = json.loads((old / "ropediag.json").read_text())
+    phases = record.pop("phases")
+    assert phases == [{"length": 64, "base": 500.0, "label": "pretraining"}]
+    (old / "ropediag.json").write_text(json.dumps(record))
+    tuning = {"length": 64, "base": 8000.0, "label": "tuning"}
+    assert read_metadata(tune_model(changed(config, model=str(old)), say=quiet)).phases == [*phases, tuning]
+    said = []
+    flags = (PhaseSpec(32, source="--phase"), PhaseSpec(48, 700.0, label="longer", source="--phase"))
+    replaced = changed(config, phases=flags, length=96, out=tmp_path / "replaced")
+    assert read_metadata(tune_model(replaced, say=said.append)).phases == [
+        {"length": 32, "base": 500.0},
+        {"length": 48, "base": 700.0, "label": "longer"},
+        {"length": 96, "base": 8000.0, "label": "tuning"},
+    ]
+    assert "trained: 48 tokens at base 700, longer (from --phase)" in said
+    assert "note: --phase replaces the training that ropediag.json records" in said
+
+
+def test_an_assumed_length_stays_one_in_the_record(parent, config, tmp_path):
+    bare = shutil.copytree(parent, tmp_path / "bare")
+    (bare / "ropediag.json").unlink()
+    folder = tune_model(changed(config, model=str(bare)), say=quiet)
+    assert read_metadata(folder).phases[0] == {
+        "length": 64, "base": 500.0, "label": "pretraining", "source": ASSUMED
+    }  # fmt: skip
+    assert predict(folder).phases[0]["source"] == ASSUMED
+
+
+def test_a_length_that_contradicts_the_record_is_refused(config):
+    with pytest.raises(ConfigError, match=r"train_len is 96 by its flag and 64 by .* ropediag.json"):
+        tune_model(changed(config, train_len=96), say=quiet)
 
 
 def test_all_weights_are_trained_and_the_seed_fixes_them(parent, config, tmp_path):
@@ -146,8 +224,19 @@ def test_bos_is_refused_for_a_model_whose_tokens_are_bytes(config):
 
 
 def test_the_recorded_command_repeats_the_run(config, monkeypatch):
+    phases = (
+        PhaseSpec(64, 500.0, label="pretraining", source="--phase"),
+        PhaseSpec(128, 500.0, YARN, "all", source="--phase"),
+    )
     wanted = changed(
-        config, length=96, scaling="yarn", factor=2.0, gradient_checkpointing=True, seed=2, bos=False
+        config,
+        length=96,
+        scaling="yarn",
+        factor=2.0,
+        gradient_checkpointing=True,
+        seed=2,
+        bos=False,
+        phases=phases,
     )
     made = []
     monkeypatch.setattr(tune, "tune_model", lambda config, say: made.append(config) or demo_model())
@@ -161,10 +250,12 @@ def test_the_recorded_command_repeats_the_run(config, monkeypatch):
 def test_the_command_offers_every_setting_with_its_default():
     flags = inspect.signature(tune_command.command).parameters
     settings = {field.name: field.default for field in fields(TuneConfig)}
+    settings["phase"] = settings.pop("phases")  # one flag for each
     assert set(flags) == set(settings)
     for name, default in settings.items():
         if default is not MISSING:
-            assert flags[name].default == (default or None if name in ("text", "report_to") else default)
+            repeated = name in ("text", "report_to", "phase")
+            assert flags[name].default == (default or None if repeated else default)
 
 
 @pytest.mark.parametrize(
