@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ropediag.cli._headline import word_headline
+from ropediag.cli._terminal import describe_phases
 
 if TYPE_CHECKING:
     from ropediag.analysis.limit import MeasuredLimit
@@ -16,18 +17,17 @@ if TYPE_CHECKING:
 def print_evaluation(console: Console, evaluation: "Evaluation") -> None:
     """Print the figures of an evaluation."""
     sequences, length = evaluation.nll.shape
-    training, sources = evaluation.training, evaluation.training.sources
+    training = evaluation.training
     scaled = ", log-scaled attention" if evaluation.log_attention else ""
     console.print()
     console.print(
-        f"{evaluation.model} at {sequences} x {length:,} tokens, {length / training.train_len:g} x its "
+        f"{evaluation.model} at {sequences} x {length:,} tokens, {length / training.trained:g} x its "
         f"training length{scaled}",
         style="bold",
     )
-    console.print(
-        f"base {training.base:g}, training length {training.train_len:,} (from {sources['train_len']}), "
-        f"pretraining base {training.pretrain_base:g} (from {sources['pretrain_base']})"
-    )
+    console.print(f"base {training.base:g}")
+    for line in describe_phases(training):
+        console.print(line)
     console.print(_word_headline(evaluation))
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
@@ -52,8 +52,10 @@ def _word_headline(evaluation: "Evaluation") -> str:
 
 def _rows(evaluation: "Evaluation") -> list[tuple[str, str]]:
     predicted, sliding = evaluation.predicted, evaluation.sliding_perplexity
+    first = evaluation.first_reach
     rows = [
-        ("predicted limit", f"{predicted:,.0f} tokens" if predicted else "none: training covered every pair"),
+        ("predicted limit", f"{predicted:,.0f} tokens" if predicted else "none"),
+        ("first reach", f"{first:,.0f} tokens, a lower bound" if first else "none"),
         ("measured limit", _describe_limit(evaluation, evaluation.measured, predicted)),
     ]
     parent = evaluation.parent_limits

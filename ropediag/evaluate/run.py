@@ -192,6 +192,7 @@ def _evaluate_checked(
             **attributes,
             **_describe_run(config, ids),
             "bos": leading.name,
+            "window_len": train_len,
             "seconds": time.perf_counter() - begun,
         },
     )

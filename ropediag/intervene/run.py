@@ -171,6 +171,7 @@ def _ablate(
             **attributes,
             **_describe_run(config, ids),
             "bos": reader.leading.name,
+            "window_len": training.trained,
             "seconds": time.perf_counter() - begun,
         },
     )

@@ -59,7 +59,7 @@ def _row(cell: Cell, capture: Capture) -> xr.Dataset:
     figures = json.loads(attributes["figures"])
     predicted = figures["limit"]["predicted"]
     cost = (figures.get("regression") or {}).get("difference", {})
-    measured = measure_limit(excess, train_len)
+    measured = measure_limit(excess, capture.window_len)
     curve = moving_mean(excess, measured.span).mean(0)
     centre = np.arange(len(curve)) + 1 + measured.span // 2
     start = tune_len if predicted is None else predicted
