@@ -46,7 +46,7 @@ def test_every_figure_of_the_page_is_drawn_with_the_selected_capture_first(page)
     assert set(names[1:]) == {f"example-tuned-b{base}-8192" for base in (500, 160000, 16000000)}
     table = page.locator("table").first.inner_text()
     assert "example-8192 (selected)" in table
-    assert re.search(r"16,000,000\s+128\s+128\s+8,192\s+none\s+1,882\s+3,0\d\d\b", table)
+    assert re.search(r"16,000,000\s+128\s+128\s+8,192\s+none\s+1,882\s+1,617\s+3,0\d\d\b", table)
 
 
 def test_the_difference_map_is_the_difference_of_both_and_a_click_selects_its_pair(page) -> None:
@@ -144,7 +144,7 @@ def test_captures_that_cannot_be_measured_are_left_out_and_named(mixed: Desk, ch
     said = str(LIMITS_TABLE.render(view))
     assert "a-begun is left out." in said
     assert "b-unknown is left out." in said
-    assert "--train-len" in said
+    assert "set-training" in said
     assert "kept (selected)" in said
     assert MAP.measure(view).attrs["cells"] > 0
 

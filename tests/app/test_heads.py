@@ -134,5 +134,5 @@ def test_a_capture_without_training_length_says_what_to_do(tmp_path, chromium, s
     assert resolve_selection(desk, {})[0]["capture"] == "unknown.h5"
     tab = chromium.new_page()
     tab.goto(serve(tmp_path) + "/heads")
-    tab.locator("#heads-message").get_by_text("--train-len").wait_for()
+    tab.locator("#heads-message").get_by_text("set-training").wait_for()
     tab.close()
