@@ -46,7 +46,7 @@ out = Path(tempfile.mkdtemp())
 # %%
 prediction = predict(PATH)
 print(
-    f"critical dimension {prediction.critical_dimension} of {prediction.rotary_dim}; limit {prediction.limit:,.0f} tokens"
+    f"critical dimension {prediction.critical_dimension} of {prediction.rotary_dim}; predicted limit {prediction.predicted_limit:,.0f} tokens"
 )
 print(prediction.law)
 

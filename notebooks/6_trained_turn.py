@@ -140,7 +140,7 @@ with open_capture(Path("..") / "captures" / "example-8192.h5") as capture:
 # that is not why limits are longer than the law's: the share that fits them follows the threshold, and untuned models are
 # as late. What predicts limits best is the untuned model itself, its limit stretched as the pair at which its drift begins.
 #
-# The models are small and trained for minutes; the bundled model, trained ten times as long, reaches up to 1.34 times what
+# The models are small and trained for minutes; the bundled model, trained ten times as long, reaches up to 1.33 times what
 # the stretch says; for models without a cliff nothing here holds.
 
 # %%

@@ -84,7 +84,7 @@ def interpolate_onset(drift: Float[np.ndarray, " pair"], onset_pair: float) -> f
 
     Parameters
     ----------
-    drift : of each pair, mean over the heads of the model
+    drift : of each pair, mean over the heads of the model; NaN, which counts as 0, without unseen lags
     onset_pair : ``model_onset_pair``
 
     Returns
@@ -93,7 +93,7 @@ def interpolate_onset(drift: Float[np.ndarray, " pair"], onset_pair: float) -> f
     """
     if not np.isfinite(onset_pair) or onset_pair == 0:
         return float(onset_pair)
-    before, after = drift[int(onset_pair) - 1 : int(onset_pair) + 1]
+    before, after = np.nan_to_num(drift[int(onset_pair) - 1 : int(onset_pair) + 1])
     return float(onset_pair - np.clip((after - LEAST) / (after - before), 0, 1))
 
 

@@ -12,8 +12,8 @@ from ropediag.store import open_capture
 LABELS = {
     "rotary_dim": ("1", "rotated dimensions of a head"),
     "period": ("token", "period of each pair as the model is, the same in all layers that rotate"),
-    "drift": ("in-window std", "drift of each pair, mean over the heads of the model"),
-    "drifting": ("1", "share of the heads in which each pair has left its range by the measured limit"),
+    "drift": ("in-range std", "drift of each pair, mean over the heads in which it meets unseen lags"),
+    "drifting": ("1", "share of those heads in which each pair has left its range by the measured limit"),
     "onset_pair": ("1", "fastest pair that drifts, mean over the heads of the model"),
     "onset_pair_low": ("1", "lower end of its 95 % interval"),
     "onset_pair_high": ("1", "upper end of its 95 % interval"),
@@ -30,8 +30,9 @@ def describe_capture(path: Path, limit: float = np.nan) -> xr.Dataset:
 
     Returns
     -------
-    Dataset of the names of ``LABELS``; ``period``, ``drift`` and ``drifting`` over ``pair``. Where layers
-    rotate differently, periods are those of the first that rotates.
+    Dataset of the names of ``LABELS``; ``period``, ``drift`` and ``drifting`` over ``pair``, the last two NaN
+    for pairs that meet no unseen lag. Where layers rotate differently, periods are those of the first that
+    rotates.
     """
     with open_capture(path) as capture:
         drift = measure_drift(capture)

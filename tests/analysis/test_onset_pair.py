@@ -81,6 +81,7 @@ def test_the_bundled_model_begins_within_three_pairs_of_the_critical_one():
         ([0.0, 0.25, 0.35, 0.0], 2, 1.0),
         ([0.0, 0.3, 0.35, 0.0], 2, 1.0),  # the pair before moved as much, but was too uncertain to count
         ([0.0, 0.0, 0.25, 0.0], 2, 2.0),
+        ([np.nan, np.nan, 0.5, 0.6], 2, 1.5),  # pairs that made a full turn meet no unseen angle
         ([0.5, 0.0], 0, 0.0),
         ([0.0, 0.0], np.nan, np.nan),
     ],

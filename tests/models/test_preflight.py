@@ -14,11 +14,16 @@ from ropediag.evaluate.config import EvaluateConfig
 from ropediag.intervene.config import AblateConfig
 from ropediag.models import inputs
 from ropediag.models.preflight import check_inputs
+from ropediag.theory.phases import PhaseSpec
 
 REFUSED = {
     "a length that contradicts the record": (
         {"train_len": 4096},
         "train_len is 4,096 by its flag and 128 by",
+    ),
+    "phases beside a length": (
+        {"train_len": 128, "phases": (PhaseSpec(128),)},
+        "--phase states the whole training: leave out --train-len",
     ),
     "a device that is none": ({"device": "gpu"}, "device must be auto, cpu"),
     "a text that is not there": ({"text": "nowhere.txt"}, "cannot read nowhere.txt"),
@@ -56,6 +61,9 @@ def test_a_capture_refuses(case):
 @pytest.mark.parametrize("kind", [CaptureConfig, EvaluateConfig, AblateConfig])
 def test_what_can_work_passes(kind):
     check_inputs(kind(model="demo", length=300, out="new/made.h5", train_len=128))
+    check_inputs(
+        kind(model="demo", length=300, phases=(PhaseSpec(4096),))
+    )  # in place of what the record says
 
 
 def test_a_folder_that_cannot_be_written_to_is_found_by_writing():
@@ -63,13 +71,18 @@ def test_a_folder_that_cannot_be_written_to_is_found_by_writing():
         check_inputs(CaptureConfig(model="demo", length=300, out="/proc/made.h5"))
 
 
-def test_a_model_whose_training_nobody_states_is_refused_before_its_weights(tmp_path):
+def test_a_model_whose_training_nothing_states_is_refused_before_its_weights(tmp_path):
     config = json.loads((demo_model() / "config.json").read_text(encoding="utf-8"))
+    length = config.pop("max_position_embeddings")
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (tmp_path / "bare" / "model.safetensors").write_bytes(b"never read")
-    with pytest.raises(ConfigError, match="the training length is not known"):
+    with pytest.raises(ConfigError, match="the training length is not known: no --train-len, no --phase"):
         check_inputs(CaptureConfig(model="bare", length=300))
+    check_inputs(CaptureConfig(model="bare", length=300, phases=(PhaseSpec(128),)))
+    config["max_position_embeddings"] = length  # an assumption, but it is one
+    (tmp_path / "bare" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    check_inputs(CaptureConfig(model="bare", length=300))
     (tmp_path / "bare" / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="holds no weights"):
         check_inputs(CaptureConfig(model="bare", length=300))
@@ -108,6 +121,7 @@ def test_a_dry_run_may_name_a_file_that_is_there():
 )
 def test_a_model_on_the_hub_is_checked_by_its_config_before_its_tokenizer(monkeypatch, fields, message):
     stated = AutoConfig.from_pretrained(demo_model())
+    stated.max_position_embeddings = 0  # its class takes no None
     monkeypatch.setattr(inputs, "load_config", lambda source, revision: (stated, None))
     monkeypatch.setattr(inputs, "load_tokenizer", None)  # never called
     training = {"train_len": 128} if fields else {}

@@ -60,7 +60,7 @@ def test_a_parent_is_pretrained_once_with_its_own_shape_and_measured_untuned(fin
     model, row = finished.folder / "parents" / "own", table.sel(model="own")
     assert json.loads((model / "config.json").read_text())["head_dim"] == 16
     assert not row.tuned
-    assert float(row.predicted) == predict(model).limit
+    assert float(row.predicted) == predict(model).predicted_limit
     before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*.safetensors")}
     run_study(config, finished.folder, say=quiet)
     assert {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*.safetensors")} == before
@@ -71,8 +71,11 @@ def test_a_scaled_model_has_the_limit_that_its_checkpoint_predicts_and_no_part_i
     assert set(scaled.rule.values) == {f"{rule} 2" for rule in RULES}
     assert not scaled.past_critical_base.any()
     for name in scaled.model.values:
-        row, predicted = scaled.sel(model=name), predict(finished.folder / "cells" / name / "model")
-        assert float(row.predicted) == predicted.limit
+        row, folder = scaled.sel(model=name), finished.folder / "cells" / name
+        with open_capture(folder / "evaluation.h5") as evaluation:
+            length = int(evaluation.attrs["length"])  # at which a dynamic rule is taken
+        predicted = predict(folder / "model", target_len=length, retrieval=False)
+        assert float(row.predicted) == predicted.predicted_limit
         assert float(row.base) == predicted.base
 
 
@@ -91,12 +94,17 @@ def test_the_table_says_what_each_capture_shows_of_drift(finished, config, table
         row, folder = table.sel(model=cell.name), finished.folder / "cells" / cell.name
         with open_capture(folder / "capture.h5") as capture:
             drift, spec = measure_drift(capture).drift.values, capture.spec()
+            lag = capture["scores/mean"].lag.values
+            stop = np.append(lag[1:], int(capture.attrs["length"]))
+            unseen = capture.training.split_bins(lag, stop)[1][0]
             onset = float(measure_onset_pair(capture).model_onset_pair)
         assert float(row.rotary_dim) == 16
         np.testing.assert_allclose(row.period, 2 * np.pi / spec.inv_freq[0])
         for pair in range(8):
             heads = [drift[layer, head, pair] for layer, head in np.ndindex(drift.shape[:2])]
-            assert float(row.drift.sel(pair=pair)) == pytest.approx(sum(heads) / len(heads))
+            mean = pytest.approx(sum(heads) / len(heads), nan_ok=True)
+            assert float(row.drift.sel(pair=pair)) == mean
+            assert np.isfinite(heads).all() == unseen[pair].any()
         np.testing.assert_equal(float(row.onset_pair), onset)
     assert (table.cpu_seconds > 0.1).all()
     assert "rotary_dim" in (finished.folder / "table.csv").read_text()
@@ -125,7 +133,7 @@ def test_every_cell_is_captured_at_its_own_length(finished, config):
         folder = finished.folder / "cells" / cell.name
         with open_capture(folder / "capture.h5") as capture:
             model = folder / "model" if cell.tune_len else finished.folder / "parents" / cell.name
-            limit = predict(model).limit or 64
+            limit = predict(model).predicted_limit or 64
             assert capture.attrs["length"] == int(np.ceil(1.5 * limit / 256)) * 256
             assert capture.sizes["row"] == 4
 

@@ -56,10 +56,10 @@ def test_every_cell_has_its_row_with_the_limit_that_its_checkpoint_predicts(fini
     assert table.model.values.tolist() == ["parent", "parent-b2000-t64-s0", "parent-b8000-t64-s0"]
     for name in table.model.values[1:]:
         row = table.sel(model=name)
-        assert float(row.predicted) == predict(finished.folder / "cells" / name / "model").limit
+        assert float(row.predicted) == predict(finished.folder / "cells" / name / "model").predicted_limit
         assert np.isfinite(row.excess).any()
         assert np.isfinite(row.short_context_cost)
-    assert float(table.predicted[0]) == predict(parent).limit
+    assert float(table.predicted[0]) == predict(parent).predicted_limit
     assert len((finished.folder / "table.csv").read_text().splitlines()) == 4
 
 
