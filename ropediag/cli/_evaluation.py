@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.table import Table
 
 from ropediag.cli._headline import word_headline
-from ropediag.cli._terminal import describe_phases
 
 if TYPE_CHECKING:
     from ropediag.analysis.limit import MeasuredLimit
@@ -26,7 +25,7 @@ def print_evaluation(console: Console, evaluation: "Evaluation") -> None:
         style="bold",
     )
     console.print(f"base {training.base:g}")
-    for line in describe_phases(training):
+    for line in training.describe():
         console.print(line)
     console.print(_word_headline(evaluation))
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
