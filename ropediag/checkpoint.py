@@ -104,12 +104,14 @@ def resolve_training(
     layer = widest_layers(layers)[0]
     base = layer.base if flags.base is None else flags.base
     sources = {"base": CONFIG if flags.base is None else "flag"}
+    notes: tuple[str, ...] = ()
     if flags.phases:
-        notes = (f"--phase replaces the training that {METADATA} records",) if metadata else ()
+        if metadata:
+            notes = (f"--phase replaces the training that {METADATA} records",)
         return _name_sources(TrainingHistory(flags.phases, base, sources, notes))
     for name in ("train_len", "tune_len"):
         _check_contradiction(name, getattr(flags, name), metadata)
-    phases, notes = _read_recorded(metadata, layer), tuple[str, ...]()
+    phases = _read_recorded(metadata, layer)
     if not phases and flags.train_len is None:
         phases, notes = _read_published(flags, config)
     phases = phases or _assume_phases(flags, layer)
