@@ -14,10 +14,10 @@ from typing import Any
 
 from ropediag.errors import ConfigError
 from ropediag.rope_config import LayerRope, read_layers, widest_layers
-from ropediag.theory.phases import OWN, PhaseSpec, TrainingHistory, read_phases
+from ropediag.theory.phases import ASSUMED, OWN, PhaseSpec, TrainingHistory, read_phases
+from ropediag.theory.published import find_published
 
 METADATA, CONFIG = "ropediag.json", "config.json"
-ASSUMED = "max_position_embeddings, an assumption"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def resolve_training(
     flags: TrainingFlags, metadata: Mapping[str, Any], config: Mapping[str, Any]
 ) -> TrainingHistory:
-    """Find the phases of a model's training: flags, ``ropediag.json``, the config, then an assumption.
+    """Find the phases of a model's training.
+
+    In this order: flags, ``ropediag.json``, what is published of the model, the config, an assumption.
 
     Parameters
     ----------
@@ -102,12 +104,17 @@ def resolve_training(
     layer = widest_layers(layers)[0]
     base = layer.base if flags.base is None else flags.base
     sources = {"base": CONFIG if flags.base is None else "flag"}
+    notes: tuple[str, ...] = ()
     if flags.phases:
-        notes = (f"--phase replaces the training that {METADATA} records",) if metadata else ()
+        if metadata:
+            notes = (f"--phase replaces the training that {METADATA} records",)
         return _name_sources(TrainingHistory(flags.phases, base, sources, notes))
     for name in ("train_len", "tune_len"):
         _check_contradiction(name, getattr(flags, name), metadata)
-    phases = _read_recorded(metadata, layer) or _assume_phases(flags, layer)
+    phases = _read_recorded(metadata, layer)
+    if not phases and flags.train_len is None:
+        phases, notes = _read_published(flags, config)
+    phases = phases or _assume_phases(flags, layer)
     if base != layer.base:  # what leaves the base to the model means the model's own
         phases = tuple(replace(phase, base=phase.base or layer.base) for phase in phases)
     if flags.pretrain_base is not None:
@@ -118,9 +125,9 @@ def resolve_training(
         length = int(_check_number("tune_len", flags.tune_len, "flag"))
         rule = flags.rule if flags.rule is not None else OWN
         phases += (PhaseSpec(length, flags.base, rule, label="tuning", source="--tune-len"),)
-    recorded, notes = metadata.get("base"), ()
+    recorded = metadata.get("base")
     if recorded is not None and recorded != base:
-        notes = (f"{METADATA} records base {recorded:,.10g}, not the {base:,.10g} used here",)
+        notes += (f"{METADATA} records base {recorded:,.10g}, not the {base:,.10g} used here",)
     return _name_sources(TrainingHistory(phases, base, sources, notes))
 
 
@@ -155,6 +162,17 @@ def _read_recorded(metadata: Mapping[str, Any], layer: LayerRope) -> tuple[Phase
         tuned = int(known.get("tune_len", length))
         phases.append(PhaseSpec(tuned, known.get("base"), rule, label="tuning", source=METADATA))
     return tuple(phases)
+
+
+def _read_published(
+    flags: TrainingFlags, config: Mapping[str, Any]
+) -> tuple[tuple[PhaseSpec, ...], tuple[str, ...]]:
+    """Read the phases published of a model, and the note on them; a flag replaces what is assumed."""
+    found = find_published(config)
+    if found is None:
+        return (), ()
+    stated = flags.tune_len is not None
+    return tuple(phase for phase in found.phases if not (stated and phase.source == ASSUMED)), (found.note,)
 
 
 def _assume_phases(flags: TrainingFlags, layer: LayerRope) -> tuple[PhaseSpec, ...]:

@@ -10,6 +10,7 @@ import json
 import re
 import statistics
 import sys
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
@@ -502,3 +503,64 @@ def test_the_page_of_reliability_is_that_of_the_tally():
     page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     assert fill_page(page, tally) == page
     assert not any(line["lost"] for line in tally if "what" in line)
+
+
+def read_limits():
+    with (RESULTS / "published_limits.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_published_limits_are_what_their_script_finds_and_their_page_says():
+    limits, rows = import_script("benchmarks", "published_limits"), read_limits()
+    assert [{field: str(value) for field, value in row.items()} for row in limits.measure()] == rows
+    page = (ROOT / "docs" / "trained-reach.md").read_text(encoding="utf-8")
+    section = " ".join(page.split("\n## Published limits\n")[1].split())
+    assert section.count("| ") > 5 * len(rows)
+    for row in rows:
+        numbers = [f"{int(row[name]):,}" for name in ("predicted_limit", "first_reach")]
+        stretch = f"{int(row['bin_start']):,} to {int(row['bin_stop']):,}"
+        assert said_row(row["model"], row["training"], *numbers, stretch) in section
+    scaled = [row for row in rows if "under yarn" in row["training"]]
+    beyond = [100 * (int(row[edge]) / int(row["first_reach"]) - 1) for row in scaled
+              for edge in ("bin_start", "bin_stop")]  # fmt: skip
+    assert f"{min(beyond):.0f} to {max(beyond):.0f} % beyond" in section
+    apart = ("under yarn", "window 4,096", "base 1,000,000")
+    for row in (row for row in rows if not any(words in row["training"] for words in apart)):
+        width = int(row["bin_stop"]) - int(row["bin_start"])
+        assert 0 <= int(row["bin_start"]) - int(row["first_reach"]) <= 2 * width
+    for row in rows:
+        if "Code" in row["model"]:
+            assert 112_166 < int(row["bin_start"]) < int(row["bin_stop"]) < 120_534
+
+
+def test_the_first_reach_under_a_rule_is_the_one_of_pretraining_alone():
+    limits = import_script("benchmarks", "published_limits")
+    scaled = [case for case in limits.CASES if case.rule]
+    assert len(scaled) == 5
+    curves = limits.read_curves()
+    for case in scaled:
+        alone = limits.judge(replace(case, phases=case.phases[:1]), curves)
+        assert alone["first_reach"] == limits.judge(case, curves)["first_reach"]
+
+
+def test_an_excess_that_stays_is_told_from_one_that_returns():
+    limits = import_script("benchmarks", "published_limits")
+    reference = {(start, start + 10): 1.0 for start in range(0, 80, 10)}
+
+    def read(*excess):
+        return {part: 3.0 + more for part, more in zip(reference, excess, strict=True)}
+
+    assert limits.find_limit(read(0, 0, 0, 0.9, 0, 0.31, 0.5, 1), reference, 30) == (50, 60)
+    assert limits.find_limit(read(0, 0, 0, 0.9, 0, 0.29, 0.5, 0.2), reference, 30) is None
+
+
+def test_published_perplexity_becomes_the_loss_of_each_bin(tmp_path):
+    limits = import_script("benchmarks", "published_limits")
+    losses = [2.0, 1.5, 4.0]
+    lines = ["model,tokens,perplexity"]
+    for bins in (1, 2, 3):
+        lines.append(f"a,{10 * bins},{float(np.exp(np.mean(losses[:bins])))}")
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    curve = limits.read_curves(path)["a"]
+    assert curve == pytest.approx({(0, 10): 2.0, (10, 20): 1.5, (20, 30): 4.0})

@@ -23,6 +23,7 @@ from ropediag.theory.training import ALL_LAGS, Phase, Training, same_rotation
 
 OWN = "own"  # as a rule: the scaling rule of the model itself
 ALL = "all"  # as a window: all lags
+ASSUMED = "max_position_embeddings, an assumption"  # as a source
 KEYS = ("length", "base", "rule", "window", "label", "source")
 Rule = Mapping[str, Any] | str | None
 
@@ -252,7 +253,7 @@ def _unscale(layer: LayerRope) -> LayerRope:
     return replace(layer, rule="default", parameters={})
 
 
-def _stack(rows: Sequence[Float[np.ndarray, " pair"]]) -> Float[np.ndarray, "layer pair"]:
+def _stack(rows: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, "layer pair"]:
     """Pad rows of frequencies with NaN to one length."""
     found = np.full((len(rows), max(len(row) for row in rows)), np.nan)
     for row, values in zip(found, rows, strict=True):
