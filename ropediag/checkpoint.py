@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ropediag.errors import ConfigError
+from ropediag.rope import check_base
 from ropediag.rope_config import LayerRope, read_layers, widest_layers
 from ropediag.theory.phases import ASSUMED, OWN, PhaseSpec, TrainingHistory, read_phases
 from ropediag.theory.published import find_published
@@ -109,6 +110,7 @@ def resolve_training(
         if metadata:
             notes = (f"--phase replaces the training that {METADATA} records",)
         return _name_sources(TrainingHistory(flags.phases, base, sources, notes))
+    _check_flags(flags)
     for name in ("train_len", "tune_len"):
         _check_contradiction(name, getattr(flags, name), metadata)
     phases = _read_recorded(metadata, layer)
@@ -203,6 +205,16 @@ def _add_long_factors(first: PhaseSpec, layer: LayerRope) -> list[PhaseSpec]:
     if layer.original_len and layer.max_len and layer.max_len > layer.original_len:
         phases.append(PhaseSpec(int(layer.max_len), rule=OWN, label="long factors", source=ASSUMED))
     return phases
+
+
+def _check_flags(flags: TrainingFlags) -> None:
+    """Refuse a length or base that cannot be, by the name of its flag."""
+    for name in ("train_len", "tune_len"):
+        value = getattr(flags, name)
+        if value is not None and value < 2:
+            raise ConfigError(f"{name} must be at least 2 tokens: got {value}. Pass a length in tokens.")
+    if flags.pretrain_base is not None:
+        check_base(flags.pretrain_base, "pretrain_base")
 
 
 def _check_contradiction(name: str, flag: float | None, metadata: Mapping[str, Any]) -> None:

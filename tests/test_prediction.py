@@ -211,7 +211,7 @@ def test_at_last_max_position_embeddings_is_taken_and_called_an_assumption(check
     [
         ({"base": 1.0}, "above 1: got 1.0"),
         ({"rotary_dim": 127}, "even number: got 127"),
-        ({"train_len": 1}, "len of a training phase must be a whole number of tokens, at least 2: got 1"),
+        ({"train_len": 1}, "train_len must be at least 2 tokens: got 1"),
         ({"target_len": 1}, "at least 2 tokens: got 1"),
         ({"turns": 0.0}, "turns must be above 0"),
         ({"train_len": None}, "Pass --train-len"),

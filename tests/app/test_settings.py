@@ -63,7 +63,6 @@ def test_names_say_what_sets_settings_apart():
         ({"base": "inf"}, "base", "got inf"),
         ({"base": "", "pretrain": ""}, "base", "a base is needed"),
         ({"pretrain": "1"}, "pretrain", "got 1.0"),
-        ({"tune": "1024"}, "tune", "got 1024"),
         ({"target": "1"}, "target", "got 1"),
         ({"turns": "0"}, "turns", "got 0"),
         ({"rule": "yarn"}, "factor", "go together"),

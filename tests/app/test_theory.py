@@ -40,17 +40,17 @@ def set_box(page, label: str, value: str) -> None:
     ("settings", "row", "text"),
     [
         (TUNED, "Critical dimension", "92 of 128"),
-        (TUNED, "Limit", "129,027 tokens"),
+        (TUNED, "Predicted limit", "129,027 tokens"),
         (TUNED, "Base needed", "1,022,122 "),
         (TUNED, "To be cautious", "1,378,415"),
         (TUNED, "Retrieval bound", "27,115 tokens"),
         (TUNED.replace("tune-4096", "tune-16384"), "Critical base", "71,738 "),
-        (TUNED.replace("base-1e6", "base-600000"), "Limit", "89,377 tokens"),
-        (TUNED.replace("base-1e6", "base-500"), "Limit", "no bound"),
+        (TUNED.replace("base-1e6", "base-600000"), "Predicted limit", "89,377 tokens"),
+        (TUNED.replace("base-1e6", "base-500"), "Predicted limit", "no bound"),
         ("base-500000_train-8192_rotary-64", "Critical dimension", "36 of 64"),
         ("base-10000_train-2048_rotary-96", "Critical dimension", "62 of 96"),
         ("base-500000_train-8192_tune-262144_rotary-128", "Critical base", "283,461,213 "),
-        ("base-500000_train-8192_rotary-128_rule-llama3_factor-8", "Limit", "65,536 tokens"),
+        ("base-500000_train-8192_rotary-128_rule-llama3_factor-8", "Predicted limit", "65,536 tokens"),
     ],
 )
 def test_the_page_answers_as_published(page, theory, settings, row, text) -> None:
@@ -64,7 +64,7 @@ def test_the_page_opens_with_a_comparison_and_draws_it(page, theory) -> None:
     wait_drawn(page, *PANELS)
     periods = read_trace(page, "theory-periods", 1)
     np.testing.assert_allclose(periods["y"], 2 * np.pi * 1e4 ** (np.arange(64) / 64), rtol=1e-6)
-    assert "129,027 tokens" in read_answers(page)["Limit"][1]
+    assert "129,027 tokens" in read_answers(page)["Predicted limit"][1]
     assert page.locator(".setting:visible").count() == 2
 
 
@@ -130,7 +130,7 @@ def test_an_error_stands_beside_its_field_and_the_others_go_on(page, theory) -> 
     set_box(page, "Rotary dim of setting B", "127")
     page.locator(".setting").nth(1).get_by_text("positive even number: got 127").wait_for()
     wait_answer(page, "cannot be computed")
-    assert "129,027 tokens" in read_answers(page)["Limit"][0]
+    assert "129,027 tokens" in read_answers(page)["Predicted limit"][0]
     set_box(page, "Training length of setting A", "many")
     page.locator(".setting").nth(0).get_by_text("not a number").wait_for()
     page.locator("[id*=theory-answers]").get_by_text("mend the fields").wait_for()

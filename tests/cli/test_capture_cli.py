@@ -112,7 +112,6 @@ BAD_OPTIONS = {
         {"phase": "len=64"},
         ["--phase states the whole training: leave out --train-len"],
     ),
-    "a phase without a length": ("good", {"phase": "base=1e4"}, ["a phase needs its length, len=TOKENS"]),
     "base of pretraining": ("good", {"pretrain_base": "inf"}, ["pretrain_base must be above 1 and finite"]),
     "unknown layer": ("good", {"layers": "0,7"}, ["no layer 7", "0 to 1"]),
     "unknown head": ("good", {"heads": "3"}, ["no head 3", "0 to 2"]),

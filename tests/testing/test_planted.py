@@ -50,7 +50,7 @@ def test_the_background_is_as_noisy_as_the_capture(source, tmp_path):
     real = find_excursions(read_profiles(source, 3), 8192)
     drawn = [excursions(plant_drift(source, tmp_path / "a.h5", [], seed), 3) for seed in range(6)]
     ratio = np.median([found.error[:, 24:] for found in drawn], axis=0) / real.error[:, 24:]
-    assert 0.7 < np.nanmedian(ratio) < 1.1
+    assert 0.7 < np.nanmedian(ratio) < 1.5
 
 
 def test_folding_walks_through_the_window_and_back():
