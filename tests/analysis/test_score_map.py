@@ -14,7 +14,7 @@ from ropediag.analysis.score_map import Stopped, is_quick, map_scores
 from ropediag.errors import ConfigError, FormatError
 from tests.analysis.kept import merge, write_kept, write_out
 
-LENGTHS = {150: -1, 200: 23, 97: 64, 64: 1}  # length -> window
+LENGTHS = {150: -1, 200: 23, 97: 64, 64: 7}  # length -> window
 REGIONS = [
     None,
     (0, 64, 0, 64),

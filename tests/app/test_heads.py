@@ -123,7 +123,7 @@ def test_the_table_goes_out_as_csv_exactly(heads, table) -> None:
 def test_pairs_are_counted_out_of_those_the_head_has(tmp_path) -> None:
     write_ragged(tmp_path / "run.h5", sequences=4)
     desk = Desk(tmp_path)
-    for place, pairs in ((FULL, 2), (NARROW, 1))  # without the one that made a full turn:
+    for place, pairs in ((FULL, 2), (NARROW, 1)):  # without the one that made a full turn
         view = desk.view({"capture": "run.h5", "layer": str(LAYERS[place]), "query_head": "0", "pair": "0"})
         assert f"of {pairs}" in str(SELECTED.render(view))
 
