@@ -67,7 +67,8 @@ path = capture_model(
 )
 capture = open_capture(path)
 verdict = judge_capture(capture)
-print("\n".join(word_verdict(verdict)))
+for sentence in word_verdict(verdict):
+    print(f"{sentence['kind']}: {sentence['text']}")
 
 # %%
 plot_breakdown(measure_breakdown(capture))

@@ -151,4 +151,4 @@ assert round(float(compared["median"].sel(law="stretch of the onset")), 2) == 0.
 assert thresholds.kappa.round(2).values.tolist() == [1.09, 1.15, 1.2, 1.23, 1.3]
 assert swing[0.75] == 0.05
 assert (np.median(errors["stretch of the onset"][cliff]) < 0.05) & (np.median(errors["paper"][cliff]) > 0.15)
-assert round(stretch.limit_at(160_000.0)) == 413
+assert round(stretch.limit_at(160_000.0)) == 415
