@@ -162,9 +162,13 @@ def test_the_table_of_the_detector_is_that_of_its_results():
     assert f"{planted} planted and {quiet:,} other pairs" in ANALYSIS
     assert max(int(row["false_alarms"]) for row in rows.values()) == 0
     found = [f"{100 * float(rows[size]['recall']):.2g} %" for size in (0.3, 0.4, 0.5)]
-    assert f"| found | {' | '.join(found)} | 100 % | 100 % | 100 % |" in ANALYSIS
-    late = [size for size in rows if size >= 0.75]
+    found.append(f"{100 * float(rows[0.75]['recall']):.3g} %")
+    assert f"| found | {' | '.join(found)} | 100 % | 100 % |" in ANALYSIS
+    late = [size for size in rows if size >= 1]
     assert all(float(rows[size]["recall"]) == 1 for size in late)
+    assert f"0 of {int(rows[0.0]['quiet_pairs']):,} pairs of captures with nothing planted" in " ".join(
+        ANALYSIS.split()
+    )
     seen = [row for row in rows.values() if float(row["recall"]) > 0]
     assert all(float(row["onset_within_one_bin"]) == 1 for row in seen)
 

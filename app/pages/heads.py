@@ -103,7 +103,7 @@ def _show_selected(view: View) -> Any:
     table = measure_table(view).sel(layer=view.layer, query_head=view.query_head)
     place = {"capture": view.entry.name, **view.place}
     facts = [
-        ("Largest drift", table.drift.item(), "in-window std", "{:,.2f}"),
+        ("Largest drift", table.drift.item(), "in-range std", "{:,.2f}"),
         ("Pairs that drift", table.drifting_pairs.item(), f"of {table.tested_pairs.item():.0f}", "{:,.0f}"),
         ("From lag", table.onset.item(), "tokens", "{:,.0f}"),
         ("First pair that drifts", table.onset_pair.item(), "", "{:,.0f}"),

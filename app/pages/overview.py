@@ -151,7 +151,7 @@ def _describe_offender(view: View, one: dict) -> list:
     return [
         *(str(value) for value in place.values()),
         period,
-        f"{one['drift']:.2f} in-window std",
+        f"{one['drift']:.2f} in-range std",
         f"{one['share']:.1%} of all drift",
         onset,
         dcc.Link("See it", href=link),

@@ -157,7 +157,7 @@ def _show_pair(view: View) -> list:
             f": it lies {side} it",
             form="{:.0f}",
         ),
-        show_fact("Drift", profile.drift, "in-window std", form="{:.2f}"),
+        show_fact("Drift", profile.drift, "in-range std", form="{:.2f}"),
         show_fact("Onset", profile.onset, "tokens"),
     ]
     words = judgement[0].upper() + judgement[1:]

@@ -19,11 +19,11 @@ MEANINGS = {
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "drift_detector.csv"
 
 with RESULTS.open(newline="") as file:
-    rows = list(csv.DictReader(file))
+    rows = [row for row in csv.DictReader(file) if float(row["size"])]
 size = (
     "size",
     [float(row["size"]) for row in rows],
-    {"units": "in-window std", "long_name": "size of the planted drift"},
+    {"units": "in-range std", "long_name": "size of the planted drift"},
 )
 shares = {
     name: ("size", [float(row[name]) for row in rows], {"long_name": text}) for name, text in MEANINGS.items()

@@ -15,7 +15,7 @@ def describe_extremes(array: xr.DataArray) -> str:
 
     Returns
     -------
-    such as ``Largest: 5.27 in-window std at layer 1, pair 14; smallest: 0 at layer 0, pair 2.``
+    such as ``Largest: 5.27 in-range std at layer 1, pair 14; smallest: 0 at layer 0, pair 2.``
     """
     values = array.values.astype(float)
     known = np.isfinite(values)

@@ -40,7 +40,7 @@ def plot_drift_by_turns(table: xr.Dataset) -> go.Figure:
             marker={"color": COLOURS[index % len(COLOURS)], "size": 6, "opacity": 0.7},
             name=f"pretrained with base {base:,.0f}",
             text=names[shown],
-            hovertemplate="%{text}<br>%{x:.2f} turns: %{y:.2f} in-window std<extra></extra>",
+            hovertemplate="%{text}<br>%{x:.2f} turns: %{y:.2f} in-range std<extra></extra>",
         )
     curve = np.geomspace(*SHOWN, 160)
     figure.add_scatter(
@@ -58,7 +58,7 @@ def plot_drift_by_turns(table: xr.Dataset) -> go.Figure:
         template=TEMPLATE,
         height=HEIGHT,
         xaxis={"type": "log", "title": {"text": "turns within the training length"}, "dtick": "D2"},
-        yaxis={"title": {"text": "drift (in-window std)"}, "rangemode": "tozero"},
+        yaxis={"title": {"text": "drift (in-range std)"}, "rangemode": "tozero"},
         yaxis2={"title": {"text": "amplitudes"}, "rangemode": "tozero", **RIGHT},
     )
     return figure
@@ -105,6 +105,6 @@ def plot_damage_by_turns(table: xr.Dataset, multiple: float) -> go.Figure:
         height=HEIGHT,
         xaxis={"title": {"text": "turns of the slowest pair in pretraining"}, "rangemode": "tozero"},
         yaxis={"title": {"text": "excess (nats per token)"}, "rangemode": "tozero"},
-        yaxis2={"title": {"text": "drift (in-window std)"}, "rangemode": "tozero", **RIGHT},
+        yaxis2={"title": {"text": "drift (in-range std)"}, "rangemode": "tozero", **RIGHT},
     )
     return figure

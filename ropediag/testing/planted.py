@@ -54,7 +54,7 @@ class Plant:
         if self.kind not in KINDS:
             raise ConfigError(f"kind must be one of {', '.join(KINDS)}: got {self.kind!r}.")
         if not self.size > 0:
-            raise ConfigError(f"size must be above 0 in-window standard deviations: got {self.size}.")
+            raise ConfigError(f"size must be above 0 in-range standard deviations: got {self.size}.")
 
 
 def choose_plants(capture: Capture, share: float, size: float, seed: int) -> list[Plant]:
