@@ -60,7 +60,7 @@ capture --model 'no such dir/x' --len 300
 capture --model taken.h5 --len 300
 capture --model empty --len 300
 capture --model llama --len 300
-predict llama
+predict llama --phase len=4k --train-len 4k
 predict taken.h5
 predict nowhere
 predict llama --train-len 4k --scaling yarn
