@@ -60,7 +60,7 @@ def measure_drift(capture: Capture) -> xr.Dataset:
         its range, alone and among all pairs; ``drifts``; ``onset`` with ``onset_low`` and ``onset_high``, for
         pairs that drift: where the excursion, and the upper and lower end of its 95 % interval, goes above
         ``LEAST`` for good. NaN where a layer has no such head or pair, where the pair meets no unseen lag at
-        this length, or does not stay outside. ``reach`` (layer, pair): the trained reach.
+        this length, or does not stay outside. ``reach``: the trained reach, the same in all heads.
 
     Raises
     ------
@@ -83,18 +83,14 @@ def _measure(capture: Capture) -> xr.Dataset:
     found["drifts"] = found["q_value"] <= FALSE_DISCOVERIES
     for name in ("onset", "onset_low", "onset_high"):
         found[name] = np.where(found["drifts"], found[name], np.nan)
-    found["reach"] = reach
+    found["reach"] = np.where(np.isnan(found["scale"]), np.nan, reach[:, None])  # the same in all heads
     for array in found.values():
         array.setflags(write=False)
     mean = capture["scores/mean"]
     axes = ("layer", "query_head", "pair")
     return xr.Dataset(
         {
-            name: (
-                ("layer", "pair") if name == "reach" else axes,
-                found[name],
-                {"units": units, "long_name": meaning},
-            )
+            name: (axes, found[name], {"units": units, "long_name": meaning})
             for name, (units, meaning) in LABELS.items()
         },
         {axis: mean[axis] for axis in axes},

@@ -59,7 +59,7 @@ def measure_pair_profile(
     """
     at = {"layer": layer, "query_head": query_head, "pair": pair}
     judged, least = drift.sel(at), float(drift.attrs["least"])
-    reach = float(judged.reach)
+    reach = float(capture.training.reach()[capture.place("layer", layer), capture.place("pair", pair)])
     arrays = {name: capture.values(f"scores/{name}", **at).astype(float) for name in BY_LAG}
     lag = capture.values("lag")
     inside = np.append(lag[1:], int(capture.attrs["length"])) <= reach

@@ -206,6 +206,8 @@ class Training:
         rotating = ~np.isnan(self.inv_freq).all(1)
         sees = np.where(self.window == ALL_LAGS, np.inf, self.window.astype(float))
         widest = np.flatnonzero(rotating & (sees == sees[rotating].max(initial=0)))
+        if not len(widest):
+            return PredictedLimit(None, "no layer rotates", assumes_tuning=False)
         found = [self._predict_layer(layer, turns) for layer in self.distinct(widest.tolist())]
         return min(found, key=lambda limit: np.inf if limit.value is None else limit.value)
 

@@ -219,3 +219,10 @@ def test_the_base_is_read_off_the_frequencies(pairs, base):
 def test_phases_that_cannot_be_are_refused(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+def test_a_model_of_which_no_layer_rotates_has_no_limit():
+    training = train([phase([np.nan, np.nan], 64)], [np.nan, np.nan])
+    assert training.predicted_limit().value is None
+    assert training.first_reach() is None
+    assert training.critical_pair().tolist() == [-1]
