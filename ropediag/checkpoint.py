@@ -120,13 +120,11 @@ def resolve_training(
     if base != layer.base:  # what leaves the base to the model means the model's own
         phases = tuple(replace(phase, base=phase.base or layer.base) for phase in phases)
     if flags.pretrain_base is not None:
-        pretrain_base = _check_number("pretrain_base", flags.pretrain_base, "flag")
-        phases = (replace(phases[0], base=pretrain_base), *phases[1:])
+        phases = (replace(phases[0], base=flags.pretrain_base), *phases[1:])
         sources["pretrain_base"] = "flag"
     if flags.tune_len is not None and (len(phases) == 1 or phases[-1].length != flags.tune_len):
-        length = int(_check_number("tune_len", flags.tune_len, "flag"))
         rule = flags.rule if flags.rule is not None else OWN
-        phases += (PhaseSpec(length, flags.base, rule, label="tuning", source="--tune-len"),)
+        phases += (PhaseSpec(flags.tune_len, flags.base, rule, label="tuning", source="--tune-len"),)
     recorded = metadata.get("base")
     if recorded is not None and recorded != base:
         notes += (f"{METADATA} records base {recorded:,.10g}, not the {base:,.10g} used here",)

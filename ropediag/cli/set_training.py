@@ -1,4 +1,4 @@
-"""``ropediag set-training``: state the training of a finished capture anew."""
+"""``ropediag set-training``: replace the phases of training of a finished capture."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,7 @@
-"""State the training of a finished capture anew: its phases alone change, the file in one step.
+"""Replace the phases of training in a finished capture, atomically.
 
-Statistics by lag do not depend on what training was. What does, the logits split at the critical pair and the
-loss in windows, stays as it was measured, under the pair and the window that the file records.
+Statistics by lag do not depend on training. The logits split at the critical pair and the loss in windows do;
+they stay as they were measured, and the file records the pair and the window.
 """
 
 import io
@@ -34,7 +34,7 @@ def set_training(path: Path | str, phases: Sequence[PhaseSpec]) -> Capture:
     Returns
     -------
     Capture
-        Opened anew; ``stale`` names the parts that were measured under another statement.
+        Open; ``stale`` names the parts that were measured under another statement.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def set_training(path: Path | str, phases: Sequence[PhaseSpec]) -> Capture:
     ConfigError
         If there is no phase, or one cannot be computed.
     FormatError
-        If the file is damaged. In all these cases it stays as it was.
+        If the file is damaged. After an error the file is unchanged.
     """
     place = Path(path)
     with open_capture(place) as capture:

@@ -66,7 +66,7 @@ class PhaseSpec:
                     'rule of a training phase must be an object such as {"rope_type": "yarn", "factor": 4}, '
                     f"or {OWN} for the model's: got {self.rule!r}."
                 )
-            read_rule(self.rule, None)
+            object.__setattr__(self, "rule", read_rule(self.rule, None))
 
     def to_json(self) -> dict[str, Any]:
         """Return the phase as an object of JSON; what it leaves to the model is left out."""
@@ -223,14 +223,14 @@ class TrainingHistory:
         if not layer.rotary_dim:
             return layer
         base = spec.base if spec.base is not None and layer.base == reference else layer.base
-        if spec.rule == OWN:
-            return replace(layer, base=base)
         if spec.rule is None:
             return _unscale(replace(layer, base=base))
+        if not isinstance(spec.rule, Mapping):  # OWN
+            return replace(layer, base=base)
         stated = {"rope_theta": base}
         if layer.parameters.get("partial_rotary_factor") is not None:
             stated["partial_rotary_factor"] = layer.parameters["partial_rotary_factor"]
-        parameters = change_rope(stated, layer.rotary_dim, self.train_len, base, _as_rule(spec.rule))
+        parameters = change_rope(stated, layer.rotary_dim, self.train_len, base, spec.rule)
         return replace(
             layer,
             base=float(parameters["rope_theta"]),
@@ -238,12 +238,6 @@ class TrainingHistory:
             parameters=parameters,
             original_len=parameters.get("original_max_position_embeddings") or layer.original_len,
         )
-
-
-def _as_rule(rule: Rule) -> dict[str, Any]:
-    found = read_rule(rule, None)
-    assert found is not None
-    return found
 
 
 def _unscale(layer: LayerRope) -> LayerRope:
@@ -279,7 +273,7 @@ def read_phases(entries: Any, source: str) -> tuple[PhaseSpec, ...]:
         if unknown or "length" not in entry:
             fault = f"has the unknown key {unknown[0]}" if unknown else "states no length"
             raise ConfigError(f"a training phase in {source} {fault}: got {dict(entry)!r:.120}.")
-        try:
+        try:  # numbers first, as the annotations of a phase promise them
             known: dict[str, Any] = {"length": _whole("len", entry["length"])}
             if entry.get("base") is not None:
                 known["base"] = _base(entry["base"])

@@ -4,7 +4,8 @@ A config.json does not tell at which length and base a model was pretrained. For
 paper, a model card or a training config does. A checkpoint is matched by the shape of its layers and the size
 of its vocabulary, never by a name. Where its base, scaling rule or ``max_position_embeddings`` is not the
 released one, it is taken for a child of the released model: the parent's phases come first, and its own,
-of which only ``max_position_embeddings`` is known, comes last. Lengths and windows are tokens.
+of which only ``max_position_embeddings`` is known, comes last. Lengths and windows are tokens. Papers were
+read as text in public copies; shapes come from released configs and from collections of them.
 """
 
 from collections.abc import Mapping

@@ -44,8 +44,7 @@ class Phase:
     Raises
     ------
     ConfigError
-        If shapes disagree, a frequency is negative or infinite, a base not above 1, or a length or window
-        too small.
+        If a frequency is negative or infinite, a base not above 1, or a length or window too small.
     """
 
     inv_freq: Float[np.ndarray, "layer pair"]

@@ -1,4 +1,4 @@
-"""The training of a finished capture stated anew: judged by it, whole or as it was."""
+"""The phases of a finished capture are replaced, and all that follows from them; or the file is unchanged."""
 
 import shutil
 
