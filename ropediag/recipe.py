@@ -4,13 +4,16 @@ import json
 import shlex
 from typing import Any
 
+from ropediag.errors import ConfigError
+from ropediag.theory.phases import PhaseSpec
+
 FIELDS = (  # what a command may be given; none of them lets a file from a stranger run code
     "model", "revision", "length", "kind", "pairs", "limit", "at", "factor", "base", "capture", "random",
     "search", "trials", "text", "tokens", "sequences", "layers", "heads", "dtype", "attention", "rows",
-    "seed", "train_len", "pretrain_base", "keep_qk", "store_tokens", "excess", "bos", "parent",
-    "window", "stride", "tasks", "log_attention",
+    "seed", "train_len", "tune_len", "pretrain_base", "phases", "keep_qk", "store_tokens", "excess", "bos",
+    "parent", "window", "stride", "tasks", "log_attention",
 )  # fmt: skip
-FLAGS = {"length": "len", "attention": "attn"}  # where the flag is not the field's name
+FLAGS = {"length": "len", "attention": "attn", "phases": "phase"}  # where the flag is not the field's name
 SWITCHES = {  # (field, value): the flag that says so
     ("store_tokens", False): "--no-tokens",
     ("excess", False): "--no-excess",
@@ -47,7 +50,7 @@ def write_command(command: str, config: object, figures: object = None) -> str |
             if name in fields and (fields[name] != usual.get(name) or isinstance(fields[name], bool))
             for word in _write_flag(name, fields[name])
         ]
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except (AttributeError, ConfigError, LookupError, RecursionError, TypeError, ValueError):
         return None
     return shlex.join(["ropediag", command, *words]) if words else None
 
@@ -60,6 +63,8 @@ def _write_flag(name: str, value: Any) -> list[str]:
     flag = f"--{FLAGS.get(name, name).replace('_', '-')}"
     if name in ("text", "tasks"):
         return [word for each in value for word in (flag, str(each))]
+    if name == "phases":
+        return [word for each in value for word in (flag, str(PhaseSpec(**each)))]
     if name == "keep_qk":
         return [word for layer, head in value for word in (flag, f"{int(layer)}:{int(head)}")]
     if isinstance(value, list):

@@ -7,11 +7,12 @@ import shlex
 import pytest
 
 from ropediag import open_capture
-from ropediag.config import CaptureConfig
+from ropediag.config import CaptureConfig, parse_phase
 from ropediag.evaluate.config import EvaluateConfig
 from ropediag.intervene.config import AblateConfig
 from ropediag.recipe import write_command
 from ropediag.report.made import list_facts
+from ropediag.theory.phases import PhaseSpec
 from tests.analysis.captures import EXAMPLE
 
 
@@ -38,6 +39,20 @@ def test_every_field_that_decides_the_numbers_is_a_flag():
     ):  # fmt: skip
         assert [words[place + 1] for place, word in enumerate(words) if word == flag] == values, flag
     assert {"--no-tokens", "--no-excess"} <= set(words)
+
+
+@pytest.mark.parametrize("kind", [CaptureConfig, EvaluateConfig, AblateConfig])
+def test_phases_are_given_as_they_were(kind):
+    phases = (
+        PhaseSpec(512, label="pretraining", source="--phase"),
+        PhaseSpec(2048, 160000.0, {"rope_type": "yarn", "factor": 4.0}, 1024, source="--phase"),
+        PhaseSpec(4096, rule="own", window="all", source="--phase"),
+    )
+    words = shlex.split(write_command("capture", kind(model="demo", length=300, phases=phases).recipe()))
+    typed = [words[place + 1] for place, word in enumerate(words) if word == "--phase"]
+    assert tuple(map(parse_phase, typed)) == phases
+    tuned = kind(model="demo", length=300, train_len=512, tune_len=2048).recipe()
+    assert "--train-len 512 --tune-len 2048" in write_command("capture", tuned)
 
 
 def test_an_evaluation_is_made_again_with_its_own_flags():
@@ -78,8 +93,12 @@ def test_nothing_in_the_command_leaves_its_word():
 
 
 @pytest.mark.parametrize(
-    "config", [None, "{", "[1]", "3", "{}", '{"keep_qk": [1]}', '{"text": 3}', "[" * 10**5]
-)
+    "config",
+    [
+        None, "{", "[1]", "3", "{}", '{"keep_qk": [1]}', '{"text": 3}', "[" * 10**5,
+        '{"phases": [1]}', '{"phases": [{"length": -1}]}', '{"phases": [{"len": 5}]}',
+    ],
+)  # fmt: skip
 def test_a_configuration_that_cannot_be_used_gives_no_command(config):
     assert write_command("capture", config) is None
 
