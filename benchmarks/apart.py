@@ -1,4 +1,4 @@
-"""Measuring in a process of its own: wall time, processor time, peak memory over what was loaded before."""
+"""Measuring in a separate process: wall time, processor time, peak memory over what was loaded before."""
 
 import json
 import os

@@ -2,7 +2,7 @@
 
     python benchmarks/capture_overhead.py --len 2048 8192 16384 32768 65536 --out benchmarks/results/capture_overhead.json
 
-Each run is a process of its own, A B A B ..., with one thread (several wait for one another, and waiting counts
+Each run is a separate process, A B A B ..., with one thread (several wait for one another, and waiting counts
 as processor time): A is the decoder and the loss in slices, B is the whole capture of the same tokens at
 default settings but for the windowed loss, C that windowed loss alone. Time starts once model and tokens are
 loaded; memory is the peak resident size minus the one after loading (on a GPU, the peak of the allocator minus

@@ -1,6 +1,6 @@
 """How fast the dashboard answers over ten captures of a large model, what it sends, and what memory it takes.
 
-``ropediag dash`` runs as a process of its own over a folder with the capture of ``large_capture`` under ten
+``ropediag dash`` runs as a separate process over a folder with the capture of ``large_capture`` under ten
 names. A headless Chromium opens the first page on a fresh server, again on the warm one, and then clicks cells,
 changes heads by keyboard, changes pages and diagnostics. A click is answered when what is on the screen was last
 changed by it and painted: all requests are back, and nothing has moved for a while.

@@ -2,7 +2,7 @@
 
     python benchmarks/estimate_accuracy.py --out benchmarks/results/estimate_accuracy.json
 
-Each length runs in a process of its own, with one thread. Seconds, announced and measured, are the processor's, so that
+Each length runs in a separate process, with one thread. Seconds, announced and measured, are the processor's, so that
 what else the machine does counts in neither. Memory is the peak resident size minus the one after loading.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/large_vocabulary.py | tee benchmarks/results/large_vocabulary.txt
 
 A random Gemma 3 of two layers, with the vocabulary and the width of its smallest release: 262,144 x 640.
-Each run is a process of its own, A B A B ...: A calls the head on 8 positions at a time, as many as 8 MiB of
+Each run is a separate process, A B A B ...: A calls the head on 8 positions at a time, as many as 8 MiB of
 logits hold, B on as many as ``head_rows`` says. The pass through the layers is left out; windows are whole.
 """
 

@@ -3,7 +3,7 @@
     pip install ".[nnsight]"
     python benchmarks/peers.py --out benchmarks/results/peers.json
 
-Each run is a process of its own with one thread (several wait for one another, and waiting counts as
+Each run is a separate process with one thread (several wait for one another, and waiting counts as
 processor time), all ways in turn at each length. Every way gets its best settings: no gradients, only the
 last position's logits (the plain pass and the capture take the loss at all of them), hooks only where
 something is read. A way whose memory, continued with the square of the length from its last two runs, would

@@ -2,7 +2,7 @@
 
     python benchmarks/tune_speed.py --pairs 4 --out benchmarks/results/tune_speed.json
 
-Each run is a process of its own, A B A B ..., with one thread: A is the loop (same model, windows, optimiser, schedule,
+Each run is a separate process, A B A B ..., with one thread: A is the loop (same model, windows, optimiser, schedule,
 clipping and precision, nothing else), B the Trainer run of ropediag. Time starts once model and text are
 loaded; both do a few steps before it.
 """

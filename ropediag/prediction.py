@@ -22,7 +22,7 @@ from ropediag.rope import pair_channels
 from ropediag.rope_config import LayerRope, read_layers, read_layout, widest_layers
 from ropediag.rope_parameters import plain_config, read_rule, scale_config
 from ropediag.theory.phases import PhaseSpec, TrainingHistory
-from ropediag.theory.training import Training, find_base
+from ropediag.theory.training import PredictedLimit, Training, find_base
 
 FOLLOW_LENGTH = ("dynamic", "longrope", "qwen_ntk")  # rules whose frequencies change with the running length
 
@@ -93,6 +93,10 @@ class Prediction:
     retrieval_bound: int | None
     target: TargetAnswer | None
     notes: tuple[str, ...]
+
+    def describe_limit(self) -> str:
+        """Write the predicted limit in words, without what sets it."""
+        return PredictedLimit(self.predicted_limit, self.law, self.assumes_tuning).describe()
 
 
 def predict(

@@ -18,7 +18,7 @@ def describe_theory(prediction: Prediction) -> dict[str, str]:
         "Critical base": NONE
         if prediction.critical_base is None
         else f"{word_number(prediction.critical_base)} when tuned at {prediction.tune_len:,}",
-        "Predicted limit": _describe_limit(prediction),
+        "Predicted limit": prediction.describe_limit(),
         "First reach": "none"
         if prediction.first_reach is None
         else f"{prediction.first_reach:,.0f} tokens, a lower bound",
@@ -27,13 +27,6 @@ def describe_theory(prediction: Prediction) -> dict[str, str]:
         "Retrieval bound": "none found" if retrieval is None else f"{retrieval:,} tokens, first B_m < 0",
         **describe_target(prediction.target),
     }
-
-
-def _describe_limit(prediction: Prediction) -> str:
-    if prediction.predicted_limit is None:
-        return "no bound"
-    assumed = " (assumes tuning)" if prediction.assumes_tuning else ""
-    return f"{prediction.predicted_limit:,.0f} tokens{assumed}"
 
 
 def _describe_first(prediction: Prediction) -> str:

@@ -164,10 +164,9 @@ def _describe_theory(found: "Glance") -> list[str]:
     """Write critical pair, predicted limit and first reach."""
     if found.predicted is None:
         return ["  theory    the training length is not known"]
-    value, assumed = found.predicted.value, " (assumes tuning)" if found.predicted.assumes_tuning else ""
-    limit = "no predicted limit: " + found.predicted.law
-    if value is not None:
-        limit = f"predicted limit {value:,.0f} tokens{assumed}"
+    limit = f"predicted limit {found.predicted.describe()}"
+    if found.predicted.value is None:
+        limit = f"no predicted limit: {found.predicted.law}"
     first = ""
     if found.first_reach is not None:
         first = f"; first reach {found.first_reach:,.0f} tokens, a lower bound"

@@ -128,9 +128,6 @@ def _describe_phase(phase: Mapping[str, Any]) -> str:
 
 def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
     critical, size = prediction.critical_dimension, prediction.rotary_dim
-    limit = "no bound" if prediction.predicted_limit is None else _tokens(prediction.predicted_limit)
-    if prediction.assumes_tuning and prediction.predicted_limit is not None:
-        limit += " (assumes tuning)"
     first_reach = "none: no lag turns a pair to an unseen angle"
     if prediction.first_reach is not None:
         first_reach = (
@@ -145,7 +142,7 @@ def _describe_laws(prediction: "Prediction") -> list[tuple[str, str]]:
             if prediction.critical_base is None
             else [("critical base", f"{_plain(prediction.critical_base)} at this tuning length")]
         ),
-        ("predicted limit", limit),
+        ("predicted limit", prediction.describe_limit()),
         ("  because", prediction.law),
         *_describe_fitted(prediction),
         ("first reach", first_reach),

@@ -27,9 +27,7 @@ def command(
         for at in capture.training.phases:
             typer.echo(f"{at.label or 'a phase'}: {at.length:,} tokens (from {at.source})")
         limit, reach = capture.training.predicted_limit(), capture.training.first_reach()
-        said = "none" if limit.value is None else f"{limit.value:,.0f} tokens"
-        assumed = " (assumes tuning)" if limit.assumes_tuning and limit.value is not None else ""
-        typer.echo(f"predicted limit: {said}{assumed}, {limit.law}")
+        typer.echo(f"predicted limit: {limit.describe()}, {limit.law}")
         typer.echo("first reach: " + ("none" if reach is None else f"{reach:,.0f} tokens, a lower bound"))
         for part in capture.stale:
             typer.echo(f"stale: {STALE[part]}")

@@ -76,6 +76,12 @@ class PredictedLimit:
     law: str
     assumes_tuning: bool
 
+    def describe(self) -> str:
+        """Write the limit in words, without what sets it."""
+        if self.value is None:
+            return "no bound"
+        return f"{self.value:,.0f} tokens" + (" (assumes tuning)" if self.assumes_tuning else "")
+
 
 @dataclass(frozen=True, eq=False)
 class Training:
