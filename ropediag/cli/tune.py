@@ -32,7 +32,7 @@ def command(
             "--bos/--no-bos", help="Begin windows with BOS (default: where the model's tokenizer puts it)."
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 300,
+    steps: Annotated[int, typer.Option(help="Optimiser steps; 0 changes RoPE and trains nothing.")] = 300,
     batch: Annotated[int, typer.Option(help="Windows a step, over all processes.")] = 16,
     accumulate: Annotated[int, typer.Option(help="Backward passes that make up a step.")] = 1,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,

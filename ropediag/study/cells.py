@@ -19,9 +19,9 @@ class Cell:
     Attributes
     ----------
     parent : the pretrained model, as ``--model`` takes it, or the name of one that the study makes
-    base, tune_len : of the tuning; None for the parent itself, the base also with a scaling rule
+    base, tune_len : of the tuning; None for a model that is not tuned, the base also with a scaling rule
     seed : of the tuning
-    rule, factor : of the scaling rule; None without one
+    rule, factor : of the scaling rule; None without one. Without a tuning length nothing is trained under it
     evaluate_at : tokens to evaluate at; None where the study's ``evaluate`` section decides
     """
 
@@ -37,14 +37,21 @@ class Cell:
     def name(self) -> str:
         """The cell's folder: parent, base or scaling rule, tuning length and seed."""
         parent = Path(self.parent).name
-        if self.tune_len is None:
+        if self.is_parent:
             return parent
         change = f"b{self.base:.10g}" if self.rule is None else f"{self.rule}{self.factor:.10g}"
+        if self.tune_len is None:
+            return f"{parent}-{change}-untrained"
         return f"{parent}-{change}-t{self.tune_len}-s{self.seed}"
+
+    @property
+    def is_parent(self) -> bool:
+        """Whether the model is the parent itself, unchanged."""
+        return self.tune_len is None and self.rule is None
 
 
 def list_cells(config: StudyConfig) -> list[Cell]:
-    """List the cells, each parent before the models tuned from it, seed after seed; none twice.
+    """List the cells, each parent before the models made from it, seed after seed; none twice.
 
     Raises
     ------
@@ -52,6 +59,9 @@ def list_cells(config: StudyConfig) -> list[Cell]:
         If two cells would have one name, or bases follow from a pretraining that is not stated.
     """
     cells = [Cell(_source(parent)) for parent in config.parents]
+    for parent in config.parents:
+        for grid in config.grid:
+            cells += _untrained_cells(_source(parent), grid)
     for seed in range(config.seeds):
         for parent in config.parents:
             for grid in config.grid:
@@ -72,6 +82,11 @@ def _tuned_cells(source: str, grid: Grid, seed: int) -> Iterator[Cell]:
             yield Cell(source, base, length, seed, evaluate_at=grid.evaluate_at)
         for scaling in grid.scaling:
             yield Cell(source, None, length, seed, scaling.rule, scaling.factor, grid.evaluate_at)
+
+
+def _untrained_cells(source: str, grid: Grid) -> Iterator[Cell]:
+    for scaling in grid.untrained:
+        yield Cell(source, rule=scaling.rule, factor=scaling.factor, evaluate_at=grid.evaluate_at)
 
 
 def _resolve(grid: Grid, parent: Parent) -> Grid:
@@ -115,17 +130,17 @@ def cell_folder(cell: Cell, folder: Path) -> Path:
 
 
 def plan_tuning(cell: Cell, config: StudyConfig, folder: Path) -> TuneConfig | None:
-    """Work out how a cell's model is tuned; None for the parent, which is not.
+    """Work out how a cell's model is made from its parent, in no steps if untrained; None for a parent.
 
     Raises
     ------
     ConfigError
         If the settings of the study make no tuning run.
     """
-    if cell.tune_len is None:
+    if cell.is_parent:
         return None
     tune, parent = config.tune, find_parent(cell, config)
-    batch = max(1, tune.tokens // cell.tune_len)
+    batch = tune.accumulate if cell.tune_len is None else max(1, tune.tokens // cell.tune_len)
     if batch % tune.accumulate:
         raise ConfigError(
             f"{cell.name}: {tune.tokens} tokens a step make {batch} windows of {cell.tune_len}, which cannot "
@@ -139,7 +154,7 @@ def plan_tuning(cell: Cell, config: StudyConfig, folder: Path) -> TuneConfig | N
         factor=cell.factor,
         length=cell.tune_len,
         text=tune.text or (parent.run.text if isinstance(parent, Pretraining) else ()),
-        steps=tune.steps,
+        steps=0 if cell.tune_len is None else tune.steps,
         batch=batch,
         accumulate=tune.accumulate,
         lr=tune.lr,
@@ -150,6 +165,6 @@ def plan_tuning(cell: Cell, config: StudyConfig, folder: Path) -> TuneConfig | N
         dtype=tune.dtype,
         gradient_checkpointing=tune.gradient_checkpointing,
         lora=tune.lora,
-        fsdp=tune.fsdp,
+        fsdp=tune.fsdp and cell.tune_len is not None,
         force=True,  # an interrupted run may have left files there
     )

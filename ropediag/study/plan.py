@@ -69,7 +69,7 @@ def plan_evaluation(cell: Cell, study: StudyConfig, folder: Path) -> EvaluateCon
         out=cell_folder(cell, folder) / "evaluation.h5",
         text=_measured_text(cell, study),
         sequences=evaluate.sequences,
-        parent=None if cell.tune_len is None else parent,
+        parent=None if cell.is_parent else parent,
         trials=evaluate.trials,
         force=True,
         **_stated(cell, study),
@@ -110,8 +110,8 @@ def _measured_text(cell: Cell, study: StudyConfig) -> tuple[Path, ...]:
 
 
 def _model_path(cell: Cell, study: StudyConfig, folder: Path) -> str:
-    tuned = str(cell_folder(cell, folder) / "model")
-    return parent_model(cell, study, folder) if cell.tune_len is None else tuned
+    made = str(cell_folder(cell, folder) / "model")
+    return parent_model(cell, study, folder) if cell.is_parent else made
 
 
 def _round(tokens: float) -> int:
@@ -119,8 +119,8 @@ def _round(tokens: float) -> int:
 
 
 def _stated(cell: Cell, study: StudyConfig) -> dict[str, Any]:
-    """What the study says of an untuned parent's pretraining; a tuned model says it itself."""
+    """What the study says of a parent's pretraining; a model that it makes says it itself."""
     parent = find_parent(cell, study)
-    if cell.tune_len is not None or not isinstance(parent, Checkpoint):
+    if not cell.is_parent or not isinstance(parent, Checkpoint):
         return {}
     return {"train_len": parent.train_len, "pretrain_base": parent.pretrain_base}

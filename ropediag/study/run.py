@@ -90,9 +90,9 @@ def run_study(
 
 
 def _run_waiting(engine: str, work: CellWork, waiting: list[Cell]) -> Finished:
-    """Run the cells, those whose model others are tuned from before the others."""
+    """Run the cells, those whose model others are made from before the others."""
     resources = work.config.resources or {}
-    first = [cell for cell in waiting if cell.tune_len is None and not work.has_parent(cell)]
+    first = [cell for cell in waiting if cell.is_parent and not work.has_parent(cell)]
     yield from run_cells(engine, work, first, resources)
     rest = [cell for cell in waiting if cell not in first]
     yield from run_cells(engine, work, [cell for cell in rest if work.has_parent(cell)], resources)

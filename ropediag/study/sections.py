@@ -74,7 +74,7 @@ def parent_name(parent: Parent) -> str:
 
 @dataclass(frozen=True)
 class Scaling:
-    """A scaling rule to tune with, as in ``TuneConfig``."""
+    """A scaling rule, as in ``TuneConfig``."""
 
     rule: str
     factor: float
@@ -88,7 +88,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Grid:
-    """Bases and scaling rules to tune with, each at every length.
+    """Bases and scaling rules to tune with, each at every length; and rules to apply without tuning.
 
     Attributes
     ----------
@@ -97,6 +97,7 @@ class Grid:
         ceiling; takes parents that state their pretraining
     lengths : tuning lengths, tokens; may be left out with ``reaches``: the parent's training length
     scaling : rules, each with the parent's own base
+    untrained : rules that go into the parent's config, its weights staying as they are; need no lengths
     evaluate_at : tokens that its models are evaluated at, instead of what ``evaluate`` makes of the limit
     """
 
@@ -105,11 +106,12 @@ class Grid:
     scaling: tuple[Scaling, ...] = ()
     reaches: tuple[float, ...] = ()
     evaluate_at: int | None = None
+    untrained: tuple[Scaling, ...] = ()
 
     def __post_init__(self) -> None:
-        if not (self.bases or self.scaling or self.reaches):
-            raise ConfigError("an entry of a study's grid needs bases, reaches or scaling.")
-        if not self.lengths and not self.reaches:
+        if not (self.bases or self.scaling or self.reaches or self.untrained):
+            raise ConfigError("an entry of a study's grid needs bases, reaches, scaling or untrained.")
+        if not self.lengths and (self.bases or self.scaling) and not self.reaches:
             raise ConfigError("an entry of a study's grid needs lengths, unless it has reaches.")
         for reach in self.reaches:
             if not 1 < reach < float("inf"):

@@ -92,7 +92,7 @@ class CellWork:
         return path.exists() and not Folder.beside(path).path.exists()
 
     def _make(self, cell: Cell) -> None:
-        """Pretrain the cell's own model if it is a parent, tune it if not, unless that was done before."""
+        """Pretrain the cell's own model if it is a parent, make it from one if not, unless done before."""
         tuning = plan_tuning(cell, self.config, self.folder)
         parent = find_parent(cell, self.config)
         if tuning is not None and not _is_made(tuning.out):

@@ -129,16 +129,8 @@ Made by `{command}`.
 
 def write_tune_card(out: Path, config: TuneConfig, metadata: CheckpointMetadata) -> Path:
     """Write ``README.md`` into the folder of a tuned checkpoint."""
-    parent = metadata.parent or {}
-    scaling = metadata.scaling
     card = _TUNE_CARD.format(
-        parent=parent["name"],
-        parent_hash=f"`{parent['weights_hash']}`" if parent["weights_hash"] else "from the hub",
-        command=metadata.command,
-        pretrain_base=metadata.pretrain_base,
-        train_len=metadata.train_len,
-        base=metadata.base,
-        scaling="none" if scaling is None else f"{scaling['rule']}, factor {scaling['factor']:g}",
+        **_describe_origin(metadata),
         tune_len=metadata.tune_len,
         text=", ".join(f"`{path}`" for path in config.text) or _LIBRARY_TEXT,
         text_hash=metadata.text_hash,
@@ -153,3 +145,47 @@ def write_tune_card(out: Path, config: TuneConfig, metadata: CheckpointMetadata)
     path = out / "README.md"
     publish_alone(path, card)
     return path
+
+
+_UNTRAINED_CARD = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [rope, diagnostics]
+---
+
+# {parent} under another RoPE, not trained
+
+Made by `{command}`.
+
+| | |
+|---|---|
+| parent | {parent}, weights {parent_hash} |
+| pretraining base and length | {pretrain_base:g}, {train_len:,} tokens |
+| base | {base:g} |
+| scaling rule | {scaling} |
+
+The weights are those of the parent: none has seen this RoPE. `ropediag.json` holds all of this for programs.
+"""
+
+
+def write_untrained_card(out: Path, metadata: CheckpointMetadata) -> Path:
+    """Write ``README.md`` into the folder of a checkpoint whose RoPE alone was changed."""
+    card = _UNTRAINED_CARD.format(**_describe_origin(metadata))
+    path = out / "README.md"
+    publish_alone(path, card)
+    return path
+
+
+def _describe_origin(metadata: CheckpointMetadata) -> dict[str, object]:
+    """Return what the cards of all models made from another say of the parent and the change."""
+    parent, scaling = metadata.parent or {}, metadata.scaling
+    return {
+        "parent": parent["name"],
+        "parent_hash": f"`{parent['weights_hash']}`" if parent["weights_hash"] else "from the hub",
+        "command": metadata.command,
+        "pretrain_base": metadata.pretrain_base,
+        "train_len": metadata.train_len,
+        "base": metadata.base,
+        "scaling": "none" if scaling is None else f"{scaling['rule']}, factor {scaling['factor']:g}",
+    }

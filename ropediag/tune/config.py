@@ -165,7 +165,8 @@ def check_run(config: Any) -> None:
     CaptureError
         If the folder cannot be written to.
     """
-    for name, least in {"steps": 1, "batch": 1, "seed": 0, "save_every": 1}.items():
+    least_steps = 1 if isinstance(config, PretrainConfig) else 0
+    for name, least in {"steps": least_steps, "batch": 1, "seed": 0, "save_every": 1}.items():
         value = getattr(config, name)
         if value is not None and value < least:
             raise ConfigError(f"{name} must be at least {least}: got {value}.")

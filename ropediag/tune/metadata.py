@@ -122,6 +122,11 @@ def read_metadata(folder: Path) -> CheckpointMetadata | None:
     return CheckpointMetadata(**{field.name: record[field.name] for field in known if field.name in record})
 
 
+def name_parent(name: str, folder: Path | None) -> dict[str, str | None]:
+    """Name the model that another was made from, and the hash of its weights where they lie in a folder."""
+    return {"name": name, "weights_hash": None if folder is None else hash_weights(folder)}
+
+
 def hash_weights(folder: Path) -> str:
     """Hash a checkpoint's weights: SHA-256 of ``model.safetensors``, or of its parts one after the other."""
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""The change that tuning makes to a model's RoPE: another base, or a scaling rule.
+"""The change that tuning makes to a model's RoPE: another base, or a scaling rule; also without a step.
 
 What comes out are entries of a transformers configuration; the model computes its frequencies itself.
 """
@@ -27,7 +27,7 @@ class RopeChange:
     ----------
     entries : of the configuration, replaced
     config : the tuned model's, a transformers configuration
-    parent, training : phases of training of the parent, and of the tuned model
+    parent, training : phases of training of the parent, and of the tuned model; without a step the same
     """
 
     entries: dict[str, Any]
@@ -74,7 +74,7 @@ def plan_change(parent_config: Any, metadata: Mapping[str, Any], config: "TuneCo
     rule = None if changed.rule == "default" else explicit
     phase = PhaseSpec(length, changed.base, rule, label="tuning", source=METADATA)
     earlier = tuple(_settle(phase, layer) for phase in parent.phases)
-    training = TrainingHistory((*earlier, phase), changed.base)
+    training = TrainingHistory((*earlier, phase) if config.steps else earlier, changed.base)
     return RopeChange(entries, tuned, parent, training)
 
 

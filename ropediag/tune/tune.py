@@ -17,7 +17,6 @@ from ropediag.errors import ConfigError
 from ropediag.models.compute_type import training_device, training_type
 from ropediag.models.directory import short_name
 from ropediag.models.load import (
-    LoadedModel,
     fingerprint_weights,
     load_config,
     load_model,
@@ -33,6 +32,7 @@ from ropediag.tune.memory import training_bytes
 from ropediag.tune.metadata import (
     CheckpointMetadata,
     hash_weights,
+    name_parent,
     package_versions,
     record_phases,
     write_metadata,
@@ -47,11 +47,12 @@ from ropediag.tune.trainer import (
     wait_for_all,
 )
 from ropediag.tune.tune_config import TuneConfig
+from ropediag.tune.untrained import write_untrained
 from ropediag.tune.windows import TrainingWindows
 
 
 def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
-    """Change a model's RoPE, train it and write its checkpoint.
+    """Change a model's RoPE, train it, unless in no steps, and write its checkpoint.
 
     Under ``torchrun`` every process calls this; the first one writes, and all return when that is done.
 
@@ -71,7 +72,7 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
         If model or text cannot be used, or the run would not fit in memory.
     """
     compute, reason = training_type(config.dtype)
-    if is_first():
+    if is_first() and config.steps:
         say(f"computing in {compute}: {reason}")
     parent_config, directory = load_config(config.model)
     change = plan_change(parent_config, read_checkpoint(directory)[1] if directory else {}, config)
@@ -80,6 +81,8 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
         say(line)
     if is_first() and config.scaling is None and config.base in (None, training.base):
         say("RoPE unchanged, as no other base and no scaling rule is given: a control run")
+    if config.steps == 0:
+        return write_untrained(config, change, say)
     tokenizer = load_tokenizer(config.model)
     byte_level = _is_byte_level(tokenizer, parent_config)
     leading, bos = _find_leading(tokenizer, config, byte_level, length)
@@ -95,7 +98,7 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
     model = _add_lora(parent.model, config.lora) if config.lora else parent.model
     windows = TrainingWindows(text, length, config.steps * config.batch, share, config.seed, leading)
     text_hash = hashlib.sha256(text.tobytes()).hexdigest()
-    settings = config.settings() | {"text": text_hash, "parent": _parent(parent)}
+    settings = config.settings() | {"text": text_hash, "parent": name_parent(parent.name, parent.directory)}
     model, losses = run_trainer(model, windows, _recipe(config), config.out, say, config.resume, settings)
     if config.lora:
         model = model.merge_and_unload()
@@ -126,7 +129,7 @@ def tune_model(config: TuneConfig, say: Callable[[str], None] = print) -> Path:
             command=config.command_line(),
             weights_hash=hash_weights(config.out),
             weight_fingerprint=None if config.fsdp else fingerprint_weights(model),
-            parent=_parent(parent),
+            parent=name_parent(parent.name, parent.directory),
             bos=bos,
             scaling=None if config.scaling is None else {"rule": config.scaling, "factor": config.factor},
             phases=record_phases(change.training),
@@ -151,14 +154,6 @@ def _recipe(config: TuneConfig) -> Recipe:
         save_every=config.save_every,
         report_to=config.report_to,
     )
-
-
-def _parent(parent: LoadedModel) -> dict[str, str | None]:
-    """Name the parent, and the hash of its weights where they lie in a folder."""
-    return {
-        "name": parent.name,
-        "weights_hash": None if parent.directory is None else hash_weights(parent.directory),
-    }
 
 
 def _is_byte_level(tokenizer: Any | None, model_config: Any) -> bool:

@@ -31,7 +31,8 @@ class TuneConfig:
     bos : bool or None
         Whether windows begin with the tokenizer's leading special tokens; None for as it begins a text.
     steps, batch, accumulate : int
-        Optimiser steps, windows a step, and the backward passes that make up one.
+        Optimiser steps, windows a step, and the backward passes that make up one. No steps: the RoPE changes,
+        the weights do not.
     lr : float
         Highest learning rate: a tenth of the steps of warm-up, then a cosine down to 5 % of it.
     recall_share : float or None, 0 to 1
@@ -101,6 +102,8 @@ class TuneConfig:
             raise ConfigError(f"scaling must be one of {', '.join(RULES)}: got {self.scaling!r}.")
         if self.factor is not None and not 1 < self.factor < float("inf"):
             raise ConfigError(f"factor must be a number above 1: got {self.factor}.")
+        if self.steps == 0 and self.base is None and self.scaling is None:
+            raise ConfigError("0 steps change nothing but RoPE: pass --base, or --scaling and --factor.")
         if self.lora is not None and self.fsdp:
             raise ConfigError("give --lora or --fsdp, not both: low-rank updates are small enough unsharded.")
         if self.dtype not in ("float32", "bfloat16"):

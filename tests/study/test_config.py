@@ -38,6 +38,17 @@ def test_a_study_without_a_grid_is_one_of_its_parents(tmp_path):
     assert list_cells(config) == [Cell("demo"), Cell("a/b")]
 
 
+def test_rules_without_tuning_need_no_length_and_are_made_once_whatever_the_seeds(tmp_path):
+    rules = "[{rule: yarn, factor: 4}, {rule: linear, factor: 2}]"
+    config = read(tmp_path, SMALL + f"  - {{untrained: {rules}, evaluate_at: 900}}\nseeds: 2\n")
+    found = [cell for cell in list_cells(config) if cell.rule]
+    assert [cell.name for cell in found] == ["demo-yarn4-untrained", "demo-linear2-untrained"]
+    assert not any(cell.is_parent for cell in found)
+    for cell in found:
+        run = plan_tuning(cell, config, tmp_path)
+        assert (run.steps, run.scaling, run.factor) == (0, cell.rule, cell.factor)
+
+
 def test_reaches_are_the_bases_by_which_each_parent_gets_there_at_its_own_length(tmp_path):
     parents = "[{name: new, base: 100, length: 256}, {model: a/b, train_len: 4096, pretrain_base: 1e4}]"
     text = f"name: small\nparents: {parents}\ngrid: [{{reaches: [2, 4], bases: 7e6}}]\n"
@@ -131,7 +142,7 @@ def test_the_shipped_studies_can_be_read(path, tmp_path, monkeypatch):
         (SMALL.replace("[demo]", "[{model: a/b, trained: 64}]"), "has no key 'trained'"),
         (SMALL.replace("[demo]", "[{model: a/b, train_len: 1}]"), "train_len must be at least 2"),
         (SMALL.replace("[demo]", "[{model: a/b, pretrain_base: 1}]"), "pretrain_base must be above 1"),
-        (SMALL + "  - {lengths: 128}\n", "needs bases, reaches or scaling"),
+        (SMALL + "  - {lengths: 128}\n", "needs bases, reaches, scaling or untrained"),
         (SMALL + "  - {bases: 1e6}\n", "needs lengths"),
         (SMALL + "  - {reaches: 1}\n", "a reach .* above 1: got 1.0"),
         (

@@ -39,6 +39,7 @@ def config(tmp_path_factory):
         grid=(
             Grid((8000.0,), (64,), evaluate_at=300),
             Grid(lengths=(64,), scaling=tuple(Scaling(rule, 2) for rule in RULES)),
+            Grid(untrained=(Scaling("yarn", 2),)),
         ),
         tune=Tuning(steps=2, tokens=128, text=text, accumulate=2, gradient_checkpointing=True),
         evaluate=Evaluation(sequences=2, least=256, reach=1.5, text=text, trials=1),
@@ -69,6 +70,7 @@ def test_a_parent_is_pretrained_once_with_its_own_shape_and_measured_untuned(fin
 def test_a_scaled_model_has_the_limit_that_its_checkpoint_predicts_and_no_part_in_the_law(finished, table):
     scaled = table.isel(model=np.flatnonzero(table.rule != "none"))
     assert set(scaled.rule.values) == {f"{rule} 2" for rule in RULES}
+    assert scaled.model.values[scaled.tuned.values == 0].tolist() == ["own-yarn2-untrained"]
     assert not scaled.past_critical_base.any()
     for name in scaled.model.values:
         row, folder = scaled.sel(model=name), finished.folder / "cells" / name
@@ -132,7 +134,7 @@ def test_every_cell_is_captured_at_its_own_length(finished, config):
     for cell in list_cells(config):
         folder = finished.folder / "cells" / cell.name
         with open_capture(folder / "capture.h5") as capture:
-            model = folder / "model" if cell.tune_len else finished.folder / "parents" / cell.name
+            model = finished.folder / "parents" / cell.name if cell.is_parent else folder / "model"
             limit = predict(model).predicted_limit or 64
             assert capture.attrs["length"] == int(np.ceil(1.5 * limit / 256)) * 256
             assert capture.sizes["row"] == 4

@@ -267,7 +267,8 @@ def test_the_command_offers_every_setting_with_its_default():
         ({"scaling": "bent", "factor": 2.0}, "one of linear"),
         ({"scaling": "yarn", "factor": 1.0}, "factor must be a number above 1"),
         ({"length": 1}, "length must be at least 2"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": -1}, "steps must be at least 0"),
+        ({"steps": 0, "base": None}, "0 steps change nothing but RoPE"),
         ({"dtype": "int8"}, "float32 or bfloat16"),
         ({"lora": 0}, "lora must be at least 1"),
         ({"lora": 2, "fsdp": True}, "give --lora or --fsdp, not both"),
@@ -282,6 +283,24 @@ def test_too_little_text_is_refused_before_weights_are_read(config, monkeypatch)
     monkeypatch.setattr(tune, "load_model", None)
     with pytest.raises(ConfigError, match=r"the text has \d+ tokens and one training window takes 100000"):
         tune_model(changed(config, length=100_000), say=quiet)
+
+
+@pytest.mark.parametrize("change", [{"base": 8000.0}, {"base": None, "scaling": "yarn", "factor": 4.0}])
+def test_no_steps_change_the_rope_alone_and_leave_the_training_on_record(config, parent, change):
+    folder = tune_model(changed(config, steps=0, text=(), **change), say=quiet)
+    before = AutoModelForCausalLM.from_pretrained(parent).state_dict()
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    for name, weights in model.state_dict().items():
+        torch.testing.assert_close(weights, before[name], rtol=0, atol=0)
+    rope = model.config.rope_parameters
+    assert (rope["rope_theta"], rope["rope_type"]) == (
+        (8000.0, "default") if change["base"] else (500.0, "yarn")
+    )
+    metadata = read_metadata(folder)
+    assert metadata.phases == read_metadata(parent).phases
+    assert (metadata.steps, metadata.weights_hash) == (0, hash_weights(folder))
+    assert predict(folder).assumes_tuning
+    assert "not trained" in (folder / "README.md").read_text()
 
 
 def test_a_run_that_memory_cannot_hold_is_refused(config, monkeypatch):
