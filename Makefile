@@ -3,7 +3,7 @@
 #   make demo                 install, then watch the bundled model break
 #   make test                 install, then the whole test suite
 #   make numeric              the numeric tests once more, with the vector instructions of an old processor
-#   make long                 what takes longer than a test run: reliability, thousands of random mistakes
+#   make long                 what takes longer than a test run: reliability, thousands of random mistakes, Ray killed
 #   make reliability          kills, full disks, damaged and hostile files, load; prints one table (half an hour)
 #   make site                 the documentation as a site in build/site, every link checked
 #   make notebooks            run the notebooks anew and keep what they show; takes a Chromium
@@ -38,7 +38,7 @@ numeric: .venv/installed-dev
 		OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTEST) $(NUMERIC) -k "not kill and not two_processes and not 16384"
 
 long: reliability
-	ROPEDIAG_LONG=1 $(BIN)/python -m pytest tests/cli/test_fuzz.py
+	ROPEDIAG_LONG=1 $(BIN)/python -m pytest tests/cli/test_fuzz.py tests/study/test_study.py
 
 # Keep the tally as benchmarks/results/reliability.jsonl, and write its page from it:
 #   python -m tests.reliability benchmarks/results/reliability.jsonl --page docs/reliability.md

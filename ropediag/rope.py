@@ -8,7 +8,7 @@ the slowest; a pair is two channels, so two dimensions. Angles are radians, peri
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 
 from ropediag.errors import ConfigError
 
@@ -245,3 +245,15 @@ def _positive(values: Float[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
 def _any_repeated(channels: Int[np.ndarray, "layer pair 2"], padded: Bool[np.ndarray, "layer pair"]) -> bool:
     rows = (layer[~pad].ravel() for layer, pad in zip(channels, padded, strict=True))
     return any(len(set(row.tolist())) != len(row) for row in rows)
+
+
+def average_turns(
+    inv_freq: Float[np.ndarray, "layer pair"], edges: Int[np.ndarray, " bin"], length: int
+) -> Complex[np.ndarray, "layer pair bin"]:
+    """Mean of ``exp(i lag inv_freq)`` over all lags of each bin, 0 where padded: a geometric sum."""
+    frequency = np.nan_to_num(inv_freq)[..., None]
+    stops = np.append(edges[1:], length)
+    one = np.exp(1j * frequency) - 1
+    total = np.exp(1j * frequency * stops) - np.exp(1j * frequency * edges)
+    mean = np.where(one == 0, 1.0, total / np.where(one == 0, 1.0, one) / (stops - edges))
+    return np.where(np.isnan(inv_freq)[..., None], 0.0, mean)

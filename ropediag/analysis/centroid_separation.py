@@ -2,11 +2,12 @@
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float
 
 from ropediag.analysis.diagnostic import diagnostic
 from ropediag.analysis.heads import key_head_index
 from ropediag.analysis.labelled import average, label, make_axis
+from ropediag.rope import average_turns
 from ropediag.store import Capture
 
 AXES = ("sequence", "layer", "query_head", "coarse_lag")
@@ -73,15 +74,3 @@ def _read_clusters(
     around = np.where(real, square * (1 - offset**2), 0.0).sum(-1)
     mean = np.where(real, np.sqrt(square) * offset * np.exp(1j * phase), 0.0)
     return mean, np.where(real.any(-1), around, np.nan)
-
-
-def average_turns(
-    inv_freq: Float[np.ndarray, "layer pair"], edges: Int[np.ndarray, " bin"], length: int
-) -> Complex[np.ndarray, "layer pair bin"]:
-    """Mean of ``exp(i lag inv_freq)`` over all lags of each bin, 0 where padded: a geometric sum."""
-    frequency = np.nan_to_num(inv_freq)[..., None]
-    stops = np.append(edges[1:], length)
-    one = np.exp(1j * frequency) - 1
-    total = np.exp(1j * frequency * stops) - np.exp(1j * frequency * edges)
-    mean = np.where(one == 0, 1.0, total / np.where(one == 0, 1.0, one) / (stops - edges))
-    return np.where(np.isnan(inv_freq)[..., None], 0.0, mean)

@@ -1,9 +1,10 @@
 """Which share of a turn trains a pair? Laws fitted on one half of a study's models and judged on the other.
 
 The paper counts a pair as trained once pretraining has shown it a full turn. A law here is that count with
-another share, with or without the paper's ceiling, or takes from the untuned parent how late it breaks or
-where its drift begins; each predicts the limit of a tuned model, and is judged by |log(measured /
-predicted)|. Models of one parent share what a law gets wrong about it, so intervals resample parents.
+another share, with or without the paper's ceiling, or takes from the untuned parent how late it breaks, where
+its drift begins or how far its pairs swing; each predicts the limit of a model with another base or scaling
+rule, and is judged by |log(measured / predicted)|. Models of one parent share what a law gets wrong about it,
+so intervals resample parents.
 """
 
 import hashlib
@@ -20,6 +21,8 @@ from ropediag.errors import ConfigError
 from ropediag.limits import extrapolation_limit, stretched_limit
 
 KAPPAS = (0.2, 5.0)  # between which a fitted one lies
+POWERS = np.linspace(0.0, 4.0, 81)  # of the swing, from which a fitted one is chosen
+PERMUTATIONS = 100
 RESAMPLES = 2000
 LONGROPE2 = 2.7  # turns: the critical pairs that Shang et al. measured, 25 of Phi-3-mini and 30 of Llama-3-8B
 
@@ -38,6 +41,10 @@ class TunedModel:
     onset : where between that pair and the one before it the mean drift of the parent passes its least
     parent_limit : measured limit of the untuned parent, tokens
     measured : limit, tokens
+    predicted : limit that ``ropediag predict`` gives, tokens; NaN where it sets none
+    stretch : by which each pair turns slower than in the parent, by pair
+    reach : trained reach of each pair, tokens; infinite for those that made a full turn
+    swing : of each pair in the untuned parent, logits; empty where no capture measured it
     """
 
     name: str
@@ -51,6 +58,10 @@ class TunedModel:
     onset: float
     parent_limit: float
     measured: float
+    predicted: float = np.nan
+    stretch: tuple[float, ...] = ()
+    reach: tuple[float, ...] = ()
+    swing: tuple[float, ...] = ()
 
     @property
     def lateness(self) -> float:
@@ -64,11 +75,12 @@ class Judgement:
 
     Attributes
     ----------
-    median, high : median and 90th percentile of |log(measured / predicted)|
+    mean, median, high : mean, median and 90th percentile of |log(measured / predicted)|
     ratio : geometric mean of measured over predicted
     count : models it made a prediction for
     """
 
+    mean: tuple[float, float, float]
     median: tuple[float, float, float]
     high: tuple[float, float, float]
     ratio: tuple[float, float, float]
@@ -125,6 +137,69 @@ def predict_by_stretch(models: Sequence[TunedModel], whole: bool = False) -> Flo
         for one in models
     ]
     return np.maximum(limits, [one.tune_len for one in models])
+
+
+def predict_from_theory(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
+    """Return the limits that ``ropediag predict`` gives, which holds for scaling rules as well."""
+    return np.array([one.predicted for one in models])
+
+
+def predict_by_first_reach(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
+    """Predict every limit: the smallest trained reach, a lower bound."""
+    return np.array([min(one.reach) for one in models])
+
+
+def predict_by_onset_stretch(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
+    """As ``predict_by_stretch``, under any change of the frequencies; between pairs it is geometric."""
+    stretched = [
+        np.exp(np.interp(one.onset, np.arange(len(one.stretch)), np.log(one.stretch))) for one in models
+    ]
+    return np.array([one.parent_limit for one in models]) * stretched
+
+
+def predict_by_swing(
+    models: Sequence[TunedModel], power: float = 1.0, permuted: np.random.Generator | None = None
+) -> Float[np.ndarray, " model"]:
+    """Predict every limit: the mean reach of the pairs short of a turn, as late as the untuned parent.
+
+    Parameters
+    ----------
+    power : the mean is geometric, each pair weighted by its swing to this power
+    permuted : deals the reaches out to the pairs anew, which shows what the right ones are worth
+
+    Returns
+    -------
+    tokens; NaN where every pair made a full turn or none of the others swings
+    """
+    found = []
+    for one in models:
+        reach, swing = np.array(one.reach), np.array(one.swing)
+        short = np.isfinite(reach) & np.isfinite(swing)
+        logs = np.log(reach[short])
+        if permuted is not None:
+            logs = permuted.permutation(logs)
+        largest = swing[short].max(initial=0.0)
+        if not largest > 0:
+            found.append(np.nan)
+            continue
+        mean = np.average(logs, weights=(swing[short] / largest) ** power)
+        found.append(one.lateness * np.exp(mean))
+    return np.array(found)
+
+
+def fit_power(models: Sequence[TunedModel]) -> float:
+    """Find the power of the swing whose limits have the smallest mean |log(measured / predicted)|."""
+    losses = [np.nanmean(errors_of(models, predict_by_swing(models, power))) for power in POWERS]
+    return float(POWERS[int(np.argmin(losses))])
+
+
+def predict_by_permuted_swing(models: Sequence[TunedModel], power: float) -> Float[np.ndarray, " model"]:
+    """As ``predict_by_swing`` with reaches dealt out anew: of each model the one of median error."""
+    random = np.random.default_rng(0)
+    drawn = np.array([predict_by_swing(models, power, random) for _ in range(PERMUTATIONS)])
+    errors = np.array([errors_of(models, each) for each in drawn])
+    middle = np.argsort(errors, axis=0)[PERMUTATIONS // 2]
+    return drawn[middle, np.arange(len(models))]
 
 
 def fit_kappa(models: Sequence[TunedModel], ceiled: bool = False) -> float:
@@ -198,6 +273,7 @@ def judge(models: Sequence[TunedModel], predicted: Float[np.ndarray, " model"]) 
         return finish(summary(values)), finish(low), finish(high)
 
     return Judgement(
+        mean=with_interval(errors, np.nanmean),
         median=with_interval(errors, np.nanmedian),
         high=with_interval(errors, lambda values: np.nanquantile(values, 0.9)),
         ratio=with_interval(ratios, np.nanmean, lambda value: float(np.exp(value))),

@@ -19,6 +19,10 @@ def command(
     parents: Annotated[
         bool, typer.Option("--parents", help="Halve the parents instead of the models: none in both halves.")
     ] = False,
+    rules: Annotated[
+        bool,
+        typer.Option("--rules", help="Judge models under scaling rules that nobody trained, not tuned ones."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit the laws of a context limit on one half of a study's models and judge them on the other."""
@@ -27,7 +31,7 @@ def command(
     from ropediag.analysis.laws import compare_laws, list_models
     from ropediag.store import open_study
 
-    found = compare_laws(list_models(open_study(table)), "parent" if parents else "name")
+    found = compare_laws(list_models(open_study(table), rules), "parent" if parents else "name", rules)
     if as_json:
         rows = found.to_dataframe().astype(object).where(lambda frame: frame.notna(), None)
         typer.echo(json.dumps(found.attrs | {"laws": rows.to_dict("index")}, indent=2))
@@ -40,22 +44,25 @@ def _print_table(found: "xr.Dataset") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("law", "median", "90th percentile", "ratio", "models", box=None, pad_edge=False)
+    table = Table("law", "mean", "median", "90th percentile", "ratio", "models", box=None, pad_edge=False)
     for name in found.law.values:
         row = found.sel(law=name)
+        mean, ratio = (f"{float(row[figure]):.2f}" for figure in ("mean", "ratio"))
         figures = (_interval(row, figure) for figure in ("median", "high"))
-        table.add_row(str(name), *figures, f"{float(row.ratio):.2f}", str(int(row["count"])))
+        table.add_row(str(name), mean, *figures, ratio, str(int(row["count"])))
     console = Console(highlight=False, markup=False)
     console.print(table)
     what = {"name": "models", "parent": "models of other parents"}[found.attrs["half"]]
     fitted = found.isel(law=np.flatnonzero(found.kappa.notnull()))
     kappas = ", ".join(f"{name}: {_interval(fitted.sel(law=name), 'kappa')}" for name in fitted.law.values)
-    for line in (
+    lines = [
         f"fitted on {found.attrs['fitted']} models, judged on {found.attrs['judged']} {what}",
-        "median and 90th percentile of |log(measured / predicted)|, with 95 % intervals over parents; ratio: "
-        "geometric mean of measured over predicted",
-        f"a pair counts as trained after 1 / kappa turns; {kappas}",
-    ):
+        "mean, median and 90th percentile of |log(measured / predicted)|, with 95 % intervals over parents; "
+        "ratio: geometric mean of measured over predicted",
+    ]
+    if kappas:
+        lines.append(f"a pair counts as trained after 1 / kappa turns; {kappas}")
+    for line in lines:
         console.print(line)
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ropediag import open_capture
-from ropediag.analysis.centroid_separation import average_turns, measure_centroid_separation
+from ropediag.analysis.centroid_separation import measure_centroid_separation
 from ropediag.analysis.heads import key_head_index
+from ropediag.rope import average_turns
 from tests.analysis.captures import EXAMPLE
 
 

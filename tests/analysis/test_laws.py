@@ -1,17 +1,18 @@
 """Laws side by side: the one that limits were made with wins on the half it has not seen."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from ropediag.analysis.laws import LAWS, compare_laws, list_models
+from ropediag.analysis.laws import LAWS, RULE_LAWS, SWING_LAWS, compare_laws, list_models
 from ropediag.analysis.trained_turn import fit_scale, predict_limits, split
 from ropediag.cli import build_app
 from ropediag.errors import ConfigError
-from tests.analysis.test_trained_turn import make_models
+from tests.analysis.test_trained_turn import make_models, plain_periods
 
 
 def make_study(models):
@@ -32,17 +33,44 @@ def make_study(models):
         "measured": [one.measured if tuned else one.parent_limit for _, one, tuned in rows],
         "measured_low": [1.0 for _ in rows],
         "measured_high": [1.0 for _ in rows],
-        "predicted": [1.0 for _ in rows],
+        "predicted": [one.predicted if tuned else 1.0 for _, one, tuned in rows],
     }
     table = xr.Dataset({name: ("model", values) for name, values in columns.items()})
     drift = [np.interp(np.arange(32), [0, 10, 11, 31], [0, 0, 0.5, 0.5]) for _ in rows]  # 0.25 at pair 10.5
     table["drift"] = (("model", "pair"), drift)
+    for name, values in {
+        "period": [
+            plain_periods(one.rotary_dim, one.base if tuned else one.pretrain_base) for _, one, tuned in rows
+        ],
+        "swing": [() if tuned else one.swing for _, one, tuned in rows],
+    }.items():
+        table[name] = (("model", "pair"), [[*row, *[np.nan] * (32 - len(row))] for row in values])
     return table.assign_coords(model=[name for name, *_ in rows])
 
 
 def test_models_come_back_from_a_table_with_the_onset_of_their_parents():
     models = make_models(1.3, noise=0.1)
-    assert list_models(make_study(models)) == models
+    found = list_models(make_study(models))
+    for one, wanted in zip(found, models, strict=True):
+        assert vars(one) | {"stretch": 0, "reach": 0} == vars(wanted) | {"stretch": 0, "reach": 0}
+        np.testing.assert_allclose(one.stretch, wanted.stretch)
+        np.testing.assert_allclose(one.reach, wanted.reach)
+
+
+def test_models_under_a_rule_that_nobody_trained_have_reaches_without_tuning():
+    table = make_study(make_models(1.3))
+    table["rule"] = table.rule.astype("U9")
+    table.rule.values[-1], table.tuned.values[-1] = "yarn 4", False
+    (one,) = list_models(table, untrained=True)
+    last = make_models(1.3)[-1]
+    assert (one.name, one.measured, one.swing) == (last.name, last.measured, last.swing)
+    np.testing.assert_allclose(one.reach, last.reach)
+    longer = make_study([replace(last, tune_len=4 * last.train_len)])
+    (tuned,) = list_models(longer)
+    periods = plain_periods(last.rotary_dim, last.base)
+    for pair, (before, after) in enumerate(zip(last.reach, tuned.reach, strict=True)):
+        reach = max(before, 4 * last.train_len)
+        assert after == (pytest.approx(reach) if np.isfinite(before) and reach < periods[pair] else np.inf)
 
 
 @pytest.mark.parametrize("outside", ["rule", "past_critical_base"])
@@ -86,6 +114,17 @@ def test_what_is_fitted_does_not_see_what_is_judged():
         for one, chosen in zip(models, first, strict=True)
     ]
     np.testing.assert_equal(compare_laws(other).kappa.values, compare_laws(models).kappa.values)
+
+
+def test_laws_by_the_swing_are_left_out_where_no_capture_measured_it():
+    table = make_study(make_models(1.3, noise=0.1))
+    with_swing = compare_laws(list_models(table))
+    without = compare_laws(list_models(table.drop_vars("swing")))
+    assert set(with_swing.law.values) - set(without.law.values) == set(SWING_LAWS)
+    xr.testing.assert_identical(with_swing.sel(law=without.law), without)
+    rules = compare_laws(list_models(table), untrained=True)
+    assert rules.law.values.tolist() == list(RULE_LAWS)
+    assert rules.sel(law="first reach")["mean"] == with_swing.sel(law="first reach")["mean"]
 
 
 def test_the_constant_is_the_one_of_least_error():

@@ -9,9 +9,14 @@ from ropediag.analysis.trained_turn import (
     TunedModel,
     errors_of,
     fit_kappa,
+    fit_power,
     judge,
     kappa_interval,
+    predict_by_first_reach,
+    predict_by_onset_stretch,
+    predict_by_permuted_swing,
     predict_by_stretch,
+    predict_by_swing,
     predict_from_drift,
     predict_from_lateness,
     predict_limits,
@@ -33,11 +38,23 @@ def make_models(kappa, noise=0.0, seed=0, dims=(64, 32)):
             base = float(np.exp(np.log(reach * train_len / 2 / np.pi) * np.log(pretrain_base) / full))
             trained = kappa * train_len
             limit = 2 * np.pi * (trained / 2 / np.pi) ** (np.log(base) / np.log(pretrain_base))
+            dim, swings = dims[parent % len(dims)], np.random.default_rng(parent).uniform(0, 3, 32)
+            periods = [plain_periods(dim, each) for each in (pretrain_base, base)]
+            stretch = [new / old for old, new in zip(*periods, strict=True)]
+            seen = [train_len / old for old in periods[0]]  # turns
+            reach = [
+                np.inf if turns >= 1 else train_len * by for turns, by in zip(seen, stretch, strict=True)
+            ]
             models.append(TunedModel(
-                f"p{parent}-{number}", f"p{parent}", dims[parent % len(dims)], base, train_len, pretrain_base,
-                train_len, 11.0, 10.5, 1.2 * own * train_len, own * max(limit, train_len),
+                f"p{parent}-{number}", f"p{parent}", dim, base, train_len, pretrain_base,
+                train_len, 11.0, 10.5, 1.2 * own * train_len, own * max(limit, train_len), float(number + 1),
+                tuple(stretch), tuple(reach), tuple(swings[: dim // 2].tolist()),
             ))  # fmt: skip
     return models
+
+
+def plain_periods(dim, base):
+    return [2 * np.pi * base ** (2 * pair / dim) for pair in range(dim // 2)]
 
 
 @pytest.mark.parametrize("kappa", [0.8, 1.0, 1.3, 2.0])
@@ -122,3 +139,57 @@ def test_the_limit_of_the_parent_is_stretched_as_much_as_the_period_of_its_onset
         )
         expected = max(one.parent_limit * tuned / period, one.tune_len)
         assert predict_by_stretch([one], whole)[0] == pytest.approx(expected)
+
+
+def slow_swing(one, power):
+    """The mean reach, pair by pair."""
+    total = weights = 0.0
+    for reach, swing in zip(one.reach, one.swing, strict=True):
+        if np.isfinite(reach):
+            total += swing**power * np.log(reach)
+            weights += swing**power
+    return one.parent_limit / one.train_len * np.exp(total / weights)
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.5])
+def test_the_reach_of_the_pairs_that_swing_is_their_weighted_geometric_mean(power):
+    models = make_models(1.3, noise=0.1)
+    np.testing.assert_allclose(
+        predict_by_swing(models, power), [slow_swing(one, power) for one in models], rtol=1e-9
+    )
+
+
+def test_the_power_that_limits_were_made_with_is_found():
+    models = make_models(1.3)
+    made = [replace(one, measured=slow_swing(one, 1.5)) for one in models]
+    assert fit_power(made) == pytest.approx(1.5)
+
+
+def test_one_pair_that_swings_alone_sets_the_limit():
+    (one,) = make_models(1.0)[1:2]
+    pairs = len(one.reach)
+    alone = replace(one, swing=tuple(float(pair == pairs - 2) for pair in range(pairs)))
+    assert predict_by_swing([alone])[0] == pytest.approx(1.2 * one.reach[-2])
+    assert predict_by_first_reach([one])[0] == min(one.reach)
+    nothing = replace(one, swing=(0.0,) * pairs)
+    assert np.isnan(predict_by_swing([nothing])[0])
+
+
+def test_permuted_reaches_are_dealt_to_the_same_pairs():
+    (one,) = make_models(1.0)[3:4]
+    drawn = [predict_by_swing([one], 1.0, np.random.default_rng(seed))[0] for seed in range(50)]
+    assert len(set(drawn)) > 25
+    same = replace(one, reach=tuple(300.0 if np.isfinite(each) else each for each in one.reach))
+    np.testing.assert_allclose(predict_by_swing([same], 1.0, np.random.default_rng(0)), 1.2 * 300)
+    made = [replace(one, measured=predict_by_swing([one])[0])]
+    worse = errors_of(made, predict_by_permuted_swing(made, 1.0))[0]
+    errors = np.sort(np.abs(np.log(made[0].measured) - np.log(drawn)))
+    assert errors[10] < worse < errors[40]
+
+
+def test_under_a_change_of_base_the_stretch_of_frequencies_is_that_of_the_law():
+    models = make_models(1.0)
+    np.testing.assert_allclose(
+        np.maximum(predict_by_onset_stretch(models), [one.tune_len for one in models]),
+        predict_by_stretch(models),
+    )

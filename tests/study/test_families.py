@@ -213,8 +213,10 @@ def test_a_parent_that_cannot_be_made_is_named_and_not_tried_again_for_each_cell
     assert (tmp_path / "runs/cells/own-b8000-t64-s0/evaluation.h5").exists()
 
 
-def test_ray_pretrains_a_parent_before_its_cells_need_it(config, tmp_path):
-    pytest.importorskip("ray")
+def test_ray_pretrains_a_parent_before_its_cells_need_it(config, tmp_path, monkeypatch, request):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default its tasks wait for whatever else runs
+    request.addfinalizer(ray.shutdown)
     wide = Pretraining("wide", replace(config.parents[0].run, head_dim=32))
     study = replace(config, parents=(wide,), grid=config.grid[:1], capture=None)
     table = run_study(study, tmp_path / "runs", engine="ray", say=quiet).table

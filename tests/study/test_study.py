@@ -19,6 +19,7 @@ from ropediag.study.config import Evaluation, Grid, StudyConfig, Tuning
 from ropediag.study.run import fit_table, run_study
 from ropediag.study.table import recall_reach, steepest_rise
 from ropediag.tune.pretrain import pretrain_model
+from tests.trials import LONG
 from tests.tune.tiny import tiny_config
 
 START = "import torch; torch.set_num_threads(1); from ropediag.cli import main; main()"
@@ -94,7 +95,13 @@ def write_yaml(config, path):
     )
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
+ENGINES = [
+    name if name == "local" else pytest.param(name, marks=pytest.mark.skipif(not LONG, reason="make long"))
+    for name in engines.ENGINES
+]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_killed_study_goes_on_without_making_a_finished_cell_again(config, tmp_path, engine):
     if engine == "ray":
         pytest.importorskip("ray")
@@ -102,9 +109,9 @@ def test_a_killed_study_goes_on_without_making_a_finished_cell_again(config, tmp
     folder = tmp_path / "runs"
     words = ["study", str(tmp_path / "tiny.yaml"), "--out", str(folder), "--engine", engine]
     command = [sys.executable, "-c", START, *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 1500
+    deadline = time.monotonic() + 500
     while not made(folder):
         assert process.poll() is None, "the study ended before it could be killed"
         assert time.monotonic() < deadline

@@ -59,6 +59,15 @@ def test_a_run_that_goes_on_counts_its_own_steps_for_the_time_left():
     ]
 
 
+@pytest.fixture
+def _interruptible():
+    """Python's own handler of Ctrl-C, which a shell takes from what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_a_run_stopped_before_it_saved_anything_does_not_block_the_same_command(tmp_path):
     config = tiny_config(tmp_path, steps=2)
 
