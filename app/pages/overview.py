@@ -7,10 +7,12 @@ from dash import dcc, html
 
 from ropediag.analysis.breakdown import measure_breakdown
 from ropediag.analysis.drift import measure_drift
+from ropediag.analysis.seen_lags import measure_seen_lags
 from ropediag.analysis.verdict import judge_capture
 from ropediag.analysis.wording import group_sentences, word_headline
 from ropediag.plots.breakdown import plot_breakdown
 from ropediag.plots.diagnostic import plot_diagnostic
+from ropediag.plots.seen_lags import plot_seen_lags
 
 from ..cards import show_choice, show_fact, show_message, show_panel, show_part
 from ..page import Choice, Page, Panel, Part
@@ -129,6 +131,39 @@ DRIFT = Panel(
 )
 
 
+def _choose_marks(view: View) -> dict[str, int | None]:
+    """Choose the layer whose pairs are drawn, the selected one if it rotates, and the limit to mark."""
+    rotates = bool(view.measure(measure_seen_lags).period.sel(layer=view.layer).notnull().any())
+    limit = view.measure(judge_capture).measured_limit
+    return {"layer": view.layer if rotates else None, "measured_limit": limit}
+
+
+def _write_seen_lags(view: View) -> str:
+    marks = "".join(f", {name}={value}" for name, value in _choose_marks(view).items())
+    return (
+        "from ropediag import open_capture\n"
+        "from ropediag.analysis.seen_lags import measure_seen_lags\n"
+        "from ropediag.plots.seen_lags import plot_seen_lags\n"
+        f"capture = open_capture({str(view.entry.path)!r})\n"
+        f"plot_seen_lags(measure_seen_lags(capture){marks})"
+    )
+
+
+SEEN = Panel(
+    name="seen-lags",
+    title="What training showed: seen and unseen lags of each pair",
+    uses=("capture", "layer"),
+    measure=lambda view: view.measure(measure_seen_lags),
+    draw=lambda measured, view: plot_seen_lags(measured, **_choose_marks(view)),
+    code=_write_seen_lags,
+    explain=lambda measured: (
+        "Geometry, from the phases of training: a pair without a full turn meets new angles from its trained "
+        "reach on, and again in every later turn. What that costs, only interventions tell."
+    ),
+    height=560,
+)
+
+
 def _show_offenders(view: View) -> list:
     """List the pairs that drift most, each with a link to its page."""
     offenders = view.measure(judge_capture).offenders
@@ -167,6 +202,7 @@ def _lay_out() -> html.Div:
             show_part(VERDICT),
             dmc.Group(show_choice(HEADS), mb="xs"),
             show_panel(BREAKDOWN),
+            show_panel(SEEN),
             show_panel(DRIFT),
             show_part(OFFENDERS),
         ]
@@ -179,7 +215,7 @@ PAGE = Page(
     order=1,
     purpose="Does the model break past its training length, where, in which pairs, and what did theory say?",
     layout=_lay_out,
-    panels=(BREAKDOWN, DRIFT),
+    panels=(BREAKDOWN, SEEN, DRIFT),
     parts=(VERDICT, OFFENDERS),
     choices=(HEADS,),
     stays=True,

@@ -3,11 +3,14 @@
 from typing import Any
 
 import dash_mantine_components as dmc
+import xarray as xr
 from dash import Dash, Input, Output, html, no_update
 
+from ropediag.analysis.seen_lags import predict_seen_lags
 from ropediag.analysis.theory_words import describe_retrieval, describe_theory
 from ropediag.plots.base_limit import plot_base_limit
 from ropediag.plots.coverage import plot_coverage
+from ropediag.plots.seen_lags import plot_seen_lags
 from ropediag.plots.theory import plot_theory
 from ropediag.prediction import Prediction
 
@@ -29,6 +32,7 @@ from ._settings import (
 
 USES = ("settings",)
 FIGURES = "theory-figures"  # id of what holds them
+FARTHEST = 8  # times the longest length that a setting knows, up to which lags are shown
 
 
 def _read(view: View) -> str:
@@ -94,6 +98,12 @@ def _write_code(view: View, measure: str, plot: str, module: str) -> str:
     )
 
 
+def _write_first(view: View) -> str:
+    settings = read_settings(_read(view))
+    names = dict(zip(name_settings(settings), settings, strict=True))
+    return _write_arguments(names[next(iter(find_predictions(_read(view))))])
+
+
 def _write_arguments(setting: Setting) -> str:
     given = dict(setting)
     if "base" not in given:
@@ -146,8 +156,39 @@ COVERAGE = Panel(
 )
 
 
+def _read_seen_lags(view: View) -> xr.Dataset:
+    """Unseen lags of the first setting that can be computed, far past the longest length it knows."""
+    name, answer = next(iter(find_predictions(_read(view)).items()))
+    longest = max(answer.train_len, answer.tune_len, answer.predicted_limit or 0)
+    found = predict_seen_lags(answer, round(FARTHEST * longest))
+    return found.assign_attrs(setting=name)
+
+
+SEEN = Panel(
+    name="theory-seen-lags",
+    title="What training showed: seen and unseen lags of each pair",
+    uses=USES,
+    measure=_read_seen_lags,
+    draw=lambda measured, view: plot_seen_lags(measured),
+    code=lambda view: "\n".join(
+        [
+            "from ropediag import predict",
+            "from ropediag.analysis.seen_lags import predict_seen_lags",
+            "from ropediag.plots.seen_lags import plot_seen_lags",
+            f"answer = predict({_write_first(view)})",
+            f"plot_seen_lags(predict_seen_lags(answer, length={_read_seen_lags(view).attrs['length']}))",
+        ]
+    ),
+    explain=lambda measured: (
+        f"Of setting {measured.attrs['setting']}. A pair without a full turn in training meets new angles "
+        "from its trained reach, the circle, on, and again in every later turn."
+    ),
+    height=560,
+)
+
+
 def _lay_out() -> html.Div:
-    panels = map(show_panel, (PERIODS, LAW, COVERAGE))
+    panels = map(show_panel, (PERIODS, SEEN, LAW, COVERAGE))
     return html.Div(
         [show_calculator(), show_part(ANSWERS), show_part(RETRIEVAL), html.Div(list(panels), id=FIGURES)]
     )
@@ -173,7 +214,7 @@ PAGE = Page(
     order=6,
     purpose="What the laws say of a model before it runs. The address of this page holds every number.",
     layout=_lay_out,
-    panels=(PERIODS, LAW, COVERAGE),
+    panels=(PERIODS, SEEN, LAW, COVERAGE),
     parts=(ANSWERS, RETRIEVAL),
     needs={NAME: USES},
     register=_register,

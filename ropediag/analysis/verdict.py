@@ -18,6 +18,7 @@ from ropediag.analysis.glance import glance
 from ropediag.analysis.limit import MeasuredLimit
 from ropediag.analysis.loss_link import measure_loss_link
 from ropediag.analysis.onset_pair import find_onset_pairs
+from ropediag.analysis.range_check import measure_range_check
 from ropediag.analysis.window import trained_length
 from ropediag.analysis.wording import find_weaknesses, word_verdict
 from ropediag.store import Capture
@@ -53,6 +54,8 @@ class Verdict:
     unseen_pairs : (layer, pair) combinations that meet unseen angles at this length
     drifts : whether any pair drifts; None if no pair could be tested
     tested_pairs, drifting_pairs : (layer, query head, pair) combinations
+    range_tested, range_strays : combinations whose range was tested at seen lags in sequences it was not
+        learned from, and those that left it there; none tested with fewer than 8 sequences
     critical_pair : the theory's, of the layers that reach farthest
     onset_pair, onset_pair_low, onset_pair_high : as measured, of the model, with its 95 % interval
     past_critical : share of all drift in the critical pair and slower ones
@@ -91,6 +94,8 @@ class Verdict:
     drifts: bool | None
     tested_pairs: int
     drifting_pairs: int
+    range_tested: int
+    range_strays: int
     critical_pair: int | None
     onset_pair: int | None
     onset_pair_low: int | None
@@ -121,6 +126,7 @@ def judge_capture(capture: Capture) -> Verdict:
     onsets = find_onset_pairs(drift, capture.critical_pair)
     worst = rank_explosions(drift, capture["rope/inv_freq"].load()).isel(rank=slice(WORST))
     tested = int(np.isfinite(drift.p_value).sum())
+    check = measure_range_check(capture)
     onset_pair: dict[str, Any] = {name: _whole(onsets[f"model_{name}"]) for name in _PAIR}
     verdict = Verdict(
         model=str(attrs.get("model", "unknown model")),
@@ -141,6 +147,8 @@ def judge_capture(capture: Capture) -> Verdict:
         drifts=bool(drift.drifts.any()) if tested else None,
         tested_pairs=tested,
         drifting_pairs=int(drift.drifts.sum()),
+        range_tested=int(check.stray.notnull().sum()),
+        range_strays=int(check.strays.sum()),
         **onset_pair,
         past_critical=_number(onsets.model_past_critical),
         layers=_list_layers(onsets, drift),

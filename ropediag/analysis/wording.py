@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ropediag.analysis.drift import FALSE_DISCOVERIES, LEAST
 from ropediag.analysis.excursions import TRUSTED
+from ropediag.analysis.range_check import HALF, STRAYS
 from ropediag.schema import REPLICATES
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def word_verdict(verdict: "Verdict") -> list[dict[str, str]]:
         )
         return [{"kind": "geometry", "text": text}]
     described = [_word_loss(verdict), _word_drift(verdict)]
+    if verdict.drifts is not None:
+        described.append(_word_range_check(verdict))
     if verdict.drifts:
         described += [_word_onset(verdict), _word_offenders(verdict)]
     if verdict.loss_breaks and "past" in verdict.loss_link:
@@ -148,6 +151,18 @@ def _word_drift(verdict: "Verdict") -> str:
         f"At unseen angles {verdict.drifting_pairs:,} of {verdict.tested_pairs:,} pairs leave the range that "
         f"their mean contribution has at seen ones by more than {LEAST:g} standard deviations, at a rate of "
         f"false discoveries of {_percent(FALSE_DISCOVERIES)}."
+    )
+
+
+def _word_range_check(verdict: "Verdict") -> str:
+    if not verdict.range_tested:
+        return (
+            f"Whether ranges hold at seen angles was not tested: that takes {2 * HALF} sequences, half of "
+            "them to learn the ranges from."
+        )
+    return (
+        f"At seen angles, in the half of the sequences from which no range was learned, "
+        f"{verdict.range_strays:,} of {verdict.range_tested:,} pairs exceed {STRAYS:g} standard deviations."
     )
 
 

@@ -15,12 +15,13 @@ from ropediag.analysis.wording import word_headline
 from ropediag.errors import RopediagError
 from ropediag.plots.breakdown import plot_breakdown
 from ropediag.plots.diagnostic import plot_diagnostic
+from ropediag.plots.seen_lags import plot_seen_lags
 from ropediag.recipe import write_command
 from ropediag.report.figures import Drawing, draw
 from ropediag.report.made import list_facts
 from ropediag.store import Capture
 
-ABOVE = ("drift", "breakdown")  # diagnostics whose figures stand by the verdict
+ABOVE = ("drift", "breakdown", "seen_lags")  # diagnostics whose figures stand by the verdict
 Facts = list[tuple[str, str]]
 
 
@@ -50,7 +51,7 @@ class CaptureSection:
     file : name of the file
     headline : the verdict in two words
     verdict : the numbers and sentences
-    breakdown, drift : the figures of the verdict
+    breakdown, seen_lags, drift : the figures of the verdict
     answers : of all diagnostics
     facts, command : how the file was made
     """
@@ -60,6 +61,7 @@ class CaptureSection:
     headline: str
     verdict: Verdict
     breakdown: Answer
+    seen_lags: Answer
     drift: Answer
     answers: tuple[Answer, ...]
     facts: Facts
@@ -91,6 +93,10 @@ def describe_capture(capture: Capture, name: str) -> CaptureSection:
         headline=word_headline(verdict),
         verdict=verdict,
         breakdown=answer(found["breakdown"], plot_breakdown, "excess", **head),
+        seen_lags=answer(
+            found["seen_lags"],
+            lambda measured: plot_seen_lags(measured, measured_limit=verdict.measured_limit),
+        ),
         drift=answer(found["drift"], lambda measured: plot_diagnostic(measured, critical_pair=critical)),
         answers=tuple(
             answer(about, lambda measured: plot_diagnostic(measured, critical_pair=critical))

@@ -90,7 +90,9 @@ class Content:
 
     def list_drawings(self) -> list[Drawing]:
         """List all figures."""
-        answers = [each for one in self.sections for each in (one.breakdown, one.drift, *one.answers)]
+        answers = [
+            each for one in self.sections for each in (one.breakdown, one.seen_lags, one.drift, *one.answers)
+        ]
         drawings = [each.drawing for each in answers if each.drawing is not None]
         for part in (self.together, *self.studies):
             drawings += [drawing for _, drawing in (part.drawings if part else ())]

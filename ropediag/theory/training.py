@@ -198,13 +198,9 @@ class Training:
         self, layer: int, pair: int, length: int, turns: float = 1.0
     ) -> list[tuple[float, float]]:
         """List the intervals of lags below ``length`` at which a pair is turned to unseen angles."""
-        reach, period = float(self.reach(turns)[layer, pair]), float(self.period[layer, pair])
-        found = []
-        start = reach
-        while start < length:  # false for NaN and for infinity
-            found.append((start, min(start - reach + period, float(length))))
-            start += period
-        return found
+        return unseen_intervals(
+            float(self.reach(turns)[layer, pair]), float(self.period[layer, pair]), length
+        )
 
     def predicted_limit(self, turns: float = 1.0) -> PredictedLimit:
         """Compute the law's limit for the layers that see furthest; the smallest where they differ."""
@@ -289,6 +285,22 @@ def plain_training(
     if tune_len is not None:
         phases.append(phase(base, tune_len, "tuning"))
     return Training(tuple(phases), inv_freq(rotary_dim, base)[None], np.array([base]), window)
+
+
+def unseen_intervals(reach: float, period: float, length: int) -> list[tuple[float, float]]:
+    """List the intervals of lags below ``length``, tokens, at which a pair stands at unseen angles.
+
+    Parameters
+    ----------
+    reach : trained reach, tokens; infinite or NaN for none
+    period : tokens of a turn
+    """
+    found = []
+    start = reach
+    while start < length:  # false for NaN and for infinity
+        found.append((start, min(start - reach + period, float(length))))
+        start += period
+    return found
 
 
 def same_rotation(one: Float[np.ndarray, " pair"], other: Float[np.ndarray, " pair"]) -> bool:

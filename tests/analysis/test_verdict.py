@@ -99,7 +99,7 @@ def test_a_model_that_does_not_break_is_told_so(tmp_path):
     assert verdict.drifts is False
     assert verdict.offenders == []
     kinds = [sentence["kind"] for sentence in verdict.sentences]
-    assert kinds == ["geometry", "geometry", "description", "description"]
+    assert kinds == ["geometry", "geometry", "description", "description", "description"]
     assert "does not break in loss" in verdict.sentences[2]["text"]
     assert f"none of {verdict.tested_pairs} pairs leaves the range" in verdict.sentences[3]["text"]
 
