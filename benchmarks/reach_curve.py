@@ -3,8 +3,8 @@
     python benchmarks/reach_curve.py
 
 The bundled model; the same under YaRN 4, which nobody trained; and its versions tuned to bases of 160,000 and
-16,000,000, whose pairs each have another reach. Each reads held-out text at 4 times its largest reach, 8,192
-tokens at most. The lags of all pairs past the critical one are folded, and clipped, at multiples of the reach.
+16,000,000, whose pairs each have another reach. Each reads held-out text at 4 times its predicted limit,
+8,192 tokens at most. The lags of all pairs past the critical one are folded, and clipped, at multiples of the reach.
 Shares are of the damage over all positions past the training length: 0 as untouched, 1 as in windows of the
 training length. Intervals, 95 %, are over sequences.
 """
@@ -30,7 +30,7 @@ NAMED = {
 }
 KINDS = ("fold", "clip")
 AT = (0.7, 0.85, 0.95, 1.0, 1.05, 1.1, 1.2, 1.4)
-LARGEST, LONGEST = 4, 8192  # tokens to read: largest reaches, and at most
+LIMITS, LONGEST = 4, 8192  # tokens to read: predicted limits, and at most
 RESULTS = Path(__file__).parent / "results" / "reach_curve.csv"
 FIELDS = ("model", "kind", "at", "repaired", "low", "high", "sequences", "length", "smallest_reach",
           "largest_reach")  # fmt: skip
@@ -53,9 +53,9 @@ def scale_demo(folder: Path, factor: float) -> Path:
 
 
 def choose_length(model: str) -> int:
-    """Find how many tokens a model is to read, from its largest reach."""
-    found = predict(demo_model() if model == "demo" else model).reach
-    return min(math.ceil(LARGEST * max(reach for reach in found if reach is not None)), LONGEST)
+    """Find how many tokens a model is to read, from its predicted limit."""
+    found = predict(demo_model() if model == "demo" else model, retrieval=False).predicted_limit
+    return min(math.ceil(LIMITS * (found or LONGEST)), LONGEST)
 
 
 def measure(name: str, model: str, kind: str, options: argparse.Namespace) -> list[dict[str, object]]:
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(NAMED), help=f"{', '.join(NAMED)}, or folders")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--at", nargs="+", type=float, default=AT)
-    parser.add_argument("--len", type=int, help=f"tokens (default: {LARGEST} x the largest reach)")
+    parser.add_argument("--len", type=int, help=f"tokens (default: {LIMITS} x the predicted limit)")
     parser.add_argument("--sequences", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS)
