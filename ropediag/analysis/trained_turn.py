@@ -262,20 +262,23 @@ def judge(models: Sequence[TunedModel], predicted: Float[np.ndarray, " model"]) 
     errors = errors_of(models, predicted)
     ratios = np.log([one.measured for one in models]) - np.log(predicted)
     drawn = list(resample(models))
+    places = np.full((len(drawn), max(map(len, drawn))), len(models))  # the rest leads to a NaN
+    for row, each in zip(places, drawn, strict=True):
+        row[: len(each)] = each
 
     def with_interval(
         values: Float[np.ndarray, " model"],
-        summary: Callable[[np.ndarray], float],
+        summary: Callable[..., Any],
         finish: Callable[[float], float] = float,
     ) -> tuple[float, float, float]:
-        found = [summary(values[places]) for places in drawn]
+        found = summary(np.append(values, np.nan)[places], axis=1)
         low, high = np.nanquantile(found, [0.025, 0.975])
         return finish(summary(values)), finish(low), finish(high)
 
     return Judgement(
         mean=with_interval(errors, np.nanmean),
         median=with_interval(errors, np.nanmedian),
-        high=with_interval(errors, lambda values: np.nanquantile(values, 0.9)),
+        high=with_interval(errors, lambda values, axis=None: np.nanquantile(values, 0.9, axis=axis)),
         ratio=with_interval(ratios, np.nanmean, lambda value: float(np.exp(value))),
         count=int(np.isfinite(errors).sum()),
     )

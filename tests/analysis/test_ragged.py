@@ -5,6 +5,7 @@ import pytest
 
 from ropediag import open_capture
 from ropediag.analysis.diagnostic import list_diagnostics
+from ropediag.analysis.range_check import HALF
 from tests.analysis.ragged import COMING, FULL, LAYERS, NARROW, UNROTATED, write_ragged
 
 FOUND = list_diagnostics()
@@ -12,7 +13,8 @@ FOUND = list_diagnostics()
 
 @pytest.fixture(scope="module", params=sorted(FOUND))
 def measured(request, tmp_path_factory):
-    path = write_ragged(tmp_path_factory.mktemp("ragged") / "run.h5")
+    sequences = 2 * HALF if request.param == "range_check" else 2
+    path = write_ragged(tmp_path_factory.mktemp("ragged") / "run.h5", sequences)
     with open_capture(path) as capture:
         return FOUND[request.param], FOUND[request.param](capture).load()
 

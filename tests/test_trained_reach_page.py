@@ -1,0 +1,140 @@
+"""Numbers of docs/trained-reach.md and docs/what-drift-can-say.md are those of the committed results."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+REACH = (ROOT / "docs" / "trained-reach.md").read_text(encoding="utf-8")
+DRIFT = (ROOT / "docs" / "what-drift-can-say.md").read_text(encoding="utf-8")
+ANALYSIS = " ".join((ROOT / "docs" / "analysis.md").read_text(encoding="utf-8").split())
+NAMES = {
+    "demo": "untuned",
+    "yarn4": "under YaRN 4, untrained",
+    "b160000": "tuned to base 160,000",
+    "b16000000": "tuned to base 16,000,000",
+}
+AT = (0.7, 0.85, 1.0, 1.1, 1.2, 1.4)
+
+
+def read_rows(name):
+    with (RESULTS / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def percent(value, low=None, high=None):
+    shown = [f"{100 * float(each):.1f}" for each in (value, low, high) if each is not None]
+    return shown[0] if len(shown) == 1 else f"{shown[0]} ({shown[1]} to {shown[2]})"
+
+
+def write_curves(rows):
+    """The lines of the table of repair curves."""
+    curves = {}
+    for row in rows:
+        curves.setdefault((row["model"], row["kind"]), {})[float(row["at"])] = row
+    lines = []
+    for (model, kind), by_at in curves.items():
+        one = next(iter(by_at.values()))
+        ends = [round(float(one[f"{end}_reach"])) for end in ("smallest", "largest")]
+        reach = " to ".join(dict.fromkeys(f"{end:,}" for end in ends))
+        cells = [percent(by_at[at]["repaired"], by_at[at]["low"], by_at[at]["high"]) for at in AT]
+        lines.append(f"| {NAMES[model]} | {reach} | {kind} | {' | '.join(cells)} |")
+    return lines
+
+
+def write_histories(rows):
+    """The lines of the table of two models with the same rotation."""
+    lines = []
+    for row in rows:
+        clips = [
+            percent(*(row[f"clip at reaches {whose}, {end}"] for end in ("value", "low", "high")))
+            for whose in ("from scratch", "tuned")
+        ]
+        limit = f"{int(row['limit']):,} ({int(row['limit_low']):,} to {int(row['limit_high']):,})"
+        lines.append(f"| {row['model']} | {int(row['first_reach']):,} | {limit} | {' | '.join(clips)} |")
+    return lines
+
+
+def write_cuts(rows, figure, form):
+    """The lines of a table over the cuts, a model each."""
+    by_model = {}
+    for row in rows:
+        by_model.setdefault(row["model"], []).append(form(row[figure]))
+    return [f"| {NAMES[model]} | {' | '.join(cells)} |" for model, cells in by_model.items()]
+
+
+def write_strays(rows):
+    """The lines of the table of ranges at seen lags."""
+    whole = [row for row in rows if row["strays"]]
+    return [
+        f"| {NAMES[row['model']]} | {100 * float(row['strays']):.1f} % | {100 * float(row['strays 4']):.1f} % |"
+        for row in whole
+    ]
+
+
+def share(value):
+    return f"{100 * float(value):.0f} %"
+
+
+def ratio(value):
+    return f"{float(value):.2f}" if value else "none"
+
+
+@pytest.mark.parametrize("line", write_curves(read_rows("reach_curve.csv")))
+def test_the_repair_curves_are_those_of_the_results(line):
+    assert line in REACH
+
+
+def test_all_curves_fall_at_the_reach():
+    """What the page says of them: whole below the reach, gone 40 % past it."""
+    for row in read_rows("reach_curve.csv"):
+        repaired, place = float(row["repaired"]), (row["kind"], float(row["at"]))
+        if place in (("fold", 1.0),):
+            assert repaired >= 0.9
+        if place == ("clip", 0.85):
+            assert repaired >= 0.8
+        if place in (("fold", 1.4), ("clip", 1.2)):
+            assert repaired <= 0.25
+
+
+@pytest.mark.parametrize("line", write_histories(read_rows("same_rotation.csv")))
+def test_the_two_histories_are_those_of_the_results(line):
+    assert line in REACH
+
+
+def test_the_other_history_breaks_at_less_than_half_and_is_not_repaired_by_the_longer_reaches():
+    scratch, tuned = read_rows("same_rotation.csv")
+    assert float(tuned["limit"]) > 2 * float(scratch["limit"])
+    assert float(scratch["clip at reaches tuned, value"]) < 0.1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *write_cuts(read_rows("placebo.csv"), "left", share),
+        *write_cuts(read_rows("placebo.csv"), "onset", ratio),
+        *write_strays(read_rows("placebo.csv")),
+    ],
+)
+def test_what_drift_can_say_is_what_was_measured(line):
+    assert line in DRIFT
+
+
+def test_ranges_hold_at_seen_lags():
+    for row in read_rows("placebo.csv"):
+        if row["strays"]:
+            assert max(float(row["strays"]), float(row["strays 4"])) <= 0.02
+
+
+def test_planted_drift_in_scaled_and_tuned_captures_is_that_of_the_results():
+    rows = read_rows("drift_detector_tuned.csv")
+    for model, words in (("yarn4", "under YaRN 4"), ("b160000", "tuned to base 160,000")):
+        own = {float(row["size"]): row for row in rows if row["model"] == model}
+        alarms, quiet = sum(int(row["false_alarms"]) for row in own.values()), int(own[0.0]["quiet_pairs"])
+        found = ", ".join(f"{100 * float(own[size]['recall']):.1f} %" for size in (0.5, 0.75, 1.0, 2.0))
+        assert (
+            f"{words}: {alarms} false alarms, {quiet:,} quiet pairs with nothing planted, found {found}"
+            in ANALYSIS
+        )
