@@ -98,10 +98,10 @@ def _write_code(view: View, measure: str, plot: str, module: str) -> str:
     )
 
 
-def _write_first(view: View) -> str:
+def _write_last(view: View) -> str:
     settings = read_settings(_read(view))
     names = dict(zip(name_settings(settings), settings, strict=True))
-    return _write_arguments(names[next(iter(find_predictions(_read(view))))])
+    return _write_arguments(names[list(find_predictions(_read(view)))[-1]])
 
 
 def _write_arguments(setting: Setting) -> str:
@@ -157,8 +157,8 @@ COVERAGE = Panel(
 
 
 def _read_seen_lags(view: View) -> xr.Dataset:
-    """Unseen lags of the first setting that can be computed, far past the longest length it knows."""
-    name, answer = next(iter(find_predictions(_read(view)).items()))
+    """Unseen lags of the last setting that can be computed, far past the longest length it knows."""
+    name, answer = list(find_predictions(_read(view)).items())[-1]
     longest = max(answer.train_len, answer.tune_len, answer.predicted_limit or 0)
     found = predict_seen_lags(answer, round(FARTHEST * longest))
     return found.assign_attrs(setting=name)
@@ -175,7 +175,7 @@ SEEN = Panel(
             "from ropediag import predict",
             "from ropediag.analysis.seen_lags import predict_seen_lags",
             "from ropediag.plots.seen_lags import plot_seen_lags",
-            f"answer = predict({_write_first(view)})",
+            f"answer = predict({_write_last(view)})",
             f"plot_seen_lags(predict_seen_lags(answer, length={_read_seen_lags(view).attrs['length']}))",
         ]
     ),

@@ -5,7 +5,7 @@ under a scaling rule that nobody trained: it is given the models to learn from a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +17,8 @@ from ropediag.analysis.trained_turn import (
     LONGROPE2,
     TunedModel,
     fit_kappa,
-    fit_power,
     fit_scale,
+    fit_share,
     judge,
     kappa_interval,
     predict_by_first_reach,
@@ -47,9 +47,9 @@ NEEDED = (
 )
 Law = Callable[[Sequence[TunedModel], Sequence[TunedModel]], Float[np.ndarray, " model"]]
 SWING_LAWS: dict[str, Law] = {
-    "reach by swing": lambda fitted, judged: predict_by_swing(judged),
-    "reach by a power of swing": lambda fitted, judged: predict_by_swing(judged, fit_power(fitted)),
-    "the same, permuted": lambda fitted, judged: predict_by_permuted_swing(judged, fit_power(fitted)),
+    "median reach by swing": lambda fitted, judged: predict_by_swing(judged),
+    "the same, reaches permuted": lambda fitted, judged: predict_by_permuted_swing(judged),
+    "quantile by swing, late": lambda fitted, judged: predict_by_swing(judged, fit_share(fitted), True),
 }
 RULE_LAWS: dict[str, Law] = {
     "predicted limit": lambda fitted, judged: predict_from_theory(judged),
@@ -77,7 +77,9 @@ LAWS: dict[str, Law] = {
 CEILED = {"share of a turn": False, "share of a turn, ceiling": True}
 
 
-def list_models(table: xr.Dataset, untrained: bool = False) -> list[TunedModel]:
+def list_models(
+    table: xr.Dataset, untrained: bool = False, swings: xr.Dataset | None = None
+) -> list[TunedModel]:
     """List the models of a study that the laws are judged on.
 
     Parameters
@@ -85,18 +87,17 @@ def list_models(table: xr.Dataset, untrained: bool = False) -> list[TunedModel]:
     table : of a study that captures its models, as ``open_study`` gives it
     untrained : those under a scaling rule that nobody trained with, instead of those that are tuned, without
         a rule, past the critical base
+    swings : the table of another study with the same parents, which says how far their pairs swing; models of
+        other parents are then left out
 
     Raises
     ------
     ConfigError
-        If the table lacks what only captures say.
+        If a table lacks what only captures say.
     """
-    missing = [name for name in NEEDED if name not in table]
-    if missing:
-        raise ConfigError(
-            f"the table lacks {missing[0]}, which captures say. Give the study a capture section and run it "
-            "again."
-        )
+    if swings is not None:
+        return _take_swings(list_models(table, untrained), swings)
+    _check_holds(table, NEEDED)
     rows = table[[name for name in table if table[name].dims == ("model",)]].to_dataframe()
     tuned, ruled = rows.tuned.astype(bool), rows.rule != "none"
     parents = {
@@ -123,6 +124,26 @@ def list_models(table: xr.Dataset, untrained: bool = False) -> list[TunedModel]:
         )
         for name, row in rows[chosen].iterrows()
         for own in [parents.get(row.parent, NO_PARENT)]
+    ]
+
+
+def _check_holds(table: xr.Dataset, names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise ConfigError(
+            f"the table lacks {missing[0]}, which captures say. Give the study a capture section and run it "
+            "again."
+        )
+
+
+def _take_swings(models: Sequence[TunedModel], table: xr.Dataset) -> list[TunedModel]:
+    """Give models the swing of their parents in another table; those that have none there are left out."""
+    _check_holds(table, ("swing",))
+    known = {str(name): table.swing.sel(model=name).values for name in table.model.values}
+    return [
+        replace(one, swing=tuple(known[one.parent][: len(one.reach)].tolist()))
+        for one in models
+        if one.parent in known
     ]
 
 
@@ -171,7 +192,7 @@ def compare_laws(
 ) -> xr.Dataset:
     """Fit each law on one half of the models and judge it on the other.
 
-    Laws by the swing are left out where a parent of a model has none.
+    Laws by the swing judge the models whose parents have one, and are left out if none has.
 
     Parameters
     ----------
@@ -197,7 +218,7 @@ def compare_laws(
     if not all(any(np.isfinite(one.measured) for one in each) for each in (fitted, judged)):
         raise ConfigError(f"laws take two halves with measured limits: got {len(models)} models in all.")
     laws = RULE_LAWS if untrained else LAWS
-    if not all(one.swing for one in models):
+    if not any(one.swing for one in models):
         laws = {name: law for name, law in laws.items() if name not in SWING_LAWS}
     rows = []
     for name, law in laws.items():

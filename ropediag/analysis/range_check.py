@@ -34,8 +34,9 @@ LABELS = {
 def measure_range_check(capture: Capture) -> xr.Dataset:
     """Learn ranges from every second sequence, and compare the others with them at all seen lags.
 
-    The range is learned below the trained reach, of a pair that made a full turn below the longest length of
-    training. It is tested there and at the seen lags of later turns, up to 7/8 of the length.
+    The range is learned below the trained reach; of a pair that made a full turn in training, within the
+    longest length of training, or within its first turn as the model is now, if that takes longer. It is
+    tested there and at the seen lags of later turns, up to 7/8 of the length.
 
     Returns
     -------
@@ -86,9 +87,9 @@ def split_lags(
     training = capture.training.take([row])
     within = np.isfinite(profiles.high).any((0, 1, 2))
     within &= profiles.stop <= TRUSTED * int(capture.attrs["length"])
-    reach = training.reach()[0]
+    reach, period = training.reach()[0], training.period[0]
     longest = max(int(phase.span[0]) for phase in training.phases)
-    first = np.where(np.isinf(reach), longest, reach)
+    first = np.where(np.isinf(reach), np.maximum(period, longest), reach)
     seen = training.split_bins(profiles.lag, profiles.stop)[0][0]
     return (profiles.stop <= first[:, None]) & within, seen & within
 

@@ -21,7 +21,7 @@ from ropediag.errors import ConfigError
 from ropediag.limits import extrapolation_limit, stretched_limit
 
 KAPPAS = (0.2, 5.0)  # between which a fitted one lies
-POWERS = np.linspace(0.0, 4.0, 81)  # of the swing, from which a fitted one is chosen
+SHARES = np.linspace(0.0, 1.0, 101)  # quantiles, from which a fitted one is chosen
 PERMUTATIONS = 100
 RESAMPLES = 2000
 LONGROPE2 = 2.7  # turns: the critical pairs that Shang et al. measured, 25 of Phi-3-mini and 30 of Llama-3-8B
@@ -158,13 +158,17 @@ def predict_by_onset_stretch(models: Sequence[TunedModel]) -> Float[np.ndarray, 
 
 
 def predict_by_swing(
-    models: Sequence[TunedModel], power: float = 1.0, permuted: np.random.Generator | None = None
+    models: Sequence[TunedModel],
+    share: float = 0.5,
+    late: bool = False,
+    permuted: np.random.Generator | None = None,
 ) -> Float[np.ndarray, " model"]:
-    """Predict every limit: the mean reach of the pairs short of a turn, as late as the untuned parent.
+    """Predict every limit: the median trained reach of the pairs short of a turn, weighted by their swing.
 
     Parameters
     ----------
-    power : the mean is geometric, each pair weighted by its swing to this power
+    share : another quantile than the median, 0 to 1; between pairs it is interpolated in the logarithm
+    late : whether the limit is to be as late as that of the untuned parent
     permuted : deals the reaches out to the pairs anew, which shows what the right ones are worth
 
     Returns
@@ -173,30 +177,32 @@ def predict_by_swing(
     """
     found = []
     for one in models:
-        reach, swing = np.array(one.reach), np.array(one.swing)
+        reach, swing = np.array(one.reach), np.array(one.swing or [np.nan] * len(one.reach))
         short = np.isfinite(reach) & np.isfinite(swing)
-        logs = np.log(reach[short])
+        logs, weight = np.log(reach[short]), swing[short]
         if permuted is not None:
             logs = permuted.permutation(logs)
-        largest = swing[short].max(initial=0.0)
-        if not largest > 0:
+        order = np.argsort(logs)
+        total = weight.sum()
+        if not total > 0:
             found.append(np.nan)
             continue
-        mean = np.average(logs, weights=(swing[short] / largest) ** power)
-        found.append(one.lateness * np.exp(mean))
+        below = (weight[order].cumsum() - weight[order] / 2) / total
+        reached = np.exp(np.interp(share, below, logs[order]))
+        found.append(reached * one.lateness if late else reached)
     return np.array(found)
 
 
-def fit_power(models: Sequence[TunedModel]) -> float:
-    """Find the power of the swing whose limits have the smallest mean |log(measured / predicted)|."""
-    losses = [np.nanmean(errors_of(models, predict_by_swing(models, power))) for power in POWERS]
-    return float(POWERS[int(np.argmin(losses))])
+def fit_share(models: Sequence[TunedModel]) -> float:
+    """Find the quantile whose limits, as late as the parent's, have the smallest mean |log error|."""
+    losses = [np.nanmean(errors_of(models, predict_by_swing(models, share, True))) for share in SHARES]
+    return float(SHARES[int(np.argmin(losses))])
 
 
-def predict_by_permuted_swing(models: Sequence[TunedModel], power: float) -> Float[np.ndarray, " model"]:
+def predict_by_permuted_swing(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
     """As ``predict_by_swing`` with reaches dealt out anew: of each model the one of median error."""
     random = np.random.default_rng(0)
-    drawn = np.array([predict_by_swing(models, power, random) for _ in range(PERMUTATIONS)])
+    drawn = np.array([predict_by_swing(models, permuted=random) for _ in range(PERMUTATIONS)])
     errors = np.array([errors_of(models, each) for each in drawn])
     middle = np.argsort(errors, axis=0)[PERMUTATIONS // 2]
     return drawn[middle, np.arange(len(models))]

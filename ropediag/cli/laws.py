@@ -23,6 +23,10 @@ def command(
         bool,
         typer.Option("--rules", help="Judge models under scaling rules that nobody trained, not tuned ones."),
     ] = False,
+    swing: Annotated[
+        Path | None,
+        typer.Option(help="Table of another study with the same parents: judge laws by their swing as well."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the laws of a context limit on one half of a study's models and judge them on the other."""
@@ -31,7 +35,9 @@ def command(
     from ropediag.analysis.laws import compare_laws, list_models
     from ropediag.store import open_study
 
-    found = compare_laws(list_models(open_study(table), rules), "parent" if parents else "name", rules)
+    swings = None if swing is None else open_study(swing)
+    models = list_models(open_study(table), rules, swings)
+    found = compare_laws(models, "parent" if parents else "name", rules)
     if as_json:
         rows = found.to_dataframe().astype(object).where(lambda frame: frame.notna(), None)
         typer.echo(json.dumps(found.attrs | {"laws": rows.to_dict("index")}, indent=2))

@@ -7,8 +7,8 @@ import xarray as xr
 from ropediag.errors import ConfigError
 from ropediag.plots.style import BEFORE, BEFORE_BAND, INK, LINE, PAST, TEMPLATE
 
-ROOM = 140  # pixels beside the bands
-ROW = 13  # pixels a pair
+HEIGHT, ROOM = 560, 160  # pixels of the figure, and of what is not bands
+BAND = 0.7  # of a row
 LIMITS = {"first_reach": "dot", "predicted_limit": "dash", "measured_limit": "solid"}
 
 
@@ -44,7 +44,7 @@ def plot_seen_lags(
     limits["measured_limit"] = np.nan if measured_limit is None else float(measured_limit)
     least = np.nanmin([length / 4, *reach[np.isfinite(reach)], *limits.values()])
     start = float(max(1, 2 ** np.floor(np.log2(least / 4))))
-    row = {"width": 0.7 * ROW}
+    row = {"width": BAND * (HEIGHT - ROOM) / len(pairs)}
     figure = go.Figure()
     figure.add_scatter(
         x=np.tile([start, length, np.nan], len(pairs)),
@@ -85,7 +85,7 @@ def plot_seen_lags(
             )  # fmt: skip
     return figure.update_layout(
         template=TEMPLATE,
-        height=ROOM + ROW * len(pairs),
+        height=HEIGHT,
         margin={"t": 70},
         xaxis={
             "title": f"lag (tokens), layer {int(one.layer)}",

@@ -122,9 +122,22 @@ def test_laws_by_the_swing_are_left_out_where_no_capture_measured_it():
     without = compare_laws(list_models(table.drop_vars("swing")))
     assert set(with_swing.law.values) - set(without.law.values) == set(SWING_LAWS)
     xr.testing.assert_identical(with_swing.sel(law=without.law), without)
+    some = [replace(one, swing=()) if one.parent == "p0" else one for one in list_models(table)]
+    known = [one for one in some if one.swing and not split([one.name])[0]]
+    assert int(compare_laws(some)["count"].sel(law="median reach by swing")) == len(known)
     rules = compare_laws(list_models(table), untrained=True)
     assert rules.law.values.tolist() == list(RULE_LAWS)
     assert rules.sel(law="first reach")["mean"] == with_swing.sel(law="first reach")["mean"]
+
+
+def test_the_swing_can_come_from_another_study_of_the_same_parents():
+    models = make_models(1.3, noise=0.1)
+    table, other = make_study(models), make_study([one for one in models if one.parent != "p0"])
+    found = list_models(table.drop_vars("swing"), swings=other)
+    assert [one.name for one in found] == [one.name for one in models if one.parent != "p0"]
+    assert [one.swing for one in found] == [one.swing for one in models if one.parent != "p0"]
+    with pytest.raises(ConfigError, match="lacks swing"):
+        list_models(table, swings=other.drop_vars("swing"))
 
 
 def test_the_constant_is_the_one_of_least_error():

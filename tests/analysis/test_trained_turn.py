@@ -9,7 +9,7 @@ from ropediag.analysis.trained_turn import (
     TunedModel,
     errors_of,
     fit_kappa,
-    fit_power,
+    fit_share,
     judge,
     kappa_interval,
     predict_by_first_reach,
@@ -141,48 +141,57 @@ def test_the_limit_of_the_parent_is_stretched_as_much_as_the_period_of_its_onset
         assert predict_by_stretch([one], whole)[0] == pytest.approx(expected)
 
 
-def slow_swing(one, power):
-    """The mean reach, pair by pair."""
-    total = weights = 0.0
-    for reach, swing in zip(one.reach, one.swing, strict=True):
-        if np.isfinite(reach):
-            total += swing**power * np.log(reach)
-            weights += swing**power
-    return one.parent_limit / one.train_len * np.exp(total / weights)
+def slow_swing(one, share, late):
+    """The reach below which lies this share of the swing, half of each pair's own counted as below it."""
+    pairs = sorted((np.log(reach), swing) for reach, swing in zip(one.reach, one.swing, strict=True)
+                   if np.isfinite(reach))  # fmt: skip
+    total, below, before = sum(swing for _, swing in pairs), 0.0, None
+    for reach, swing in pairs:
+        place = (below + swing / 2) / total
+        if place >= share:
+            if before is None:
+                found = reach
+            else:
+                part = (share - before[0]) / (place - before[0])
+                found = before[1] + part * (reach - before[1])
+            break
+        before, below, found = (place, reach), below + swing, reach
+    return np.exp(found) * (one.parent_limit / one.train_len if late else 1)
 
 
-@pytest.mark.parametrize("power", [0.0, 1.0, 2.5])
-def test_the_reach_of_the_pairs_that_swing_is_their_weighted_geometric_mean(power):
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
+def test_the_reach_of_the_pairs_that_swing_is_a_weighted_quantile(share, late):
     models = make_models(1.3, noise=0.1)
-    np.testing.assert_allclose(
-        predict_by_swing(models, power), [slow_swing(one, power) for one in models], rtol=1e-9
-    )
+    expected = [slow_swing(one, share, late) for one in models]
+    np.testing.assert_allclose(predict_by_swing(models, share, late), expected, rtol=1e-9)
 
 
-def test_the_power_that_limits_were_made_with_is_found():
+def test_the_share_that_limits_were_made_with_is_found():
     models = make_models(1.3)
-    made = [replace(one, measured=slow_swing(one, 1.5)) for one in models]
-    assert fit_power(made) == pytest.approx(1.5)
+    made = [replace(one, measured=slow_swing(one, 0.3, late=True)) for one in models]
+    assert fit_share(made) == pytest.approx(0.3)
 
 
 def test_one_pair_that_swings_alone_sets_the_limit():
     (one,) = make_models(1.0)[1:2]
     pairs = len(one.reach)
     alone = replace(one, swing=tuple(float(pair == pairs - 2) for pair in range(pairs)))
-    assert predict_by_swing([alone])[0] == pytest.approx(1.2 * one.reach[-2])
+    assert predict_by_swing([alone])[0] == pytest.approx(one.reach[-2])
+    assert predict_by_swing([alone], late=True)[0] == pytest.approx(1.2 * one.reach[-2])
     assert predict_by_first_reach([one])[0] == min(one.reach)
-    nothing = replace(one, swing=(0.0,) * pairs)
-    assert np.isnan(predict_by_swing([nothing])[0])
+    for swing in ((0.0,) * pairs, ()):
+        assert np.isnan(predict_by_swing([replace(one, swing=swing)])[0])
 
 
 def test_permuted_reaches_are_dealt_to_the_same_pairs():
     (one,) = make_models(1.0)[3:4]
-    drawn = [predict_by_swing([one], 1.0, np.random.default_rng(seed))[0] for seed in range(50)]
+    drawn = [predict_by_swing([one], permuted=np.random.default_rng(seed))[0] for seed in range(50)]
     assert len(set(drawn)) > 25
     same = replace(one, reach=tuple(300.0 if np.isfinite(each) else each for each in one.reach))
-    np.testing.assert_allclose(predict_by_swing([same], 1.0, np.random.default_rng(0)), 1.2 * 300)
+    np.testing.assert_allclose(predict_by_swing([same], permuted=np.random.default_rng(0)), 300)
     made = [replace(one, measured=predict_by_swing([one])[0])]
-    worse = errors_of(made, predict_by_permuted_swing(made, 1.0))[0]
+    worse = errors_of(made, predict_by_permuted_swing(made))[0]
     errors = np.sort(np.abs(np.log(made[0].measured) - np.log(drawn)))
     assert errors[10] < worse < errors[40]
 

@@ -5,7 +5,7 @@ import time
 
 from tests.cli.fuzz import fuzz
 
-CALLS = 5000 if os.environ.get("ROPEDIAG_LONG") else 1000
+CALLS = 5000 if os.environ.get("ROPEDIAG_LONG") else 400
 FAULTS = {"TypeError", "IndexError", "KeyError", "AttributeError", "ZeroDivisionError", "AssertionError"}
 
 
