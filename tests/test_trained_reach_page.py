@@ -131,6 +131,16 @@ def test_the_page_states_how_each_law_did(rules):
         assert write_law(found.sel(law=law)) in REACH
 
 
+def test_parents_that_were_trained_again_break_where_the_first_ones_did():
+    first, again = (open_study(ROOT / "studies" / "results" / f"{name}.h5") for name in ("coverage", "rules"))
+    names = [name for name in again.model.values if name in first.model.values]
+    ratio = again.measured.sel(model=names) / first.measured.sel(model=names)
+    worst, middle = (f"{100 * float(each):.0f} %" for each in (abs(ratio - 1).max(), abs(ratio - 1).median()))
+    assert f"whose own limits lie within {worst} of the first ones, {middle} in the median" in " ".join(
+        REACH.split()
+    )
+
+
 def test_permuted_reaches_do_worse_by_a_factor_of_two():
     found = compare(rules=False)["mean"]
     right, dealt = (float(found.sel(law=law)) for law in list(SWING_LAWS)[:2])
