@@ -97,14 +97,14 @@ def write_card(out: Path, config: PretrainConfig, metadata: CheckpointMetadata, 
     return path
 
 
-_TUNE_CARD = """\
+_FROM_PARENT = """\
 ---
 library_name: transformers
 pipeline_tag: text-generation
 tags: [rope, diagnostics]
 ---
 
-# {parent}, tuned with another RoPE
+# {parent}{what}
 
 Made by `{command}`.
 
@@ -112,8 +112,10 @@ Made by `{command}`.
 |---|---|
 | parent | {parent}, weights {parent_hash} |
 | pretraining base and length | {pretrain_base:g}, {train_len:,} tokens |
-| base after tuning | {base:g} |
+| base | {base:g} |
 | scaling rule | {scaling} |
+"""
+_TUNED = """\
 | tuning length | {tune_len:,} tokens |
 | text | {text} |
 | SHA-256 of its tokens | `{text_hash}` |
@@ -125,12 +127,14 @@ Made by `{command}`.
 
 `ropediag.json` holds all of this for programs, with what was measured and the hash of the weights.
 """
+_UNTRAINED = """
+The weights are those of the parent: none has seen this RoPE. `ropediag.json` holds all of this for programs.
+"""
 
 
 def write_tune_card(out: Path, config: TuneConfig, metadata: CheckpointMetadata) -> Path:
     """Write ``README.md`` into the folder of a tuned checkpoint."""
-    card = _TUNE_CARD.format(
-        **_describe_origin(metadata),
+    card = _describe_origin(metadata, ", tuned with another RoPE") + _TUNED.format(
         tune_len=metadata.tune_len,
         text=", ".join(f"`{path}`" for path in config.text) or _LIBRARY_TEXT,
         text_hash=metadata.text_hash,
@@ -147,45 +151,23 @@ def write_tune_card(out: Path, config: TuneConfig, metadata: CheckpointMetadata)
     return path
 
 
-_UNTRAINED_CARD = """\
----
-library_name: transformers
-pipeline_tag: text-generation
-tags: [rope, diagnostics]
----
-
-# {parent} under another RoPE, not trained
-
-Made by `{command}`.
-
-| | |
-|---|---|
-| parent | {parent}, weights {parent_hash} |
-| pretraining base and length | {pretrain_base:g}, {train_len:,} tokens |
-| base | {base:g} |
-| scaling rule | {scaling} |
-
-The weights are those of the parent: none has seen this RoPE. `ropediag.json` holds all of this for programs.
-"""
-
-
 def write_untrained_card(out: Path, metadata: CheckpointMetadata) -> Path:
     """Write ``README.md`` into the folder of a checkpoint whose RoPE alone was changed."""
-    card = _UNTRAINED_CARD.format(**_describe_origin(metadata))
     path = out / "README.md"
-    publish_alone(path, card)
+    publish_alone(path, _describe_origin(metadata, " under another RoPE, not trained") + _UNTRAINED)
     return path
 
 
-def _describe_origin(metadata: CheckpointMetadata) -> dict[str, object]:
-    """Return what the cards of all models made from another say of the parent and the change."""
+def _describe_origin(metadata: CheckpointMetadata, what: str) -> str:
+    """Write what the cards of all models made from another begin with: parent, command and RoPE."""
     parent, scaling = metadata.parent or {}, metadata.scaling
-    return {
-        "parent": parent["name"],
-        "parent_hash": f"`{parent['weights_hash']}`" if parent["weights_hash"] else "from the hub",
-        "command": metadata.command,
-        "pretrain_base": metadata.pretrain_base,
-        "train_len": metadata.train_len,
-        "base": metadata.base,
-        "scaling": "none" if scaling is None else f"{scaling['rule']}, factor {scaling['factor']:g}",
-    }
+    return _FROM_PARENT.format(
+        what=what,
+        parent=parent["name"],
+        parent_hash=f"`{parent['weights_hash']}`" if parent["weights_hash"] else "from the hub",
+        command=metadata.command,
+        pretrain_base=metadata.pretrain_base,
+        train_len=metadata.train_len,
+        base=metadata.base,
+        scaling="none" if scaling is None else f"{scaling['rule']}, factor {scaling['factor']:g}",
+    )
