@@ -37,8 +37,11 @@ numeric: .venv/installed-dev
 	NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -m tests.vector_instructions)" ATEN_CPU_CAPABILITY=default \
 		OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTEST) $(NUMERIC) -k "not kill and not two_processes and not 16384"
 
+# Those of these that take long are skipped by `make test`.
+LONG := tests/cli/test_fuzz.py tests/study/test_study.py tests/tune/test_resume.py tests/capture/test_ranks.py \
+	tests/analysis/test_bundled_model.py
 long: reliability
-	ROPEDIAG_LONG=1 $(BIN)/python -m pytest tests/cli/test_fuzz.py tests/study/test_study.py
+	ROPEDIAG_LONG=1 $(BIN)/python -m pytest $(LONG)
 
 # Keep the tally as benchmarks/results/reliability.jsonl, and write its page from it:
 #   python -m tests.reliability benchmarks/results/reliability.jsonl --page docs/reliability.md

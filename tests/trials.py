@@ -10,12 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import pytest
 
 LONG = os.environ.get("ROPEDIAG_LONG") == "1"
 TALLY = os.environ.get("ROPEDIAG_TALLY")  # a file that hears of each kind, one JSON line each
 
 Thing = TypeVar("Thing")
+
+
+def only_long(*values: Any) -> Any:
+    """Values of a parametrized test that the suite skips."""
+    return pytest.param(*values, marks=pytest.mark.skipif(not LONG, reason="make long"))
 
 
 def long_or(long: Thing, short: Thing) -> Thing:

@@ -4,9 +4,10 @@ import pytest
 
 from ropediag import CaptureConfig, capture_checkpoint, open_capture
 from ropediag.analysis.verdict import judge_capture
+from tests.trials import only_long
 
 
-@pytest.mark.parametrize("multiple", [8, 16])
+@pytest.mark.parametrize("multiple", [only_long(8), 16])
 def test_drift_sits_past_the_critical_pair_and_begins_near_it(tmp_path, multiple):
     config = CaptureConfig(
         model="demo", length=128 * multiple, sequences=16, rows=4, out=tmp_path / "demo.h5", excess=False

@@ -12,6 +12,7 @@ from ropediag.errors import ConfigError, ModelError
 from ropediag.models.load import load_model
 from ropediag.models.ranks import Ranks, check_shares
 from ropediag.testing.tiny import random_tokens, tiny_model
+from tests.trials import only_long
 
 LENGTH = 300
 OPTIONS = ["--train-len", "48", "--rows", "8", "--no-tokens", "--device", "auto"]
@@ -57,7 +58,7 @@ def assert_same(one, other):
     ("family", "options"),
     [
         ("llama", ("--keep-qk", "1:3", "--keep-qk", "1:0")),
-        ("gemma2", ("--layers", "1,2")),
+        only_long("gemma2", ("--layers", "1,2")),
         ("gpt_neox", ("--heads", "3")),  # of which the first process has none
     ],
 )

@@ -10,7 +10,7 @@ from ropediag.tune.metadata import hash_weights, read_metadata
 from ropediag.tune.pretrain import pretrain_model
 from tests.disks import fill_disk, make_read_only, mount_disk
 from tests.processes import run_command
-from tests.trials import Trials, long_or
+from tests.trials import Trials, long_or, only_long
 from tests.tune.tiny import tiny_config
 
 ROOM = {"capture": 700, "tune": 900, "evaluate": 60, "study": 400}  # KiB, up to which each is tried
@@ -59,7 +59,7 @@ def result_of(command, disk):
         return {name: capture.values(name) for name in capture.variables}
 
 
-@pytest.mark.parametrize("command", ROOM)
+@pytest.mark.parametrize("command", ["capture", "evaluate", only_long("tune"), only_long("study")])
 def test_a_full_disk_is_said_in_a_line_and_the_rerun_ends_well(home, disk, tmp_path, command):
     words = words_of(command, home, disk)
     again = [*words, "--resume"] if command in ("capture", "tune") else words

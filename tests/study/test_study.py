@@ -14,12 +14,11 @@ import xarray as xr
 
 from ropediag.errors import ConfigError, RopediagError
 from ropediag.prediction import predict
-from ropediag.study import engines
 from ropediag.study.config import Evaluation, Grid, StudyConfig, Tuning
 from ropediag.study.run import fit_table, run_study
 from ropediag.study.table import recall_reach, steepest_rise
 from ropediag.tune.pretrain import pretrain_model
-from tests.trials import LONG
+from tests.trials import only_long
 from tests.tune.tiny import tiny_config
 
 START = "import torch; torch.set_num_threads(1); from ropediag.cli import main; main()"
@@ -95,13 +94,7 @@ def write_yaml(config, path):
     )
 
 
-ENGINES = [
-    name if name == "local" else pytest.param(name, marks=pytest.mark.skipif(not LONG, reason="make long"))
-    for name in engines.ENGINES
-]
-
-
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["local", only_long("ray")])
 def test_a_killed_study_goes_on_without_making_a_finished_cell_again(config, tmp_path, engine):
     if engine == "ray":
         pytest.importorskip("ray")

@@ -14,6 +14,7 @@ from ropediag.tune.pretrain import pretrain_model
 from ropediag.tune.trainer import UNFINISHED, newest_checkpoint
 from ropediag.tune.tune import tune_model
 from ropediag.tune.tune_config import TuneConfig
+from tests.trials import only_long
 from tests.tune.tiny import tiny_config
 
 START = "import torch; torch.set_num_threads(1); from ropediag.cli import main; main()"
@@ -41,7 +42,7 @@ def kill_after(command, unfinished, checkpoint):
     assert process.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("checkpoint", ["checkpoint-20", "checkpoint-40"])
+@pytest.mark.parametrize("checkpoint", [only_long("checkpoint-20"), "checkpoint-40"])
 def test_a_killed_pretraining_goes_on_to_the_same_weights(tmp_path, checkpoint):
     whole = pretrain_model(tiny_config(tmp_path, steps=60, out=tmp_path / "whole"), say=quiet)
     config = tiny_config(tmp_path, steps=60, save_every=20)
