@@ -33,9 +33,10 @@ test: .venv/installed-dev
 NUMERIC := tests/analysis tests/capture tests/evaluate tests/intervene tests/models tests/testing \
 	$(wildcard tests/test_*rope*.py tests/test_*scal*.py tests/test_limits.py tests/test_prediction.py \
 	tests/test_retrieval_bound.py tests/test_unseen_swing.py)
+NUMERIC_NOT := not kill and not two_processes and not 16384 and not bundled and not memory and not hub and not laws
 numeric: .venv/installed-dev
 	NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -m tests.vector_instructions)" ATEN_CPU_CAPABILITY=default \
-		OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTEST) $(NUMERIC) -k "not kill and not two_processes and not 16384"
+		OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(PYTEST) $(NUMERIC) -k "$(NUMERIC_NOT)"
 
 # Those of these that take long are skipped by `make test`.
 LONG := tests/cli/test_fuzz.py tests/study/test_study.py tests/tune/test_resume.py tests/capture/test_ranks.py \

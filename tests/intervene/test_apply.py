@@ -17,6 +17,7 @@ from ropediag.models.rotation import measure_rotation
 from ropediag.models.tap import tap_attention
 from ropediag.rope import inv_freq
 from tests.families import FAMILIES, tiny_model, tokens
+from tests.vector_instructions import computes_bfloat16
 
 SETTING = {"clip": {"limit": 15}, "fold": {"limit": 15}, "freeze": {}, "interpolate": {"factor": 4.0},
            "log": {"train_len": 20}, "rebase": {"base": 700.0}, "zero": {}}  # fmt: skip
@@ -138,6 +139,7 @@ def test_log_scaled_attention_is_that_of_evaluate():
     assert 0 < (one - logits(model, ids)).abs().max() < (expected - logits(model, ids)).abs().max()
 
 
+@computes_bfloat16
 def test_a_model_in_bfloat16_is_changed_as_in_float32():
     model, ids = tiny_model("llama"), tokens(70)
     change = Intervention("clip", pairs=(1, 2, 3), limit=20)
