@@ -146,13 +146,16 @@ def predict_from_theory(models: Sequence[TunedModel]) -> Float[np.ndarray, " mod
 
 def predict_by_first_reach(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
     """Predict every limit: the smallest trained reach, a lower bound."""
-    return np.array([min(one.reach) for one in models])
+    return np.array([min(one.reach, default=np.nan) for one in models])
 
 
 def predict_by_onset_stretch(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
     """As ``predict_by_stretch``, under any change of the frequencies; between pairs it is geometric."""
     stretched = [
-        np.exp(np.interp(one.onset, np.arange(len(one.stretch)), np.log(one.stretch))) for one in models
+        np.exp(np.interp(one.onset, np.arange(len(one.stretch)), np.log(one.stretch)))
+        if one.stretch
+        else np.nan
+        for one in models
     ]
     return np.array([one.parent_limit for one in models]) * stretched
 

@@ -9,7 +9,14 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from ropediag.analysis.laws import LAWS, RULE_LAWS, SWING_LAWS, compare_laws, list_models
-from ropediag.analysis.trained_turn import fit_scale, predict_limits, split
+from ropediag.analysis.trained_turn import (
+    fit_scale,
+    predict_by_first_reach,
+    predict_by_onset_stretch,
+    predict_by_swing,
+    predict_limits,
+    split,
+)
 from ropediag.cli import build_app
 from ropediag.errors import ConfigError
 from tests.analysis.test_trained_turn import make_models, plain_periods
@@ -138,6 +145,15 @@ def test_the_swing_can_come_from_another_study_of_the_same_parents():
     assert [one.swing for one in found] == [one.swing for one in models if one.parent != "p0"]
     with pytest.raises(ConfigError, match="lacks swing"):
         list_models(table, swings=other.drop_vars("swing"))
+
+
+def test_a_model_whose_parent_is_not_in_the_table_is_judged_by_no_law_of_its_pairs():
+    table = make_study(make_models(1.3, noise=0.1))
+    orphaned = table.isel(model=table.model.values != "p0")
+    found = [one for one in list_models(orphaned) if one.parent == "p0"]
+    assert found
+    for predict in (predict_by_first_reach, predict_by_onset_stretch, predict_by_swing):
+        assert np.isnan(predict(found)).all()
 
 
 def test_the_constant_is_the_one_of_least_error():
