@@ -39,50 +39,13 @@ def plot_seen_lags(
     if not one.sizes["pair"]:
         raise ConfigError(f"layer {int(one.layer)} has no rotary pairs: choose one that rotates.")
     length = int(seen.attrs["length"])
-    pairs, reach, period = one.pair.values, one.reach.values, one.period.values
     limits = {name: float(seen[name]) for name in ("first_reach", "predicted_limit")}
     limits["measured_limit"] = np.nan if measured_limit is None else float(measured_limit)
+    reach = one.reach.values
     least = np.nanmin([length / 4, *reach[np.isfinite(reach)], *limits.values()])
     start = float(max(1, 2 ** np.floor(np.log2(least / 4))))
-    row = {"width": BAND * (HEIGHT - ROOM) / len(pairs)}
-    figure = go.Figure()
-    figure.add_scatter(
-        x=np.tile([start, length, np.nan], len(pairs)),
-        y=np.repeat(pairs, 3),
-        mode="lines",
-        line=row | {"color": BEFORE_BAND},
-        name="seen in training",
-        hoverinfo="skip",
-    )
-    begin, end = (one[name].values for name in ("unseen_start", "unseen_stop"))
-    place = np.argwhere(np.isfinite(begin))
-    stretches = np.array([[begin[at], end[at], np.nan] for at in map(tuple, place)]).ravel()
-    figure.add_scatter(
-        x=stretches,
-        y=np.repeat(pairs[place[:, 0]], 3),
-        mode="lines",
-        line=row | {"color": PAST},
-        name="never seen",
-        hovertemplate="pair %{y}: %{x:,.0f}",
-    )
-    for values, symbol, name in ((reach, "circle", "trained reach"), (period, "diamond-open", "period")):
-        shown = np.isfinite(values) & (values >= start) & (values <= length)
-        figure.add_scatter(
-            x=values[shown],
-            y=pairs[shown],
-            mode="markers",
-            marker={"symbol": symbol, "color": BEFORE if symbol == "circle" else INK, "size": 7},
-            name=name,
-            hovertemplate=f"pair %{{y}}: {name} %{{x:,.0f}} tokens",
-        )
-    for index, (name, value) in enumerate(limits.items()):
-        if np.isfinite(value):
-            text = f"{name.replace('_', ' ')} {value:,.0f}"
-            figure.add_vline(x=value, line={"color": LINE, "width": 1.4, "dash": LIMITS[name]})
-            figure.add_annotation(
-                text=text, x=np.log10(value), y=1, yref="paper", yanchor="bottom", yshift=14 * index + 2,
-                showarrow=False, xanchor="left", font_color=LINE,
-            )  # fmt: skip
+    figure = go.Figure([*_draw_bands(one, start, length), *_draw_marks(one, start, length)])
+    _mark_limits(figure, limits)
     return figure.update_layout(
         template=TEMPLATE,
         height=HEIGHT,
@@ -103,3 +66,69 @@ def plot_seen_lags(
         },
         legend={"orientation": "h", "y": -0.18},
     )
+
+
+def _draw_bands(one: xr.Dataset, start: float, length: int) -> list[go.Scatter]:
+    """Draw a pale line for each pair, and strong ones over the lags that training never showed it."""
+    pairs = one.pair.values
+    width = BAND * (HEIGHT - ROOM) / len(pairs)
+    begin, end = one.unseen_start.values, one.unseen_stop.values
+    place = np.argwhere(np.isfinite(begin))
+    stretches = np.array([[begin[at], end[at], np.nan] for at in map(tuple, place)]).ravel()
+    pale = go.Scatter(
+        x=np.tile([start, length, np.nan], len(pairs)),
+        y=np.repeat(pairs, 3),
+        mode="lines",
+        line={"width": width, "color": BEFORE_BAND},
+        name="seen in training",
+        hoverinfo="skip",
+    )
+    strong = go.Scatter(
+        x=stretches,
+        y=np.repeat(pairs[place[:, 0]], 3),
+        mode="lines",
+        line={"width": width, "color": PAST},
+        name="never seen",
+        hovertemplate="pair %{y}: %{x:,.0f}",
+    )
+    return [pale, strong]
+
+
+def _draw_marks(one: xr.Dataset, start: float, length: int) -> list[go.Scatter]:
+    """Draw reach and period of each pair, where they lie in the figure."""
+    marks = []
+    for variable, symbol, colour, name in (
+        ("reach", "circle", BEFORE, "trained reach"),
+        ("period", "diamond-open", INK, "period"),
+    ):
+        values = one[variable].values
+        shown = np.isfinite(values) & (values >= start) & (values <= length)
+        marks.append(
+            go.Scatter(
+                x=values[shown],
+                y=one.pair.values[shown],
+                mode="markers",
+                marker={"symbol": symbol, "color": colour, "size": 7},
+                name=name,
+                hovertemplate=f"pair %{{y}}: {name} %{{x:,.0f}} tokens",
+            )
+        )
+    return marks
+
+
+def _mark_limits(figure: go.Figure, limits: dict[str, float]) -> None:
+    """Add a line and a text for each limit that is there."""
+    for index, (name, value) in enumerate(limits.items()):
+        if np.isfinite(value):
+            figure.add_vline(x=value, line={"color": LINE, "width": 1.4, "dash": LIMITS[name]})
+            figure.add_annotation(
+                text=f"{name.replace('_', ' ')} {value:,.0f}",
+                x=np.log10(value),
+                xanchor="left",
+                y=1,
+                yref="paper",
+                yanchor="bottom",
+                yshift=14 * index + 2,
+                showarrow=False,
+                font_color=LINE,
+            )
