@@ -118,6 +118,10 @@ def test_all_curves_fall_at_the_reach():
         assert share[model, "clip", 0.85] >= 0.8
         assert share[model, "fold", 1.4] <= 0.25
         assert share[model, "clip", 1.2] <= 0.25
+    at_reach = {model: 100 * share[model, "clip", 1.0] for model in NAMES}
+    last = at_reach.pop("b16000000")
+    said = f"it repairs {last:.0f} % at the reach, and {min(at_reach.values()):.0f} to "
+    assert said + f"{max(at_reach.values()):.0f} % in the others" in " ".join(REACH.split())
 
 
 @pytest.mark.parametrize("rules", [False, True])

@@ -137,7 +137,7 @@ def _check_holds(table: xr.Dataset, names: Sequence[str]) -> None:
 
 
 def _take_swings(models: Sequence[TunedModel], table: xr.Dataset) -> list[TunedModel]:
-    """Give models the swing of their parents in another table; those that have none there are left out."""
+    """Take the swing of the parents from another table; models whose parents it lacks are left out."""
     _check_holds(table, ("swing",))
     known = {str(name): table.swing.sel(model=name).values for name in table.model.values}
     return [

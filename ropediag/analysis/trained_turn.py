@@ -140,7 +140,7 @@ def predict_by_stretch(models: Sequence[TunedModel], whole: bool = False) -> Flo
 
 
 def predict_from_theory(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
-    """Return the limits that ``ropediag predict`` gives, which holds for scaling rules as well."""
+    """Return the limits that ``ropediag predict`` gives; scaling rules have them as well."""
     return np.array([one.predicted for one in models])
 
 
@@ -172,7 +172,7 @@ def predict_by_swing(
     ----------
     share : another quantile than the median, 0 to 1; between pairs it is interpolated in the logarithm
     late : whether the limit is to be as late as that of the untuned parent
-    permuted : deals the reaches out to the pairs anew, which shows what the right ones are worth
+    permuted : shuffles the reaches among the pairs, which shows what the right ones are worth
 
     Returns
     -------
@@ -203,7 +203,7 @@ def fit_share(models: Sequence[TunedModel]) -> float:
 
 
 def predict_by_permuted_swing(models: Sequence[TunedModel]) -> Float[np.ndarray, " model"]:
-    """As ``predict_by_swing`` with reaches dealt out anew: of each model the one of median error."""
+    """Predict as ``predict_by_swing`` with shuffled reaches: for each model the draw of median error."""
     random = np.random.default_rng(0)
     drawn = np.array([predict_by_swing(models, permuted=random) for _ in range(PERMUTATIONS)])
     errors = np.array([errors_of(models, each) for each in drawn])

@@ -1,6 +1,6 @@
 """The verdict: what a capture says, summed up for a program, and by ``wording`` for a person.
 
-Everything here is taken from the diagnostics and from the loss; nothing is measured anew.
+Everything here is taken from the diagnostics and from the loss; nothing is measured a second time.
 """
 
 import math
