@@ -11,7 +11,7 @@ FIELDS = (  # what a command may be given; none of them lets a file from a stran
     "model", "revision", "length", "kind", "pairs", "limit", "at", "factor", "base", "capture", "random",
     "search", "trials", "text", "tokens", "sequences", "layers", "heads", "dtype", "attention", "rows",
     "seed", "train_len", "tune_len", "pretrain_base", "phases", "keep_qk", "store_tokens", "excess", "bos",
-    "parent", "window", "stride", "tasks", "log_attention",
+    "parent", "window", "stride", "tasks", "log_attention", "positions", "stretches",
 )  # fmt: skip
 FLAGS = {"length": "len", "attention": "attn", "phases": "phase"}  # where the flag is not the field's name
 SWITCHES = {  # (field, value): the flag that says so
@@ -21,7 +21,7 @@ SWITCHES = {  # (field, value): the flag that says so
     ("bos", True): "--bos",
     ("log_attention", True): "--log-attention",
 }
-USUAL = {"dtype": "auto", "seed": 0, "rows": 32}  # left out of the command
+USUAL = {"dtype": "auto", "seed": 0, "rows": 32, "stretches": 1}  # left out of the command
 TRIALS = {"ablate": 0, "evaluate": 8}  # likewise
 
 
@@ -30,7 +30,7 @@ def write_command(command: str, config: object, figures: object = None) -> str |
 
     Parameters
     ----------
-    command : ``capture``, ``evaluate`` or ``ablate``
+    command : ``capture``, ``evaluate``, ``ablate`` or ``attribute``
     config : the attribute ``config`` of the file, JSON
     figures : the attribute ``figures`` of an ablation, JSON: files from before there was ``--at`` name there
         the limit that was the default
@@ -65,6 +65,8 @@ def _write_flag(name: str, value: Any) -> list[str]:
         return [word for each in value for word in (flag, str(each))]
     if name == "phases":
         return [word for each in value for word in (flag, str(PhaseSpec(**each)))]
+    if name == "positions":
+        return [flag, ":".join(str(int(each)) for each in value)]
     if name == "keep_qk":
         return [word for layer, head in value for word in (flag, f"{int(layer)}:{int(head)}")]
     if isinstance(value, list):

@@ -10,9 +10,9 @@ fewer pairs, no rotation, lags beyond its window) is NaN, in integers -1.
 
 from dataclasses import dataclass
 
-VERSION = 7
+VERSION = 8
 SEALED_SINCE = 5  # the version from which on a finished file ends with a seal
-KINDS = ("capture", "evaluation", "ablation", "study")
+KINDS = ("capture", "evaluation", "ablation", "attribution", "study")
 REPLICATES = 8  # per sequence: the groups of query positions whose spread gives the standard errors
 BLOCKS, LEAST_BLOCK = 1024, 16  # maxima of a kept head: blocks a side, at most; tokens of a block, at least
 
@@ -88,6 +88,7 @@ DIMENSIONS = (
         "1",
         "index of the intervention: on the chosen pairs, then on random sets; so for each multiple of the reach",
     ),
+    Dimension("stretch", "i8", "tokens", "first position of a stretch whose mean loss was split"),
 )
 
 _SCORE = ("layer", "query_head", "pair", "lag")
@@ -129,6 +130,13 @@ VARIABLES = (
     Variable("ablation", "chosen", ("run", "layer", "query_head", "pair"), "i4", "1", "1 where the intervention works on the pair, else 0", "given"),
     Variable("ablation", "at", ("run",), "f8", "1", "multiple of each pair's trained reach beyond which its lag was limited; only where the limits go by the reach", "given"),
     Variable("ablation", "lag_limit", ("run", "layer", "query_head", "pair"), "f8", "tokens", "lag beyond which the pair's lag was clipped or folded; NaN where the pair was not changed", "given"),
+    # attribution: what angles beyond a limit on the lag cost, split over gates of single pairs
+    Variable("attribution", "nats", ("sequence", "stretch", "layer", "query_head", "pair"), "f8", "nats", "part of the difference between the loss as it is and at limited lags, mean over the positions of the stretch; NaN where there is no gate", "exact"),
+    Variable("attribution", "positions", ("stretch",), "i8", "1", "positions of the stretch", "given"),
+    Variable("attribution", "by_lag", ("sequence", "layer", "query_head", "pair", "lag"), "f4", "nats", "the same by lag, mean over all positions", "exact"),
+    Variable("attribution", "first_keys", ("sequence", "layer", "query_head", "pair"), "f8", "nats", "the part of it that passes through the first keys of the sequence, mean over all positions", "exact"),
+    Variable("attribution", "nll_limited", ("sequence", "position"), "f4", "nats", "negative log-likelihood of the token at this position, given all before it, at limited lags", "exact"),
+    Variable("attribution", "lag_limit", ("layer", "pair"), "f8", "tokens", "lag beyond which the pair's lag is limited where its gate is 0; NaN where there is no gate", "given"),
     # scores: contributions of single pairs to the logit, by lag
     Variable("scores", "count", ("layer", "lag"), "i8", "1", "query-key pairs in the bin, over all sequences", "exact", pooled=True),
     Variable("scores", "mean", _SCORE, "f4", "logit", "mean contribution of the pair over all query-key pairs in the bin", "exact", pooled=True),
@@ -203,7 +211,7 @@ ATTRIBUTES = {
     "window_len": "tokens of the windows of loss/nll_windowed; files before version 7 have train_len",
     "created": "when the run began, UTC",
     "seconds": "wall time of the run",
-    "figures": "figures of an evaluation or an ablation, JSON",
+    "figures": "figures of an evaluation, an ablation or an attribution, JSON",
 }
 
 

@@ -15,7 +15,8 @@ hypothesis.settings.register_profile("patient", deadline=None)  # no test depend
 hypothesis.settings.load_profile("patient")
 CHECKED = ("ropediag.theory", "ropediag.rope",
            "ropediag.scaling", "ropediag.limits", "ropediag.capture", "ropediag.models",
-           "ropediag.analysis", "ropediag.evaluate", "ropediag.intervene", "ropediag.store.pool")  # fmt: skip
+           "ropediag.analysis", "ropediag.evaluate", "ropediag.intervene", "ropediag.store.pool",
+           "ropediag.attribution")  # fmt: skip
 HANG = 600_000  # milliseconds
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _hook = install_import_hook(CHECKED, "beartype.beartype")

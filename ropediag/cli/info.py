@@ -148,9 +148,12 @@ def _describe_text(attributes: dict[str, Any]) -> str:
 
 def _describe_command(attributes: dict[str, Any]) -> str:
     """Return the command that makes the file again; none for files of kinds that no recipe repeats."""
-    command = {"capture": "capture", "ablation": "ablate", "evaluation": "evaluate"}.get(
-        str(attributes.get("kind", "capture"))
-    )
+    command = {
+        "capture": "capture",
+        "ablation": "ablate",
+        "attribution": "attribute",
+        "evaluation": "evaluate",
+    }.get(str(attributes.get("kind", "capture")))
     if not command:
         return ""
     return write_command(command, attributes.get("config"), attributes.get("figures")) or ""

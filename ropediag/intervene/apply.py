@@ -7,8 +7,9 @@ The rotation is measured on the model first, so this needs no table of architect
 and keys are un-turned by is what the model turned them by.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -30,7 +31,7 @@ from ropediag.models.rotation import Rotation, frequency_tables, measure_rotatio
 from ropediag.models.tap import AttentionCall, tap_attention
 
 _LAST = 1000  # position up to which the rotation is measured if no length is given
-_PREFIX = 64  # tokens on which the streamed attention is compared with the model's own
+PREFIX = 64  # tokens on which the streamed attention is compared with the model's own
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the largest output
 
 _changed: WeakSet[nn.Module] = WeakSet()
@@ -73,14 +74,14 @@ def _carried_out(
         rotation = measure_rotation(model, np.array([_LAST if length is None else max(1, length - 1)]))
     targets = find_targets(change, rotation)
     if change.kind in LIMITED:
-        _check_streaming(model, targets)
+        check_attention(model, partial(_attend_plainly, targets))
 
     def handle(call: AttentionCall) -> Any:
         if call.layer not in targets:
             return call.attend()
         positions = read_positions(call)
         if change.kind != "log":
-            _check_frequencies(model, targets[call.layer])
+            check_frequencies(model, targets[call.layer])
         return CARRY_OUT[change.kind](call, targets[call.layer], change, positions)
 
     _changed.add(model)
@@ -118,7 +119,7 @@ def read_positions(call: AttentionCall) -> Int[Tensor, " position"]:
     return start + expected
 
 
-def _check_frequencies(model: Any, target: Target) -> None:
+def check_frequencies(model: Any, target: Target) -> None:
     """Refuse a pass in which the model turns at other frequencies than were measured."""
     if not any(np.array_equal(table, target.inv_freq) for table, _ in frequency_tables(model)):
         raise ModelError(
@@ -127,15 +128,32 @@ def _check_frequencies(model: Any, target: Target) -> None:
         )
 
 
-def _check_streaming(model: Any, targets: dict[int, Target]) -> None:
-    """Compare the streamed attention, nothing limited, with the model's own, layer by layer."""
+def _attend_plainly(targets: dict[int, Target], call: AttentionCall) -> Any:
+    """Attend in streams with the logits as they are; None where nothing is chosen."""
+    if call.layer not in targets:
+        return None
+    return stream_heads(call, dict.fromkeys(targets[call.layer].pairs, plain_logits))
+
+
+def check_attention(model: Any, attend: Callable[[AttentionCall], Any]) -> None:
+    """Refuse a model whose own attention another one does not reproduce, layer by layer, on a short prefix.
+
+    Parameters
+    ----------
+    model : a transformers decoder
+    attend : the other attention, nothing limited; None for layers that do not matter
+
+    Raises
+    ------
+    ModelError
+    """
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(vocabulary_size(model), (1, _PREFIX), generator=generator)
+    ids = torch.randint(vocabulary_size(model), (1, PREFIX), generator=generator)
 
     def compare(call: AttentionCall) -> Any:
         own = call.attend()
-        if call.layer in targets:
-            mine = stream_heads(call, dict.fromkeys(targets[call.layer].pairs, plain_logits))
+        mine = attend(call)
+        if mine is not None:
             difference = (mine[0] - own[0]).abs().max() / own[0].abs().max()
             if not difference <= _TOLERANCE.get(own[0].dtype, 1e-3):
                 raise ModelError(

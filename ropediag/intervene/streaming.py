@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ropediag.errors import ModelError
 from ropediag.intervene.turning import keep_heads
+from ropediag.models.blocks import LazyMask
 from ropediag.models.tap import AttentionCall
 
 LOGITS_AT_ONCE = 2**22  # of one block of queries: 16 MiB in float32, a few times over
@@ -38,7 +39,7 @@ def stream_heads(call: AttentionCall, make_logits: Mapping[int, MakeLogits]) -> 
     ModelError
         If the call asks for something that is not honoured here.
     """
-    _check_options(call)
+    check_options(call)
     batch, heads, length, _ = call.query.shape
     group = heads // call.key.shape[1]
     if len(make_logits) == heads:
@@ -81,7 +82,7 @@ def _attend_blocks(
         logits = logits_of(start, stop, first)
         if call.softcap is not None:
             logits = call.softcap * torch.tanh(logits / call.softcap)
-        logits = _mask(logits, call, row, head, start, first)
+        logits = mask_logits(logits, call, row, head, start, first)
         if sink is not None:
             logits = torch.cat([logits, sink.expand(len(logits), 1)], dim=1)
         weights = logits.softmax(dim=-1)[:, : stop - first]
@@ -89,11 +90,24 @@ def _attend_blocks(
     return output
 
 
-def _mask(
-    logits: Float[Tensor, "query key"], call: AttentionCall, row: int, head: int, start: int, first: int
-) -> Float[Tensor, "query key"]:
-    """Hide later keys, keys outside the window, and what the model's own mask hides."""
-    queries, keys = (torch.arange(size, device=logits.device) for size in logits.shape)
+def mask_logits(
+    logits: Float[Tensor, "*head query key"],
+    call: AttentionCall,
+    row: int,
+    head: int | None,
+    start: int,
+    first: int,
+) -> Float[Tensor, "*head query key"]:
+    """Hide later keys, keys outside the window, and what the model's own mask hides.
+
+    Parameters
+    ----------
+    logits : of the queries from ``start`` on with the keys from ``first`` on
+    call : whose window and mask count
+    row : sequence
+    head : query head; None where the logits are those of all heads
+    """
+    queries, keys = (torch.arange(size, device=logits.device) for size in logits.shape[-2:])
     lag = (start + queries)[:, None] - (first + keys)
     hidden = lag < 0
     if call.window is not None:
@@ -101,16 +115,24 @@ def _mask(
     logits = logits.masked_fill(hidden, -torch.inf)
     if call.mask is None:
         return logits
-    own = call.mask[min(row, len(call.mask) - 1)]
-    own = own[min(head, len(own) - 1), start : start + len(queries), first : first + len(keys)]
+    stop, last = start + len(queries), first + len(keys)
+    lazy = isinstance(call.mask, LazyMask)
+    own = call.mask.rows(start, stop, first, last) if lazy else call.mask[:, :, start:stop, first:last]
+    if own is None:
+        return logits
+    own = own[min(row, len(own) - 1)]
+    if head is not None:
+        own = own[min(head, len(own) - 1)]
     return logits.masked_fill(~own, -torch.inf) if own.dtype == torch.bool else logits + own
 
 
-def _check_options(call: AttentionCall) -> None:
+def check_options(call: AttentionCall) -> None:
     """Refuse a call whose attention is more than scaling, mask, window, soft cap and sinks."""
     faults = {
         "a mask that is no (batch, head, query, key) tensor": not (
-            call.mask is None or (isinstance(call.mask, Tensor) and call.mask.ndim == 4)
+            call.mask is None
+            or isinstance(call.mask, LazyMask)
+            or (isinstance(call.mask, Tensor) and call.mask.ndim == 4)
         ),
         "dropout": bool(call.options.get("dropout")) and call.module.training,
         "attention that is not causal": not (

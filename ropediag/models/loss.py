@@ -67,6 +67,47 @@ def nll_by_position(
     return nll
 
 
+def nll_gradient(
+    model: Any, input_ids: Int[Tensor, " position"], output: Any, positions: range, sequence: int = 0
+) -> tuple[float, Float[Tensor, "1 position channel"]]:
+    """Mean loss over positions of one sequence, and its gradient by the decoder's last hidden states.
+
+    Parameters
+    ----------
+    model : the language model, whose parameters need no gradient
+    input_ids : token ids
+    output : what the decoder returned for them
+    positions : of the tokens predicted, from 1 on
+    sequence : its number, for messages
+
+    Returns
+    -------
+    nats, and the gradient, zero where a hidden state predicts none of these tokens
+
+    Raises
+    ------
+    CaptureError
+        If the loss is NaN somewhere.
+    """
+    hidden = output.last_hidden_state
+    gradient, total = torch.zeros_like(hidden), 0.0
+    vocabulary, device = vocabulary_size(model), hidden.device.type
+    values = LOSS_VALUES.get(device, LOSS_VALUES["cpu"])
+    step = max(1, min(head_rows(vocabulary, device), values // vocabulary))
+    with torch.enable_grad(), _head_only(model, output) as head:
+        for start in range(positions.start, positions.stop, step):
+            stop = min(start + step, positions.stop)
+            rows = hidden[0, start - 1 : stop - 1].detach().requires_grad_()
+            logits = head(rows)
+            wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            nll = nn.functional.cross_entropy(wide, input_ids[start:stop].to(logits.device), reduction="none")
+            _check_nan(torch.isnan(nll)[None].cpu().numpy(), start, sequence)
+            mean = nll.sum() / len(positions)
+            total += mean.item()
+            gradient[0, start - 1 : stop - 1] = torch.autograd.grad(mean, rows)[0]
+    return total, gradient
+
+
 def nll_windowed(
     model: Any,
     input_ids: Int[Tensor, " position"],
@@ -143,12 +184,12 @@ def rank_first(model: Any, output: Any, start: int) -> Int[np.ndarray, "sequence
     return torch.cat(best).view(sequences, -1).cpu().numpy()
 
 
-def _check_nan(bad: np.ndarray, start: int) -> None:
-    """Refuse logits that are NaN; ``bad`` is (sequence, position), from position ``start`` on."""
+def _check_nan(bad: np.ndarray, start: int, first: int = 0) -> None:
+    """Refuse logits that are NaN; ``bad`` is (sequence, position), from ``first`` and ``start`` on."""
     if bad.any():
         sequence, position = np.argwhere(bad)[0]
         raise CaptureError(
-            f"the model's logits are NaN at position {start + position} of sequence {sequence}."
+            f"the model's logits are NaN at position {start + position} of sequence {first + sequence}."
         )
 
 
@@ -164,7 +205,9 @@ def _iterate_logits(model: Any, output: Any, positions: slice) -> Iterator[tuple
     step = head_rows(vocabulary_size(model), hidden.device.type)
     with _head_only(model, output) as head:
         for start in range(0, len(hidden), step):
-            yield start, head(hidden[start : start + step])
+            with torch.no_grad():
+                logits = head(hidden[start : start + step])
+            yield start, logits
 
 
 @contextmanager
@@ -178,8 +221,7 @@ def _head_only(model: Any, output: Any) -> Iterator[Any]:
 
     def head(rows: Tensor) -> Tensor:
         decoder.forward = lambda *args, **options: type(output)(last_hidden_state=rows[None])
-        with torch.no_grad():
-            return model(input_ids=None, inputs_embeds=rows[None], use_cache=False).logits[0]
+        return model(input_ids=None, inputs_embeds=rows[None], use_cache=False).logits[0]
 
     try:
         yield head

@@ -229,7 +229,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(option):
 def test_memory_does_not_grow_with_the_square_of_the_length(kind):
     """No block of logits exceeds the budget, however long the sequence."""
     sizes = []
-    real = streaming._mask
+    real = streaming.mask_logits
 
     def watch(logits, *rest):
         sizes.append(logits.numel())
@@ -239,7 +239,7 @@ def test_memory_does_not_grow_with_the_square_of_the_length(kind):
     x = torch.randn(1, 1, length, HEAD_DIM, generator=torch.Generator().manual_seed(0))
     call = AttentionCall(nn.Module().eval(), 0, x, x, x, None, {}, no_model)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "_mask", watch)
+        patch.setattr(streaming, "mask_logits", watch)
         patch.setattr(streaming, "LOGITS_AT_ONCE", 30_000)
         attend(call, spec, kind, {0: {3: 9.0}}, torch.arange(length))
     assert len(sizes) == 300

@@ -1,0 +1,105 @@
+"""How long an attribution will take and how much memory, told before it starts."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
+from ropediag.attribution import path
+from ropediag.attribution.gates import VALUES, GatedLayer
+from ropediag.attribution.passes import GatedModel
+from ropediag.errors import ConfigError
+from ropediag.models.devices import input_device
+from ropediag.models.memory import available_memory, feed_forward_bytes, held_values, loss_bytes
+
+LONGEST, SHORTEST = 1024, 64  # tokens of the passes that are timed
+BLOCK_ARRAYS = 12  # arrays of (query, key) that a block holds at once
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The estimated cost of an attribution.
+
+    Attributes
+    ----------
+    seconds : of one point of one sequence; NaN if the sequence is too short to tell
+    bytes : over the weights
+    """
+
+    seconds: float
+    bytes: int
+
+    def describe(self, sequences: int) -> str:
+        """Word the cost: at least so long, at most so long, so much memory."""
+        memory = f"about {self.bytes / 2**30:.1f} GiB over the weights"
+        if np.isnan(self.seconds):
+            return f"{sequences} sequences, {memory}"
+        least, most = (
+            _name_time(self.seconds * sequences * (count + 1)) for count in (path.LEAST, path.MOST)
+        )
+        return (
+            f"each of {path.LEAST + 1} to {path.MOST + 1} points takes about "
+            f"{_name_time(self.seconds * sequences)}: {least} to {most} in all; {memory}"
+        )
+
+
+def estimate_cost(model: GatedModel, ids: Int[Tensor, " position"], layers: Mapping[int, GatedLayer]) -> Cost:
+    """Time two short passes, gates at work over the same share of the lags, and add up what a pass holds.
+
+    Parameters
+    ----------
+    model : as it will run
+    ids : token ids of one sequence
+    layers : its gates
+
+    Raises
+    ------
+    ConfigError
+        If a pass does not fit into the memory that is free.
+    """
+    native, length = model.model, len(ids)
+    needed, free = pass_bytes(model, length, layers), available_memory(input_device(native))
+    if needed > free:
+        raise ConfigError(
+            f"an attribution of {length:,} tokens needs at least {needed / 2**30:.1f} GiB over the "
+            f"weights, and {free / 2**30:.1f} GiB are free. Read fewer tokens."
+        )
+    long = min(LONGEST, length // 4)
+    if long < 2 * SHORTEST:
+        return Cost(float("nan"), needed)
+    tokens = np.array([long // 2, long])
+    seconds = np.array([_time(model, ids, count) for count in (SHORTEST, *tokens)])[1:]
+    per_token = seconds / tokens
+    square = max(0.0, (per_token[1] - per_token[0]) / (tokens[1] - tokens[0]))
+    linear = max(0.0, per_token[1] - square * tokens[1])
+    return Cost(float(length * (linear + square * length)), needed)
+
+
+def _time(model: GatedModel, ids: Tensor, length: int) -> float:
+    short = model.shorten(length)
+    begun = time.perf_counter()
+    with short.ready():
+        short.run(ids[:length], 0.5, [range(length // 2, length)])
+    return time.perf_counter() - begun
+
+
+def pass_bytes(model: GatedModel, length: int, layers: Mapping[int, GatedLayer]) -> int:
+    """Estimate the bytes over the weights at the peak of a pass forwards and backwards."""
+    native = model.model
+    head_dim = max(layer.head_dim for layer in layers.values())
+    part, size = native.config.get_text_config(), next(native.parameters()).element_size()
+    kept = part.num_hidden_layers * length * part.hidden_size * size
+    layer = length * (2 * feed_forward_bytes(native) + 4 * held_values(native) * size)
+    vectors = 8 * 4 * length * part.num_attention_heads * head_dim
+    block = BLOCK_ARRAYS * 4 * VALUES.get(input_device(native).type, VALUES["cpu"])
+    return kept + max(layer + vectors + block, 3 * loss_bytes(native, length))
+
+
+def _name_time(seconds: float) -> str:
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.1f} s"

@@ -1,0 +1,181 @@
+"""One pass of a model forwards and backwards, its gates at one value.
+
+The parameters need no gradient. A decoder layer keeps no more than what it was given where a pass over the
+text would otherwise fill the memory (``torch.utils.checkpoint``), and is run again on the way back.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ropediag.attribution.gates import GatedLayer, GateGradient
+from ropediag.intervene.apply import check_attention, check_frequencies, read_positions
+from ropediag.intervene.selection import Target
+from ropediag.models.blocks import lazy_masks, needs_blocks
+from ropediag.models.devices import input_device
+from ropediag.models.loss import nll_by_position, nll_gradient
+from ropediag.models.memory import available_memory, feed_forward_bytes, held_values
+from ropediag.models.tap import AttentionCall, attention_modules, find_decoder, tap_attention
+
+SHARE = 4  # of the memory that is free, this part may hold what a pass keeps for the way back
+
+
+@dataclass(frozen=True, eq=False)
+class GatePass:
+    """What one pass of one sequence gives.
+
+    Attributes
+    ----------
+    loss : mean loss of each stretch of positions, nats
+    gradients : of each stretch, layer -> gradient by its gates
+    nll : (position,) loss, nats; None where it was not asked for
+    """
+
+    loss: Float[np.ndarray, " stretch"]
+    gradients: list[dict[int, GateGradient]]
+    nll: Float[np.ndarray, " position"] | None
+
+
+class GatedModel:
+    """A model whose gates can be set.
+
+    Parameters
+    ----------
+    model : a transformers decoder, in eval mode
+    targets : layer -> frequencies and channels
+    layers : layer -> its gates; the others have none
+    length : tokens of a pass
+
+    Raises
+    ------
+    ModelError
+        If the attention of a layer does more than ropediag knows.
+    """
+
+    def __init__(
+        self, model: Any, targets: Mapping[int, Target], layers: Mapping[int, GatedLayer], length: int
+    ) -> None:
+        self.model, self._targets, self._layers, self._length = model, targets, layers, length
+        self._saves = kept_bytes(model, length) > available_memory(input_device(model)) // SHARE
+        self._gate, self._found = 1.0, dict[int, GateGradient]()
+        self._anchor = torch.zeros((), device=input_device(model), requires_grad=True)
+        check_attention(model, lambda call: self._attend(call) if call.layer in layers else None)
+
+    def shorten(self, length: int) -> "GatedModel":
+        """Make the same of fewer tokens, its gates at work over the same share of the lags."""
+        layers = {number: layer.shorten(length) for number, layer in self._layers.items()}
+        return GatedModel(self.model, self._targets, layers, length)
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Within the block the model attends with gates, and ``run`` may be called."""
+        needing = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        with ExitStack() as stack:
+            for parameter in needing:
+                parameter.requires_grad_(False)
+                stack.callback(parameter.requires_grad_, True)
+            if needs_blocks(self.model, self._length):
+                stack.enter_context(lazy_masks())
+            if self._saves:
+                for part in decoder_layers(self.model):
+                    stack.enter_context(_saving(part))
+            stack.enter_context(tap_attention(self.model, self._handle))
+            yield
+
+    def run(
+        self,
+        ids: Int[Tensor, " position"],
+        gate: float,
+        stretches: Sequence[range],
+        *,
+        whole: bool = False,
+        sequence: int = 0,
+    ) -> GatePass:
+        """Run one sequence forwards, and backwards once for each stretch of positions.
+
+        Parameters
+        ----------
+        ids : token ids, on the model's device
+        gate : value of all gates
+        stretches : positions of the tokens whose mean loss is taken
+        whole : also give the loss at every position
+        sequence : number of the sequence, for messages
+
+        Raises
+        ------
+        CaptureError
+            If the loss is NaN somewhere.
+        ModelError
+            If an attention call asks for something that is not honoured here.
+        """
+        self._gate, self._found = gate, {}
+        with torch.enable_grad():
+            output = find_decoder(self.model)(input_ids=ids[None], use_cache=False)
+        hidden, losses, gradients = output.last_hidden_state, [], []
+        for number, positions in enumerate(stretches):
+            loss, gradient = nll_gradient(self.model, ids, output, positions, sequence)
+            self._found.clear()
+            hidden.backward(gradient, retain_graph=number + 1 < len(stretches))
+            losses.append(loss)
+            gradients.append(dict(self._found))
+        nll = nll_by_position(self.model, ids[None], output)[0] if whole else None
+        return GatePass(np.array(losses), gradients, nll)
+
+    def _handle(self, call: AttentionCall) -> Any:
+        if call.layer not in self._layers:
+            return call.attend()
+        read_positions(call)
+        check_frequencies(self.model, self._targets[call.layer])
+        return self._attend(call)
+
+    def _attend(self, call: AttentionCall) -> Any:
+        layer = self._layers[call.layer]
+        return layer.attend(call, self._gate, self._anchor, self._gradient_of)
+
+    def _gradient_of(self, layer: int, device: torch.device) -> GateGradient:
+        """Return where the gradient of a layer is added up in the present backward pass."""
+        if layer not in self._found:
+            self._found[layer] = self._layers[layer].empty_gradient(device)
+        return self._found[layer]
+
+
+def kept_bytes(model: Any, length: int) -> int:
+    """Estimate the bytes that a pass keeps for the way back if every layer keeps all it made."""
+    part = model.config.get_text_config()
+    token = 2 * feed_forward_bytes(model) + 4 * held_values(model) * next(model.parameters()).element_size()
+    return int(part.num_hidden_layers * length * token)
+
+
+def decoder_layers(model: Any) -> list[nn.Module]:
+    """List the modules of a stack of layers that hold an attention module."""
+    attention = attention_modules(model)
+    return [
+        child
+        for parent in model.modules()
+        if isinstance(parent, nn.ModuleList)
+        for child in parent
+        if any(part in attention for part in child.modules())
+    ]
+
+
+@contextmanager
+def _saving(part: nn.Module) -> Iterator[None]:
+    """Within the block the module keeps what it was given alone, and runs again on the way back."""
+    own = part.forward
+    held = "forward" in vars(part)
+    part.forward = partial(checkpoint, own, use_reentrant=False, preserve_rng_state=False)
+    try:
+        yield
+    finally:
+        if held:
+            part.forward = own
+        else:
+            del part.forward
