@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ropediag.analysis.attribution import attribution_path
 from ropediag.errors import FormatError
 from ropediag.store import Summary, is_study, summarize, summarize_study
 
@@ -150,11 +151,17 @@ def _newest_first(known: dict[str, Entry]) -> list[Entry]:
 
 
 def take_stamp(path: Path) -> Stamp:
-    """Stamp a file by time and size, a partial folder by its newest unit and their number."""
+    """Stamp a file by time and size, a partial folder by its newest unit and their number.
+
+    The attribution next to a capture counts too, for the verdict reads it.
+    """
     if path.is_dir():
         times = [entry.stat().st_mtime_ns for entry in path.iterdir()]
         return max(times, default=0), len(times)
-    state = path.stat()
+    state, beside = path.stat(), attribution_path(path)
+    if beside.exists():
+        other = beside.stat()
+        return max(state.st_mtime_ns, other.st_mtime_ns), state.st_size + other.st_size
     return state.st_mtime_ns, state.st_size
 
 

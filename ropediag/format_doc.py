@@ -13,9 +13,10 @@ _OPENING = f"""\
 Generated from `ropediag/schema.py` by `python -m ropediag.format_doc > captures/README.md`; edit the schema,
 not this page.
 
-A capture is one HDF5 file with netCDF-4 named dimensions: every array has labelled axes and says its
-unit, its meaning and how it was obtained. So is an evaluation, with the groups `loss` and `recall`, an
-ablation, with `loss` and `ablation`, and an attribution, with `loss` and `attribution`. All open in any HDF5 or netCDF reader:
+A capture is one HDF5 file with netCDF-4 named dimensions: every array has labelled axes and says its unit,
+its meaning and how it was obtained. So is an evaluation, with the groups `loss` and `recall`, an ablation,
+with `loss` and `ablation`, and an attribution, with `loss` and `attribution`. All open in any HDF5 or netCDF
+reader:
 
 ```python
 from ropediag.store import open_capture

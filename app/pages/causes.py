@@ -206,7 +206,7 @@ def _register(app: Dash, desk: Desk) -> None:
 PAGE = Page(
     title="Causes",
     path="/causes",
-    order=7,
+    order=8,
     purpose="Which pairs cause the damage: what ropediag ablate repaired, by intervention and by pairs.",
     layout=_lay_out,
     panels=(REPAIRS, REACH, CURVES),

@@ -6,6 +6,7 @@ windows of the training length by has other causes.
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ import scipy.stats
 import xarray as xr
 
 from ropediag.analysis.labelled import average, label
-from ropediag.errors import ConfigError
-from ropediag.store import Capture
+from ropediag.errors import ConfigError, RopediagError
+from ropediag.store import Capture, open_capture
 
 PARTS = ("nats", "positions", "by_lag", "first_keys", "nll_limited", "lag_limit")
 TOP = 10  # parts listed
@@ -38,6 +39,36 @@ def measure_attribution(attribution: Capture) -> xr.Dataset:
     raw = {name: attribution[f"attribution/{name}"].load() for name in PARTS}
     raw |= {name: attribution[f"loss/{name}"].load() for name in ("nll", "nll_windowed")}
     return tabulate_attribution(xr.Dataset(raw))
+
+
+def attribution_path(capture: Path) -> Path:
+    """Return the name under which a capture's verdict looks for an attribution: ``NAME-attribution.h5``."""
+    return capture.with_name(f"{capture.name.removesuffix('.partial').removesuffix('.h5')}-attribution.h5")
+
+
+def find_attribution(capture: Capture) -> tuple[xr.Dataset | None, str | None]:
+    """Read the attribution that lies next to a capture.
+
+    Returns
+    -------
+    tuple
+        its parts, as ``tabulate_attribution``, and None; or None and why a file that is there cannot be
+        used, None where there is none
+    """
+    path = attribution_path(Path(capture.path))
+    if not path.exists():
+        return None, None
+    try:
+        with open_capture(path) as found:
+            own, other = (each.attrs.get("weight_fingerprint") for each in (capture, found))
+            if own != other:
+                return (
+                    None,
+                    f"{path} is an attribution of another model, or of other weights, and is left out.",
+                )
+            return measure_attribution(found), None
+    except RopediagError as error:
+        return None, f"{path} cannot be used: {error}"
 
 
 def tabulate_attribution(raw: xr.Dataset) -> xr.Dataset:
@@ -102,6 +133,34 @@ def tabulate_attribution(raw: xr.Dataset) -> xr.Dataset:
     table["missed"] = missed, "nats", "sum of all parts minus the difference that they split"
     table["lag_limit"] = raw.lag_limit, "tokens", "lag beyond which the lag is limited"
     return label(table).assign_attrs(start=start, stop=stop, sequences=raw.sizes["sequence"])
+
+
+def list_cost(table: xr.Dataset) -> dict[str, Any]:
+    """List what an attribution found as plain values.
+
+    Returns
+    -------
+    dict
+        ``start`` and ``stop``, positions whose loss is split; ``sequences``; ``excess``, ``difference``,
+        ``total``, ``other``, ``nll``, ``nll_limited`` and ``nll_windowed``, each with ``nats``, ``low`` and
+        ``high``; ``missed``; ``by_pair``, ``by_layer`` and ``first_keys``, lists of the same; ``top``, the
+        largest parts
+    """
+    axes = {"by_pair": "pair", "first_keys": "pair", "by_layer": "layer"}
+    scalars = ("excess", "difference", "total", "other", "nll", "nll_limited", "nll_windowed")
+    return {
+        **{name: int(table.attrs[name]) for name in ("start", "stop", "sequences")},
+        **{name: list_estimate(table, name) for name in scalars},
+        "missed": float(table.missed),
+        **{
+            name: [
+                {axis: int(value)} | list_estimate(table, name, {axis: place})
+                for place, value in enumerate(table[axis].values)
+            ]
+            for name, axis in axes.items()
+        },
+        "top": list_top(table),
+    }
 
 
 def list_top(table: xr.Dataset, count: int = TOP) -> list[dict[str, Any]]:

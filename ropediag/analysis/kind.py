@@ -5,6 +5,7 @@ from ropediag.store import Capture
 
 OTHERWISE = {
     "ablation": "Look at an ablation with ropediag report, or ropediag dash, page Causes.",
+    "attribution": "Look at an attribution with ropediag report, or ropediag dash, page Cost.",
     "evaluation": "See what an evaluation holds with ropediag info.",
 }
 

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ropediag.analysis.angle_note import note_angle_error
+from ropediag.analysis.attribution import find_attribution, list_cost, word_attribution
 from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.explosions import rank_explosions
 from ropediag.analysis.glance import glance
@@ -65,9 +66,11 @@ class Verdict:
         share of all drift, move (logits), onset, onset_low, onset_high
     loss_link : for the pairs ``before`` and ``past`` the critical one, the head whose joint logit follows
         the excess best: layer, query_head, correlation, correlation_low, correlation_high
+    cost : what unseen angles cost, by the attribution next to the capture, as ``list_cost`` lists it; None
+        where there is none
     sentences : the verdict in words, each with its kind: ``geometry`` (which angles are new: exact, from the
         phases), ``description`` (how far loss and contributions move) or ``cause`` (what it costs, which only
-        interventions show)
+        interventions and attributions show); the cause leads where it was measured
     weak : what the evidence does not carry, in words
     """
 
@@ -105,6 +108,7 @@ class Verdict:
     heads: list[dict[str, Any]]
     offenders: list[dict[str, Any]]
     loss_link: dict[str, dict[str, Any]]
+    cost: dict[str, Any] | None = None
     sentences: list[dict[str, str]] = field(default_factory=list)
     weak: list[str] = field(default_factory=list)
 
@@ -158,9 +162,11 @@ def judge_capture(capture: Capture) -> Verdict:
         ],
         loss_link=_find_link(capture),
     )
-    note = note_angle_error(capture)
-    weak = find_weaknesses(verdict) + ([note] if note else [])
-    return replace(verdict, sentences=word_verdict(verdict), weak=weak)
+    table, unusable = find_attribution(capture)
+    cost = None if table is None else list_cost(table)
+    causes = None if table is None else word_attribution(table)
+    weak = find_weaknesses(verdict) + [note for note in (note_angle_error(capture), unusable) if note]
+    return replace(verdict, cost=cost, sentences=word_verdict(verdict, causes), weak=weak)
 
 
 def _read_limits(capture: Capture) -> dict[str, Any]:

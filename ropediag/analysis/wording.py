@@ -1,6 +1,6 @@
 """The verdict in words: each sentence with its numbers, and what the evidence does not carry."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ropediag.analysis.drift import FALSE_DISCOVERIES, LEAST
 from ropediag.analysis.excursions import TRUSTED
@@ -14,8 +14,13 @@ NEAR = 3  # pairs between theory and measurement that are called agreement
 ALIKE = (0.8, 1.25)  # measured over predicted limit, likewise
 
 
-def word_verdict(verdict: "Verdict") -> list[dict[str, str]]:
+def word_verdict(verdict: "Verdict", causes: list[str] | None = None) -> list[dict[str, str]]:
     """Write what was found: geometry, then description, then what of it is known as a cause.
+
+    Parameters
+    ----------
+    verdict : what was found
+    causes : what unseen angles cost, in sentences, which lead then; None where that was not measured
 
     Returns
     -------
@@ -32,13 +37,12 @@ def word_verdict(verdict: "Verdict") -> list[dict[str, str]]:
         described.append(_word_range_check(verdict))
     if verdict.drifts:
         described += [_word_onset(verdict), _word_offenders(verdict)]
-    if verdict.loss_breaks and "past" in verdict.loss_link:
-        described.append(_word_link(verdict))
     described += _word_disagreements(verdict)
     kinds = {
+        **({"cause": causes} if causes else {}),
         "geometry": _word_geometry(verdict),
         "description": described,
-        "cause": [_word_cause(verdict)] if verdict.loss_breaks else [],
+        **({"cause": [_word_cause(verdict)]} if verdict.loss_breaks and not causes else {}),
     }
     return [{"kind": kind, "text": text} for kind, texts in kinds.items() for text in texts]
 
@@ -66,8 +70,9 @@ def _word_geometry(verdict: "Verdict") -> list[str]:
 def _word_cause(verdict: "Verdict") -> str:
     pairs = "past" if verdict.critical_pair is None else f"{verdict.critical_pair} and slower"
     return (
-        f"What the unseen angles cost, a capture cannot tell: ropediag ablate holds pairs {pairs} within "
-        "their trained reach and measures how much of the loss returns."
+        "What the unseen angles cost, a capture cannot tell. ropediag attribute splits the loss over layers, "
+        f"heads and pairs; ropediag ablate holds pairs {pairs} within their trained reach and measures how "
+        "much of the loss returns."
     )
 
 
@@ -190,31 +195,6 @@ def _word_offenders(verdict: "Verdict") -> str:
     said = f"Most drifts {named}{period}: by {worst['drift']:.1f} standard deviations{from_lag}"
     share = sum(offender["share"] for offender in verdict.offenders)
     return f"{said}; the worst {count} make up {_percent(share)} of all drift." if count > 1 else f"{said}."
-
-
-def _word_link(verdict: "Verdict") -> str:
-    link = verdict.loss_link["past"]
-    interval = _interval(link["correlation_low"], link["correlation_high"], "{:.2f}")
-    said = f"{_judge_link(link)}; ropediag ablate tests what repairs the loss."
-    return (
-        f"The excess follows the joint logit of the slow pairs best in layer {link['layer']}, head "
-        f"{link['query_head']}: rank correlation {link['correlation']:.2f}{interval}. {said}"
-    )
-
-
-def _judge_link(link: dict[str, Any]) -> str:
-    """Write whether excess and logit go together, and which test fails."""
-    q_value = link["q_value"]
-    if q_value is None:
-        return "With one sequence this is not tested"
-    if q_value > FALSE_DISCOVERIES:
-        return (
-            f"Among all heads tested this can be chance (q-value {q_value:.2g}, above "
-            f"{FALSE_DISCOVERIES:g}), so it is no evidence that the two go together"
-        )
-    if (link["correlation"] or 0) <= 0:
-        return "The two do not rise together"
-    return f"The two go together (q-value {q_value:.2g}); that is no proof that one causes the other"
 
 
 def _word_disagreements(verdict: "Verdict") -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from ropediag.analysis.attribution import list_estimate, list_top, tabulate_attribution
+from ropediag.analysis.attribution import list_cost, tabulate_attribution
 from ropediag.attribution.layout import Layout
 from ropediag.attribution.points import Parts
 from ropediag.intervene.pair_set import PairSet
@@ -66,27 +66,14 @@ class Attribution:
     def figures(self) -> dict[str, Any]:
         """Give all but the arrays as plain values, for JSON; what is not finite is None.
 
-        Keys: ``model``, ``length``, ``sequences``, those of ``Training``; ``kind``, ``at``,
-        ``smallest_reach`` and ``largest_reach`` (of the gated pairs, tokens), ``start`` and ``stop``
-        (positions whose loss is split), ``stretches``; ``points`` of the path, ``missed`` and
-        ``largest_change``, the errors of the integral; ``excess``, ``difference``, ``total``, ``other``,
-        ``nll``, ``nll_limited`` and ``nll_windowed``, each with ``nats``, ``low`` and ``high``; ``by_pair``,
-        ``by_layer``, ``first_keys``, lists of the same; ``top``, the ten largest parts.
+        Keys: ``model``, ``length``, those of ``Training``; ``kind``, ``at``, ``smallest_reach`` and
+        ``largest_reach`` (of the gated pairs, tokens); ``stretches`` (first positions), ``points`` of the
+        path, ``largest_change`` of a part when they were doubled; those of ``list_cost``.
         """
-        table, reaches = self.table, self.gates.reaches()
-        scalars = ("excess", "difference", "total", "other", "nll", "nll_limited", "nll_windowed")
-        axes = {"by_pair": "pair", "first_keys": "pair", "by_layer": "layer"}
-        lists = {
-            name: [
-                {axis: int(value)} | list_estimate(table, name, {axis: place})
-                for place, value in enumerate(table[axis].values)
-            ]
-            for name, axis in axes.items()
-        }
+        reaches = self.gates.reaches()
         return {
             "model": self.model,
             "length": self.nll_windowed.shape[1],
-            "sequences": len(self.parts),
             **self.training.numbers(),
             "sources": dict(self.training.sources),
             "phases": self.training.to_json(),
@@ -94,15 +81,10 @@ class Attribution:
             "at": self.at,
             "smallest_reach": min(reaches),
             "largest_reach": max(reaches),
-            "start": table.attrs["start"],
-            "stop": table.attrs["stop"],
             "stretches": [stretch.start for stretch in self.stretches],
             "points": self.points,
-            "missed": float(table.missed),
             "largest_change": self.largest_change(),
-            **{name: list_estimate(table, name) for name in scalars},
-            **lists,
-            "top": list_top(table),
+            **list_cost(self.table),
         }
 
     def write(self, path: Path, *, force: bool = False) -> Path:

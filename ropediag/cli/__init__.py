@@ -7,6 +7,7 @@ Nothing heavy is imported before a command runs, so ``ropediag --help`` answers 
 
 import functools
 import importlib
+import os
 import pkgutil
 import sys
 import traceback
@@ -78,6 +79,8 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; whatever goes wrong is one line on stderr and exit status 2."""
+    # Where other programs run, torch's threads that wait for each other in a busy loop take up their cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = [word for word in sys.argv[1:] if word != DEBUG]  # also after the command, where people add it
     try:
         build_app()(words, prog_name="ropediag")

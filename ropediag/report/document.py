@@ -18,6 +18,7 @@ from ropediag.plots import SHOW_CONFIG
 from ropediag.plots.style import DARK
 from ropediag.report.capture_section import Answer, CaptureSection, describe_capture
 from ropediag.report.causes_section import CausesSection, describe_causes
+from ropediag.report.cost_section import CostSection, describe_costs
 from ropediag.report.figures import Drawing, pack, pack_drawings
 from ropediag.report.side_by_side import SideBySide, set_side_by_side
 from ropediag.report.study_section import StudySection, describe_study
@@ -30,12 +31,12 @@ LEFT_OUT = "its figure was left out to keep this file small. ropediag analyze --
 
 
 def write_report(files: Sequence[Path | str], out: Path | str, *, force: bool = False) -> Path:
-    """Write one self-contained HTML file about captures, ablations and studies.
+    """Write one self-contained HTML file about captures, ablations, attributions and studies.
 
     Parameters
     ----------
-    files : NAME.h5 or NAME.h5.partial, of kind ``capture`` or ``ablation``, or the table of a study; one
-        that is named twice counts once
+    files : NAME.h5 or NAME.h5.partial, a capture, an ablation or an attribution, or the table of a
+        study; one that is named twice counts once
     out : the file to write, NAME.html
     force : replace a file of this name
 
@@ -68,11 +69,13 @@ def write_report(files: Sequence[Path | str], out: Path | str, *, force: bool = 
     with ExitStack() as stack:
         opened = [stack.enter_context(open_capture(path)) for path in files if Path(path) not in tables]
         ablations = [one for one in opened if one.attrs.get("kind") == "ablation"]
-        captures = [one for one in opened if one not in ablations]
+        attributions = [one for one in opened if one.attrs.get("kind") == "attribution"]
+        captures = [one for one in opened if one not in ablations + attributions]
         sections = tuple(describe_capture(one, f"capture-{index}") for index, one in enumerate(captures))
         together = _set_together(captures, sections) if len(captures) > 1 else None
+        costs = describe_costs(_name_files(attributions))
         causes = describe_causes(_name_files(ablations)) if ablations else None
-    document = render(Content(sections, together, causes, studies, _write_command(files, out)))
+    document = render(Content(sections, together, costs, causes, studies, _write_command(files, out)))
     out.parent.mkdir(parents=True, exist_ok=True)
     publish_alone(out, document.encode())
     return out
@@ -80,10 +83,11 @@ def write_report(files: Sequence[Path | str], out: Path | str, *, force: bool = 
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What a page holds: captures, what they are together, ablations, studies, the command that made it."""
+    """What a page holds: captures, what they are together, attributions, ablations, studies, its command."""
 
     sections: tuple[CaptureSection, ...]
     together: SideBySide | None
+    costs: tuple[CostSection, ...]
     causes: CausesSection | None
     studies: tuple[StudySection, ...]
     command: str
@@ -96,6 +100,7 @@ class Content:
         drawings = [each.drawing for each in answers if each.drawing is not None]
         for part in (self.together, *self.studies):
             drawings += [drawing for _, drawing in (part.drawings if part else ())]
+        drawings += [drawing for cost in self.costs for drawing in (cost.waterfall, cost.by_head)]
         return drawings + (
             [
                 self.causes.repairs,
@@ -134,6 +139,7 @@ def _set_page(content: Content, library: str) -> str:
     return environment.from_string(page).render(
         sections=content.sections,
         together=content.together,
+        costs=content.costs,
         causes=content.causes,
         studies=content.studies,
         command=content.command,

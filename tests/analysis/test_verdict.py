@@ -118,15 +118,6 @@ def test_theory_and_measurement_are_held_against_each_other(verdict):
     assert "none of 168 pairs drifts" in say(other)
 
 
-def test_a_correlation_that_may_be_none_is_not_called_one(verdict):
-    assert "The two go together" in say(verdict)
-    link = {"past": verdict.loss_link["past"] | {"q_value": 0.2}}
-    said = say(replace(verdict, loss_link=link))
-    assert "can be chance" in said
-    assert "go together;" in said
-    assert "The two go together" not in said
-
-
 def test_weak_evidence_is_named(verdict):
     single = replace(
         verdict,
@@ -173,6 +164,6 @@ def test_the_kinds_of_sentences_are_kept_apart(verdict):
     assert "84 rotary pairs" in by_kind["geometry"]  # 21 in each of 4 layers
     assert "the first from lag 128 on" in by_kind["geometry"]
     assert "leave the range" in by_kind["description"]
-    assert "a capture cannot tell: ropediag ablate" in by_kind["cause"]
+    assert "a capture cannot tell. ropediag attribute splits" in by_kind["cause"]
     short = replace(verdict, unseen_pairs=0)
     assert "no untrained angle occurs at 8,192 tokens" in say(short)

@@ -86,7 +86,9 @@ def make_layer(header, sequence, layer, *, offset=0.0, heads=None, pairs=None):
     sizes |= {"pair": sizes["pair"] if pairs is None else pairs}
     unit = {}
     for variable in schema.VARIABLES:
-        if variable.pooled or not {"sequence", "layer"} <= set(variable.dims):
+        if variable.pooled or variable.group == "attribution":  # no group of a capture
+            continue
+        if not {"sequence", "layer"} <= set(variable.dims):
             continue
         shape = [sizes[dim] for dim in variable.dims if dim not in ("sequence", "layer")]
         unit[variable.path] = random.normal(size=shape).astype("f4")

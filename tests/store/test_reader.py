@@ -197,6 +197,7 @@ def test_plain_xarray_opens_it_with_labels(finished, engine):
             if variable.group in (
                 "recall",
                 "ablation",
+                "attribution",
                 "training",
             ):  # files of their own kind, see test_whole
                 continue

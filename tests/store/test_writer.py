@@ -48,7 +48,9 @@ def test_every_array_comes_back_where_it_belongs(path, header):
                         found = capture[variable.path].isel(sequence=sequence, layer=place).values
                         np.testing.assert_array_equal(found, unit[variable.path], err_msg=variable.path)
         evaluated = {
-            variable.path for variable in VARIABLES if variable.group in ("recall", "ablation", "training")
+            variable.path
+            for variable in VARIABLES
+            if variable.group in ("recall", "ablation", "attribution", "training")
         }
         assert set(capture.variables) == {variable.path for variable in VARIABLES} - evaluated
         assert capture.attrs["seconds"] == 1.5
