@@ -33,7 +33,8 @@ from ropediag.intervene.repair import mean_interval
 from ropediag.store import open_capture
 from ropediag.testing.tiny import tiny_model
 from ropediag.theory.phases import PhaseSpec
-from ropediag.tune import TuneConfig, tune_model
+from ropediag.tune.tune import tune_model
+from ropediag.tune.tune_config import TuneConfig
 
 ROOT = Path(__file__).parents[1]
 CAPTURES, BUILD, RESULTS = (
@@ -48,7 +49,7 @@ SHIPPED = {  # name: model, its example capture, tokens, sequences
     "b500": (str(MODELS / "demo-b500-t128-s0"), "example-tuned-b500-8192", 512, 4),
 }
 RULES = {"yarn4": ("yarn", 1024, 4), "ntk4": ("ntk", 1024, 4)}
-RANDOM = {"grouped queries": "llama", "latent attention": "deepseek_v3"}
+RANDOM = {"grouped queries": ("llama", {}), "latent attention": ("deepseek_v3", {"first_k_dense_replace": 4})}
 TRAINED, READ = 32, 128  # tokens of the random models
 SINGLE, PARTS = "demo", 10  # whose parts are held against interventions, and how many of each kind
 
@@ -67,7 +68,7 @@ def apply_rule(rule: str) -> Path:
     """Put a scaling rule into the config of the bundled model, whose weights stay, unless that is done."""
     out = BUILD / f"demo-{rule}4"
     if not out.exists():
-        tune_model(TuneConfig(out=out, scaling=rule, factor=4.0, steps=0))
+        tune_model(TuneConfig("demo", out=out, scaling=rule, factor=4.0, steps=0))
     return out
 
 
@@ -79,8 +80,8 @@ def list_attributions(force: bool) -> Iterator[tuple[str, xr.Dataset, dict]]:
     for name, (rule, length, sequences) in RULES.items():
         yield name, *attribute(str(apply_rule(rule)), BUILD / f"{name}.h5", length, sequences, force)
     generator = torch.Generator().manual_seed(0)
-    for name, kind in RANDOM.items():
-        model, ids = tiny_model(kind), torch.randint(3, 64, (4, READ), generator=generator)
+    for name, (kind, options) in RANDOM.items():
+        model, ids = tiny_model(kind, **options), torch.randint(3, 64, (4, READ), generator=generator)
         found = attribute_model(model, ids, phases=(PhaseSpec(TRAINED, 1e4),))
         yield name, found.table, found.figures()
 
@@ -88,7 +89,7 @@ def list_attributions(force: bool) -> Iterator[tuple[str, xr.Dataset, dict]]:
 def describe(name: str, table: xr.Dataset, figures: Mapping) -> dict[str, object]:
     """One row of ``attribution.csv``."""
     value = {one: float(table[one]) for one in ("difference", "total", "missed", "other", "excess")}
-    worst = int(table.pair[int(table.by_pair.argmax())])
+    worst = int(table.pair[int(table.by_pair.argmax("pair"))])
     return {
         "model": name,
         "length": figures["length"],

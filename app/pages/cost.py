@@ -1,8 +1,10 @@
 """Cost: what the unseen angles of a model cost, by attribution: which head, which pair, and what is left."""
 
+from typing import Any
+
 import dash_mantine_components as dmc
 import xarray as xr
-from dash import Dash, Input, Output, dcc, html
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from ropediag.analysis.attribution import measure_attribution, word_attribution
 from ropediag.errors import ConfigError
@@ -74,9 +76,6 @@ BY_HEAD = Panel(
 
 
 def _show_words(view: View) -> list:
-    if not _name_attributions(view):
-        advice = ["This folder holds no attribution yet. Make one with ", dmc.Code(COMMAND), "."]
-        return [dmc.Alert(advice, color="orange", variant="light", mb="md")]
     return [dmc.Text(" ".join(word_attribution(_measure(view))), className="verdict", mb="sm")]
 
 
@@ -84,20 +83,31 @@ WORDS = Part("cost-words", ("attribution",), _show_words)
 
 
 def _lay_out() -> html.Div:
-    body = [dmc.Group(show_choice(ATTRIBUTION), mb="xs"), show_panel(WATERFALL), show_panel(BY_HEAD)]
     return html.Div(
         [
             dcc.Interval(id="cost-tick", interval=5_000),
-            show_part(WORDS),
-            html.Div(body, id="cost-body", style={"display": "none"}),
+            dcc.Store(id="cost-known"),
+            html.Div(id="cost-body", role="status"),
         ]
     )
 
 
 def _register(app: Dash, desk: Desk) -> None:
-    @app.callback(Output("cost-body", "style"), Input("cost-tick", "n_intervals"))
-    def refresh(_: int | None) -> dict[str, str]:
-        return {} if desk.entries("attribution") else {"display": "none"}
+    @app.callback(
+        Output("cost-body", "children"),
+        Output("cost-known", "data"),
+        Input("cost-tick", "n_intervals"),
+        State("cost-known", "data"),
+    )
+    def refresh(_: int | None, known: bool | None) -> tuple[Any, Any]:
+        there = bool(desk.entries("attribution"))
+        if there == known:
+            return no_update, no_update
+        if there:
+            choice = dmc.Group(show_choice(ATTRIBUTION), mb="xs")
+            return [choice, show_part(WORDS), show_panel(WATERFALL), show_panel(BY_HEAD)], True
+        advice = ["This folder holds no attribution yet. Make one with ", dmc.Code(COMMAND), "."]
+        return dmc.Alert(advice, color="orange", variant="light", mb="md"), False
 
 
 PAGE = Page(

@@ -11,7 +11,7 @@ Trefethen 2008, "Is Gauss quadrature better than Clenshaw-Curtis?".
 import numpy as np
 from jaxtyping import Float
 
-LEAST, MOST = 4, 64  # intervals of the coarsest and of the finest rule, powers of two
+LEAST, MOST = 2, 64  # intervals of the coarsest and of the finest rule, powers of two
 
 
 def points(intervals: int) -> Float[np.ndarray, " point"]:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from ropediag.analysis.attribution import list_cost, tabulate_attribution
 from ropediag.attribution.layout import Layout
 from ropediag.attribution.points import Parts
+from ropediag.attribution.walk import largest_move
 from ropediag.intervene.pair_set import PairSet
 from ropediag.store import write_whole
 from ropediag.theory.phases import TrainingHistory
@@ -60,8 +61,7 @@ class Attribution:
 
     def largest_change(self) -> float:
         """Return how far a part of a (layer, head, pair) moved at most when the points were doubled."""
-        means = [np.mean([part.by_lag.sum(-1) for part in parts], 0) for parts in (self.parts, self.coarser)]
-        return float(np.nanmax(np.abs(means[0] - means[1])))
+        return largest_move(self.parts, self.coarser)
 
     def figures(self) -> dict[str, Any]:
         """Give all but the arrays as plain values, for JSON; what is not finite is None.

@@ -12,7 +12,14 @@ from ropediag.attribution.passes import GatedModel
 from ropediag.attribution.points import Parts, Point, PointStore
 
 LEAST_ERROR = 1e-3  # nats that the sum may miss, however small the difference is
+MOVES = 2.5  # how much more than that a single part may move when the points are doubled
 Say = Callable[[str], None]
+
+
+def largest_move(parts: Sequence[Parts], others: Sequence[Parts]) -> float:
+    """Return by how much a part of a (layer, head, pair) differs at most, mean over sequences, nats."""
+    means = [np.mean([each.by_lag.sum(-1) for each in rule], axis=0) for rule in (parts, others)]
+    return float(np.nanmax(np.abs(means[0] - means[1])))
 
 
 class Walk:
@@ -41,7 +48,7 @@ class Walk:
         self._store, self._say = store, say
 
     def refine(self, tolerance: float, most: int) -> int:
-        """Measure finer and finer rules until the sum of the parts meets the difference.
+        """Measure finer rules until the sum of the parts meets the difference and no part moves much.
 
         Parameters
         ----------
@@ -57,12 +64,14 @@ class Walk:
         while True:
             for number, gate in zip(path.finest(intervals), path.points(intervals), strict=True):
                 self._measure(int(number), float(gate))
-            missed, difference = self._miss(intervals)
+            (sums, difference), moved = self._sum(intervals), self._moved(intervals)
+            missed = sums - difference
             self._say(
-                f"{intervals + 1} points: the parts sum to {difference + missed:+.4f} nats, the loss differs "
+                f"{intervals + 1} points: the parts sum to {sums:+.4f} nats, the loss differs "
                 f"by {difference:+.4f}"
             )
-            met = abs(missed) <= max(tolerance * abs(difference), LEAST_ERROR)
+            allowed = max(tolerance * abs(difference), LEAST_ERROR)
+            met = abs(missed) <= allowed and moved <= MOVES * allowed
             if met or 2 * intervals + 1 > most or intervals == path.MOST:
                 return intervals
             intervals *= 2
@@ -88,14 +97,17 @@ class Walk:
             nll=full.nll,
         )
 
-    def _miss(self, intervals: int) -> tuple[float, float]:
-        """Mean over sequences of sum minus difference, and the difference; nats."""
+    def _sum(self, intervals: int) -> tuple[float, float]:
+        """Mean over sequences of the sum of all parts, and of the difference of the loss; nats."""
         found = self.gather(intervals)
         share = np.array([len(stretch) for stretch in self._stretches], dtype=float)
         share /= share.sum()
         sums = [float(share @ np.nansum(each.nats, (1, 2, 3))) for each in found]
-        differences = [float(share @ each.difference) for each in found]
-        return float(np.mean(sums) - np.mean(differences)), float(np.mean(differences))
+        return float(np.mean(sums)), float(np.mean([share @ each.difference for each in found]))
+
+    def _moved(self, intervals: int) -> float:
+        """How far a part moved at most since the rule with half as many intervals, nats."""
+        return largest_move(self.gather(intervals), self.gather(intervals // 2))
 
     def _known(self, number: int, sequence: int) -> Point:
         point = self._store.get(number, sequence)

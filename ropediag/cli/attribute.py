@@ -53,7 +53,7 @@ def command(
     tolerance: Annotated[
         float, Option(help="Share of the difference that the sum of the parts may miss.")
     ] = 0.02,
-    points: Annotated[int, Option(help="Most points of the integral; 5, 9, 17, 33 and 65 are used.")] = 65,
+    points: Annotated[int, Option(help="Most points of the integral; 3, 5, 9, 17, 33 and 65 are used.")] = 65,
     out: Annotated[Path | None, Option("--out", "-o", help="HDF5 file to write (default: none).")] = None,
     resume: Annotated[
         bool, Option("--resume", help="Go on with an interrupted attribution.", rich_help_panel=FILES)

@@ -80,7 +80,7 @@ def explicit(model, targets, kind, values):
             logits = logits.masked_fill(hidden, -torch.inf)
             if call.sinks is not None:
                 logits = torch.cat([logits, call.sinks[head].double().expand(LENGTH, 1)], 1)
-            outputs.append(logits.softmax(-1)[:, :LENGTH] @ v)
+            outputs.append(logits.softmax(-1)[:, :LENGTH].to(v.dtype) @ v)
         return torch.stack(outputs, 1)[None], None
 
     with tap_attention(model, handle):

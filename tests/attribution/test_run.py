@@ -170,7 +170,7 @@ def test_a_damaged_point_is_named(tmp_path):
         ({"positions": (9, 9)}, "positions must rise"),
         ({"positions": (9, 300)}, "positions must rise"),
         ({"stretches": 0}, "stretches must be at least 1"),
-        ({"points": 3}, "points must be at least 5"),
+        ({"points": 2}, "points must be at least 3"),
         ({"tolerance": 0.0}, "tolerance must be"),
         ({"resume": True}, "resume goes on with a file"),
         ({"resume": True, "force": True, "out": "x.h5"}, "not both"),
