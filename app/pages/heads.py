@@ -20,7 +20,9 @@ from ._grid import GROUPED, NUMBER, WRAPPED, fit_height, format_numbers
 
 NAME = "heads"  # of the table, its store and its CSV
 ORDINARY, SHARE, WHOLE = ",.3~g", ".1%", ",d"  # formats of numbers
-GROUPS = {  # heading -> column of the table -> its heading below that, its width in pixels, its format
+# Heading -> column of the table -> its heading below that, its width in pixels, its format.
+GROUPS: dict[str, dict[str, tuple[str, int, str]]] = {
+    "Cost": {"cost": ("Nats", 70, ORDINARY), "cost_pair": ("In pair", 70, WHOLE)},
     "Drift": {
         "drift": ("Largest", 86, ORDINARY),
         "drift_pair": ("In pair", 70, WHOLE),
@@ -51,6 +53,8 @@ def list_columns(table: xr.Dataset) -> list[dict[str, Any]]:
     ]
     columns: list[dict[str, Any]] = [{"headerName": "", "children": place}]
     for heading, members in GROUPS.items():
+        if all(bool(table[name].isnull().all()) for name in members):  # was not measured
+            continue
         children = [
             {
                 "field": name,

@@ -29,7 +29,8 @@ LENGTH = 8192  # tokens up to which lags are shown
 def read_curves(path: Path = RESULTS) -> xr.Dataset:
     """The curves of the results as ``measure_reach_curves`` gives those of files."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        every = list(csv.DictReader(file))
+    rows = [row for row in every if row["limits"] == "own" and row["until"] == row["length"]]
     curves = list(dict.fromkeys((row["model"], row["kind"]) for row in rows))
     at = sorted({float(row["at"]) for row in rows})
     first = {(row["model"], row["kind"]): row for row in rows[::-1]}

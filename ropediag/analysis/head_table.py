@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ropediag.analysis.attention_distance import measure_attention_distance
+from ropediag.analysis.attribution import find_attribution
 from ropediag.analysis.drift import measure_drift
 from ropediag.analysis.labelled import label
 from ropediag.analysis.onset_pair import find_onset_pairs
@@ -22,7 +23,14 @@ from ropediag.store import Capture
 
 DOMINANT = 3  # pairs listed of each head
 DIGITS = 4  # of a measured number in a row
-WHOLE = ("drift_pair", "drifting_pairs", "tested_pairs", "onset", "onset_pair")  # pairs, lags and counts
+WHOLE = (
+    "cost_pair",
+    "drift_pair",
+    "drifting_pairs",
+    "tested_pairs",
+    "onset",
+    "onset_pair",
+)  # pairs, lags and counts
 SOFTMAX = {
     "entropy": ("nats", "entropy of the attention weights"),
     "sink_mass": ("1", "attention weight on the first position"),
@@ -52,7 +60,9 @@ def tabulate_heads(capture: Capture, drift: xr.Dataset) -> xr.Dataset:
         of the queries past the trained length at lags within it and beyond it. ``drift_pairs``,
         ``norm_pairs``: the pairs that drift most, and those with the longest queries and keys.
         ``past_move``: how far the joint logit of the critical pair and all slower ones moves past the
-        trained length, in its standard deviations over keys. NaN where the file does not know.
+        trained length, in its standard deviations over keys. ``cost``, ``cost_pair``: what unseen angles cost
+        in the head, by the attribution next to the capture, and the pair that costs most. NaN where the files
+        do not know.
 
     Raises
     ------
@@ -65,6 +75,7 @@ def tabulate_heads(capture: Capture, drift: xr.Dataset) -> xr.Dataset:
             **_average_softmax(capture),
             **_split_mass(capture),
             **_name_dominant(drift, measure_pair_norms(capture)),
+            **_read_cost(capture),
             "past_move": (
                 measure_move(capture, "past"),
                 "in-window std over keys",
@@ -85,6 +96,23 @@ def _read_drift(drift: xr.Dataset, critical_pair: xr.DataArray) -> Columns:
         "tested_pairs": (tested.where(known), "1", "in how many pairs it is known whether they drift"),
         "onset": (drift.onset.min("pair"), "tokens", "first lag at which a pair leaves its range for good"),
         "onset_pair": (onsets.onset_pair, "1", "fastest pair that drifts"),
+    }
+
+
+def _read_cost(capture: Capture) -> Columns:
+    """Cost of each head and its costliest pair, by the attribution next to the capture."""
+    table, _ = find_attribution(capture)
+    layers, heads = capture.values("layer"), capture.values("query_head")
+    if table is None:
+        nothing = np.full((len(layers), len(heads)), np.nan)
+        blank = xr.DataArray(nothing, {"layer": layers, "query_head": heads}, ("layer", "query_head"))
+        cost, pair = blank, blank
+    else:
+        at = {"layer": layers, "query_head": heads}
+        cost, pair = table.by_head.reindex(at), rank_pairs(table.cost, 1)[..., 0].reindex(at)
+    return {
+        "cost": (cost, "nats", "cost of unseen angles in the head, where it was measured"),
+        "cost_pair": (pair, "1", "pair of the head that costs most"),
     }
 
 

@@ -2,10 +2,20 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 from ropediag.attribution.path import LEAST, MOST
-from ropediag.config import AnyPath, AnyPaths, check_least, check_run, parse_length, settle_paths
+from ropediag.config import (
+    AnyPath,
+    AnyPaths,
+    CaptureConfig,
+    check_least,
+    check_run,
+    parse_length,
+    settle_paths,
+)
 from ropediag.errors import ConfigError
 from ropediag.intervene.config import AT
 from ropediag.theory.phases import PhaseSpec
@@ -99,6 +109,27 @@ class AttributeConfig:
         for name in ("out", "force", "resume", "device", "allow_pickle", "tolerance", "points"):
             fields.pop(name)
         return json.dumps(fields, default=str, sort_keys=True)
+
+
+def beside_capture(capture: CaptureConfig, length: int, out: Path) -> AttributeConfig:
+    """Make the settings of an attribution of the model that a capture reads, with the same text.
+
+    Parameters
+    ----------
+    capture : settings of the capture
+    length : tokens per sequence
+    out : the file to write
+
+    Raises
+    ------
+    ConfigError
+        If the run is spread over several processes, or a setting is out of range.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("an attribution runs in one process: leave --attribute out under torchrun.")
+    shared = {field.name for field in fields(AttributeConfig)} & {field.name for field in fields(capture)}
+    same = {name: getattr(capture, name) for name in shared - {"length", "out"}}
+    return AttributeConfig(**same, length=length, out=out)
 
 
 def parse_positions(text: str) -> tuple[int, int]:

@@ -78,6 +78,14 @@ def command(
     no_excess: Annotated[
         bool, Option("--no-excess", help="Leave out the windowed loss.", rich_help_panel=MEASURED)
     ] = False,
+    attribute: Annotated[
+        int | None,
+        length_option(
+            "--attribute",
+            help="Also split what unseen angles cost, over sequences that long: NAME-attribution.h5.",
+            panel=MEASURED,
+        ),
+    ] = None,
     force: Force = False,
     resume: Annotated[
         bool, Option("--resume", help="Resume an interrupted capture.", rich_help_panel=FILES)
@@ -119,6 +127,13 @@ def command(
     from ropediag.models.preflight import capture_file, check_inputs
 
     check_inputs(config, writes=not dry_run)  # before torch is imported
+    costs = None
+    if attribute is not None:
+        from ropediag.analysis.attribution import attribution_path
+        from ropediag.attribution.config import beside_capture
+
+        costs = beside_capture(config, attribute, attribution_path(capture_file(config)))
+        check_inputs(costs, writes=not dry_run)
     from ropediag.capture import capture_checkpoint, estimate_checkpoint
     from ropediag.cli._next import next_steps
     from ropediag.cli._terminal import TerminalReporter, describe_interrupted, print_glance
@@ -138,4 +153,13 @@ def command(
         reporter.close()
     leave()
     print_glance(reporter.console, path)
+    if costs is not None:
+        from ropediag.attribution.run import attribute_checkpoint
+        from ropediag.cli._attribution import print_attribution
+
+        found = attribute_checkpoint(costs, lambda line: typer.echo(line, err=True))
+        if found is None:
+            reporter.console.print(f"\nno untrained angle occurs at {attribute:,} tokens: no cost to split")
+        else:
+            print_attribution(reporter.console, found)
     reporter.console.print(f"\nwrote {path}. Next:\n{next_steps(('analyze', path), ('dash', path))}")

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from ropediag import open_capture
@@ -11,10 +12,12 @@ from ropediag.analysis.attribution import (
     measure_attribution,
     word_attribution,
 )
+from ropediag.analysis.head_table import measure_head_table
 from ropediag.analysis.verdict import judge_capture
 from ropediag.attribution import AttributeConfig, attribute_checkpoint
 from ropediag.report import write_report
 from tests.analysis.captures import EXAMPLE
+from tests.cli.command_line import run
 from tests.plots.test_attribution import make_table
 
 
@@ -24,6 +27,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("cost")
     capture = path / "demo.h5"
     shutil.copy(EXAMPLE, capture)
+    shutil.copy(EXAMPLE, path / "alone.h5")
     config = AttributeConfig("demo", 160, sequences=1, points=5, out=attribution_path(capture))
     attribute_checkpoint(config)
     return path
@@ -42,6 +46,17 @@ def test_the_cost_leads_the_verdict(folder):
     assert verdict.cost["difference"]["nats"] == pytest.approx(float(table.difference))
     assert verdict.cost["top"][0]["layer"] == 1
     assert "cannot tell" not in " ".join(sentence["text"] for sentence in verdict.sentences)
+
+
+def test_the_head_table_holds_the_costs(folder):
+    with open_capture(folder / "demo.h5") as capture, open_capture(folder / "demo-attribution.h5") as file:
+        heads, table = measure_head_table(capture), measure_attribution(file)
+    np.testing.assert_allclose(heads.cost, table.by_head)
+    layer, head = (int(place) for place in np.unravel_index(np.argmax(table.by_head.values), (4, 2)))
+    worst = table.pair[int(table.cost[layer, head].argmax("pair"))]
+    assert int(heads.cost_pair[layer, head]) == int(worst)
+    with open_capture(folder / "alone.h5") as capture:
+        assert measure_head_table(capture).cost.isnull().all()
 
 
 def test_an_attribution_of_other_weights_is_left_out(folder, tmp_path):
@@ -81,3 +96,13 @@ def test_the_report_holds_the_costs(folder, tmp_path):
     assert "What unseen angles cost: demo-attribution.h5" in text
     assert "ropediag attribute --model demo --len 160 --kind clip --sequences 1" in text
     assert "cost-0-waterfall" in text
+
+
+def test_a_capture_makes_its_attribution_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ("--model", "demo", "--len", 160, "--attribute", 150, "--out", "a.h5")
+    found = run(monkeypatch, capsys, "capture", *words)
+    assert found.status == 0, found.err
+    assert "nats of excess loss from token 128 to 149" in " ".join(found.out.split())
+    with open_capture("a.h5") as capture:
+        assert judge_capture(capture).cost["stop"] == 150
