@@ -11,7 +11,7 @@ FIELDS = (  # what a command may be given; none of them lets a file from a stran
     "model", "revision", "length", "kind", "pairs", "limit", "at", "factor", "base", "capture", "random",
     "search", "trials", "text", "tokens", "sequences", "layers", "heads", "dtype", "attention", "rows",
     "seed", "train_len", "tune_len", "pretrain_base", "phases", "keep_qk", "store_tokens", "excess", "bos",
-    "parent", "window", "stride", "tasks", "log_attention", "positions", "stretches",
+    "parent", "window", "stride", "tasks", "log_attention", "positions", "stretches", "knee",
 )  # fmt: skip
 FLAGS = {"length": "len", "attention": "attn", "phases": "phase"}  # where the flag is not the field's name
 SWITCHES = {  # (field, value): the flag that says so

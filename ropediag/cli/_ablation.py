@@ -54,7 +54,22 @@ def print_ablation(console: Console, ablation: "Ablation") -> None:
     console.print(textwrap.fill(_explain_table(ablation), WIDTH))
     if ablation.search:
         console.print(_describe_search(ablation.search, _name_trained(ablation)))
+    if ablation.knees:
+        console.print("\ndamage of one pair that is let go, all others held at 0.7 of their reach (nats)")
+        console.print(_tabulate_knees(ablation))
     _print_recall(console, ablation)
+
+
+def _tabulate_knees(ablation: "Ablation") -> Table:
+    """Set the damage of each pair over the multiples of its reach."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    steps = list(dict.fromkeys(knee.at for knee in ablation.knees))
+    for head in ("pair", *(f"{at:g} x" for at in steps)):
+        table.add_column(head, justify="right", no_wrap=True)
+    for pair in dict.fromkeys(knee.pair for knee in ablation.knees):
+        own = [knee.damage.value for knee in ablation.knees if knee.pair == pair]
+        table.add_row(str(pair), *(f"{value:+.3f}" for value in own))
+    return table
 
 
 def _explain_table(ablation: "Ablation") -> str:

@@ -67,6 +67,10 @@ def command(
     search: Annotated[
         float | None, Option(help="Find a smallest set that repairs this share, such as 0.6.")
     ] = None,
+    knee: Annotated[
+        str | None,
+        Option(help="Let these pairs go, one after the other, all others held at 0.7 of their reach."),
+    ] = None,
     trials: Annotated[int, Option(help="Recall prompts at each length and depth; 0 for none.")] = 0,
     out: Annotated[Path | None, Option("--out", "-o", help="HDF5 file to write (default: none).")] = None,
     revision: Revision = None,
@@ -104,6 +108,7 @@ def command(
         capture=capture,
         random=random,
         search=search,
+        knee=parse_indices(knee) if knee is not None else (),
         trials=trials,
         out=out,
         revision=revision,

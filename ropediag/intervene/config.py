@@ -35,6 +35,7 @@ class AblateConfig:
     random : random sets of equal size to compare with, each at every multiple; if None, 8, with several
         multiples 2, or 0 where there is no other set
     search : look for a smallest set that repairs this share of the damage; None for no search
+    knee : pairs that are let go, one after the other, while all others stay at 0.7 of their reach
     trials : recall prompts at each length and depth, with and without the intervention; 0 for no recall
     out : the file to write; None to write none
     revision, text, bos, tokens, sequences, device, dtype, attention, seed, train_len, tune_len,
@@ -55,6 +56,7 @@ class AblateConfig:
     capture: AnyPath | None = None
     random: int | None = None
     search: float | None = None
+    knee: tuple[int, ...] = ()
     trials: int = 0
     out: AnyPath | None = None
     revision: str | None = None
@@ -94,6 +96,10 @@ class AblateConfig:
             raise ConfigError("there is no random set beside all pairs: leave random out.")
         if self.kind == "log" and (self.chosen != "all" or self.search is not None):
             raise ConfigError("log scales whole logits: give it no pairs but all, and no search.")
+        if self.knee and not self.multiples:
+            raise ConfigError(
+                f"knee goes by the trained reach: give it with {' or '.join(LIMITED)}, no limit."
+            )
         self._check_multiples()
         self.intervention(PairSet({}, {}), self.train_len or 2)
 

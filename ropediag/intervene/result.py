@@ -12,6 +12,7 @@ from jaxtyping import Float
 from ropediag.evaluate.result import finite, plain_recall
 from ropediag.evaluate.retrieval import Recall
 from ropediag.intervene.intervention import ByPair, Intervention, Pairs, Place
+from ropediag.intervene.knee import Knee
 from ropediag.intervene.pair_set import PairSet
 from ropediag.intervene.repair import Repair
 from ropediag.intervene.search import Search
@@ -38,6 +39,7 @@ class Ablation:
     repairs : one entry for each multiple of the trained length, the longer of training and tuning length; all
         of them at one of ``at`` after the other
     search : None if none was asked for
+    knees : damage of single pairs that are let go; none if not asked for
     recall, recall_changed : of the untouched and of the changed model; none if not asked for
     attributes : root attributes of the file
     """
@@ -55,6 +57,7 @@ class Ablation:
     nll_changed: Float[np.ndarray, "run sequence position"]
     repairs: tuple[Repair, ...]
     search: Search | None
+    knees: tuple[Knee, ...]
     recall: tuple[Recall, ...]
     recall_changed: tuple[Recall, ...]
     attributes: dict[str, str | int | float]
@@ -78,10 +81,11 @@ class Ablation:
 
         Keys: ``model``, ``length``, ``sequences``, those of ``Training``; ``kind``, ``limit``, ``factor``,
         ``log_train_len``, ``new_base`` (of the intervention), ``at``, ``smallest_reach`` and
-        ``largest_reach`` (of the chosen pairs, tokens); ``chosen``, ``critical_pair`` (by layer),
-        ``pairs``, ``untouched_pairs`` and ``random_pairs`` (lists of ``layers``, ``heads``, ``pairs``);
-        ``repairs``, a list with the fields of ``Repair``; ``search``, those of ``Search``; ``recall``, a list
-        with ``task``, ``untouched`` and ``changed``, each as in an evaluation.
+        ``largest_reach`` (of the chosen pairs, tokens); ``chosen``, ``critical_pair`` (by layer), ``pairs``,
+        ``untouched_pairs`` and ``random_pairs`` (lists of ``layers``, ``heads``, ``pairs``); ``repairs``, a
+        list with the fields of ``Repair``; ``search``, those of ``Search``; ``knees``, a list with the
+        fields of ``Knee``; ``recall``, a list with ``task``, ``untouched`` and ``changed``, each as in an
+        evaluation.
         """
         sequences, length = self.nll.shape
         recall = zip(self.recall, self.recall_changed, strict=True)
@@ -108,6 +112,7 @@ class Ablation:
             "random_pairs": [group_places(other.pairs) for other in self.sets[1:]],
             "repairs": [asdict(repair) for repair in self.repairs],
             "search": asdict(self.search) if self.search else None,
+            "knees": [asdict(knee) for knee in self.knees],
             "recall": [
                 {"task": one.task, "untouched": plain_recall(one), "changed": plain_recall(other)}
                 for one, other in recall

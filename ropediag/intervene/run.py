@@ -22,6 +22,7 @@ from ropediag.intervene.apply import intervene
 from ropediag.intervene.config import AblateConfig
 from ropediag.intervene.flagged import Flagged, read_flagged
 from ropediag.intervene.intervention import Pairs, Place
+from ropediag.intervene.knee import measure_knees
 from ropediag.intervene.pair_set import PairSet
 from ropediag.intervene.reaches import limit_chosen
 from ropediag.intervene.repair import measure_repair, multiples_up_to
@@ -91,7 +92,7 @@ def ablate_model(
     name : what to call the model; its config's name or type if None
     say : told about progress
     options : fields of ``AblateConfig``: kind, pairs, limit, at, factor, base, layers, heads, capture,
-        random, search, trials, out, train_len, pretrain_base, bos, seed, force
+        random, search, knee, trials, out, train_len, pretrain_base, bos, seed, force
 
     Raises
     ------
@@ -165,6 +166,7 @@ def _ablate(
         nll_changed=np.stack([loss for own in changed for loss in own]),
         repairs=repairs,
         search=search_smallest(subject, sets[0], full, windowed, leading[-1], say) if config.search else None,
+        knees=measure_knees(subject, sets[0], config.knee, say),
         recall=recall[0],
         recall_changed=recall[1],
         attributes={
