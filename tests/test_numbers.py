@@ -443,6 +443,7 @@ def test_every_command_of_a_page_was_run_or_left_out_for_a_reason(tutorial, page
         ("ropediag demo", "demo: 4 layers"),
         ("ropediag analyze captures/my-demo-8192.h5", "geometry: Training was 128"),
         ("ropediag predict --base 1e6 ", "source "),
+        ("ropediag attribute --model demo", "Of 2"),
     ],
 )
 def test_what_the_readme_shows_was_printed(tutorial, command, first):
@@ -465,8 +466,11 @@ def test_times_of_the_pages_are_within_a_factor_of_two_of_those_measured(tutoria
     found = tutorial[1]
     walk = {line: one["processor"] for line, one in list_commands(found, "docs/tutorial.md").items()}
     prose = " ".join(TUTORIAL.split())
-    (ablate,) = re.findall(r"Each takes (\d+) s\.", prose)
-    assert all(is_near(ablate, time) for line, time in walk.items() if line.startswith("ropediag ablate"))
+    said = re.search(r"It takes (\d+) s, the second one (\d+) s\.", prose).groups()
+    ablations = [time for line, time in walk.items() if line.startswith("ropediag ablate")]
+    assert all(is_near(*each) for each in zip(said, ablations, strict=True))
+    (attribute,) = re.findall(r"takes (\d+) s and splits", prose)
+    assert is_near(attribute, next(time for line, time in walk.items() if "attribute" in line))
     (tune,) = re.findall(r"The tuning takes (\d+) s,", prose)
     assert is_near(tune, next(time for line, time in walk.items() if line.startswith("ropediag tune")))
     (demo,) = re.findall(r"which takes (\d+) s,", prose)
@@ -483,7 +487,7 @@ def test_times_of_the_pages_are_within_a_factor_of_two_of_those_measured(tutoria
 def test_the_limits_of_the_tutorial_are_those_printed(tutorial):
     walk = list_commands(tutorial[1], "docs/tutorial.md")
     said = re.search(
-        r"Theory says (\d+) tokens, the untuned capture (\d+); the measured limit is (\d+)",
+        r"predicts a limit of (\d+) tokens, the untuned capture (\d+), and (\d+) is measured",
         " ".join(TUTORIAL.split()),
     )
     theory, untuned, measured = said.groups()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import fields, replace
 
 import h5py
@@ -157,8 +158,11 @@ def test_a_file_that_does_not_state_its_training_is_not_judged(tmp_path):
         judge_capture(capture)
 
 
-def test_the_kinds_of_sentences_are_kept_apart(verdict):
-    """Drift is a description, and no sentence offers it as a proof; what pairs cost only ablations tell."""
+def test_the_kinds_of_sentences_are_kept_apart(tmp_path):
+    """Drift is a description, and no sentence offers it as a proof; what pairs cost other commands tell."""
+    shutil.copy(EXAMPLE, tmp_path / "alone.h5")  # without the attribution that lies next to it
+    with open_capture(tmp_path / "alone.h5") as capture:
+        verdict = judge_capture(capture)
     by_kind = {kind: " ".join(texts) for kind, texts in group_sentences(verdict).items()}
     assert list(by_kind) == ["geometry", "description", "cause"]
     assert "84 rotary pairs" in by_kind["geometry"]  # 21 in each of 4 layers
