@@ -30,7 +30,7 @@ test: .venv/installed-dev
 	$(PYTEST)
 
 # Processors differ in their vector instructions, and with them in the last digits of sums.
-NUMERIC := tests/analysis tests/capture tests/evaluate tests/intervene tests/models tests/testing \
+NUMERIC := tests/analysis tests/attribution tests/capture tests/evaluate tests/intervene tests/models tests/testing \
 	$(wildcard tests/test_*rope*.py tests/test_*scal*.py tests/test_limits.py tests/test_prediction.py \
 	tests/test_retrieval_bound.py tests/test_unseen_swing.py)
 NUMERIC_NOT := not kill and not two_processes and not 16384 and not bundled and not memory and not hub and not laws

@@ -20,6 +20,7 @@ from ropediag.store import Capture, open_capture
 PARTS = ("nats", "positions", "by_lag", "first_keys", "nll_limited", "lag_limit")
 TOP = 10  # parts listed
 TESTED = 4  # sequences from which on a cost must be above zero at 95 %; with fewer, above zero
+FINEST = 0.001  # share below which an error is not told
 SURE = 0.975  # upper end of a 95 % interval
 
 
@@ -216,7 +217,7 @@ def word_attribution(table: xr.Dataset) -> list[str]:
             f"Unseen angles cost nothing that can be told from zero {where}: {_word(cost)} nats. The loss "
             f"exceeds that in windows of the training length by {_word(excess)}."
         ]
-    missed = abs(float(table.missed)) / abs(float(table.difference))
+    missed = max(abs(float(table.missed)) / abs(float(table.difference)), FINEST)
     intervals = "One sequence was read, so there are no intervals."
     if count > 1:
         intervals = f"Intervals, 95 %, are over {count} sequences."
