@@ -22,6 +22,7 @@ READERS, SECONDS = long_or((50, 900.0), (12, 12.0))
 SETTLED = 2 / 3  # share of the time after which the memory of the server is full of results
 CAPTURES_COUNT = long_or(1000, 60)
 STEADY = 1.0  # MiB a minute
+COSTS = 0.1  # seconds of the processor an answer may take, mean over all
 
 
 @pytest.fixture
@@ -63,28 +64,34 @@ def test_many_readers_beside_a_growing_capture_meet_no_error(folder: Path) -> No
         for thread in others:
             thread.start()
         time.sleep(1.0)
+        begun = count_processor(number)
         log = read_together(port, [*names, "grows.h5"], READERS, SECONDS)
+        worked = count_processor(number) - begun
         stop.set()
         for thread in others:
             thread.join()
-    slope, answers, callbacks = describe(log, memory)
+    slope, answer = describe(log, memory, worked)
     with Trials(
         f"answers to {READERS} readers at once for {SECONDS:.0f} s, beside a growing capture"
     ) as trials:
         trials.count(len(log.seconds), log.errors)
     if LONG:
-        assert answers < 0.5
-        assert callbacks < 0.5
+        assert answer < COSTS
         assert abs(slope) < STEADY
 
 
-def describe(log: Log, memory: list[tuple[float, float]]) -> tuple[float, float, float]:
-    """Tell what the readers met.
+def count_processor(number: int) -> float:
+    """Count the processor seconds of a process so far."""
+    times = psutil.Process(number).cpu_times()
+    return times.user + times.system
+
+
+def describe(log: Log, memory: list[tuple[float, float]], worked: float) -> tuple[float, float]:
+    """Tell what the readers met; ``worked`` is the server's processor time, seconds.
 
     Returns
     -------
-    how fast the memory grew once it had settled, MiB a minute; the seconds that 95 % of all answers, and of
-    Dash's callbacks, took at most
+    how fast the memory grew once it had settled, MiB a minute; the server's processor seconds for an answer
     """
     times = np.array([seconds for _, seconds in log.seconds])
     callbacks = np.array([seconds for address, seconds in log.seconds if address.startswith("/_dash")])
@@ -95,10 +102,11 @@ def describe(log: Log, memory: list[tuple[float, float]]) -> tuple[float, float,
     )
     tell(
         f"{READERS} readers: {len(times):,} answers, p50 {half:.0f} ms, p95 {most:.0f} ms; among them "
-        f"{len(callbacks):,} callbacks of Dash, p95 {called:.0f} ms; memory {late[0, 1]:.0f} MiB after two "
+        f"{len(callbacks):,} callbacks of Dash, p95 {called:.0f} ms; {1000 * worked / len(times):.0f} ms of "
+        f"the processor an answer; memory {late[0, 1]:.0f} MiB after two "
         f"thirds of the time, {late[-1, 1]:.0f} MiB at the end, {slope:+.1f} MiB a minute"
     )
-    return slope, most / 1000, called / 1000
+    return slope, worked / len(times)
 
 
 @pytest.mark.timeout(900)
@@ -117,11 +125,11 @@ def test_a_folder_of_many_captures_is_listed_at_once(tmp_path: Path) -> None:
             rows = json.loads(rows)["response"]['{"panel":"captures","type":"grid"}']["rowData"]
             assert not log.errors
             assert len(rows) == CAPTURES_COUNT
+            if LONG and not took:  # the first answer does not wait until all are read
+                assert any(row["state"] == "not read yet" for row in rows)
             took.append(log.seconds[0][1])
             time.sleep(0.5)
     tell(
         f"list of {CAPTURES_COUNT:,} captures: {took[0]:.2f} s at first, {max(took):.2f} s at most, all read "
         f"after {time.monotonic() - begun:.0f} s"
     )
-    if LONG:
-        assert max(took) < 1.0
