@@ -145,6 +145,15 @@ class PointStore:
         return self._folder / f"point-{number:02d}-{sequence:04d}.npz"
 
 
+def describe_kept(out: Path | None) -> str:
+    """Word what an interrupted attribution left behind."""
+    if out is None:
+        return "nothing was kept; with --out an interrupted attribution can be resumed."
+    folder = out.with_name(out.name + SUFFIX)
+    count = len(list(folder.glob("point-*.npz")))
+    return f"{folder} keeps {count} points; the same command with --resume goes on from there."
+
+
 def _read(path: Path) -> Point:
     try:
         with np.load(path, allow_pickle=False) as arrays:

@@ -113,13 +113,18 @@ def command(
     check_inputs(config)  # before torch is imported
     from rich.console import Console
 
+    from ropediag.attribution.points import describe_kept
     from ropediag.attribution.run import attribute_checkpoint
     from ropediag.cli._attribution import print_attribution
     from ropediag.cli._next import next_steps
 
     console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
     progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    found = attribute_checkpoint(config, progress.print)
+    try:
+        found = attribute_checkpoint(config, progress.print)
+    except KeyboardInterrupt as error:
+        error.add_note(describe_kept(out))
+        raise
     if found is None:
         nothing = f"no untrained angle occurs at {length:,} tokens"
         console.print_json(data={"attribution": None, "reason": nothing}) if as_json else console.print(

@@ -17,6 +17,7 @@ from ropediag.analysis.attribution import list_top, measure_attribution, word_at
 from ropediag.attribution import AttributeConfig, attribute_checkpoint, attribute_model
 from ropediag.attribution.gates import GatedLayer
 from ropediag.attribution.passes import GatedModel
+from ropediag.attribution.points import PointStore, describe_kept
 from ropediag.errors import CaptureError, ConfigError, FormatError
 from ropediag.intervene import AblateConfig, ablate_checkpoint
 from ropediag.intervene.intervention import Intervention
@@ -151,10 +152,15 @@ def test_what_was_measured_survives_a_kill(tmp_path):
     np.testing.assert_array_equal(resumed.table.cost, fresh.table.cost)
 
 
+def test_what_is_kept_is_told(tmp_path):
+    assert "with --out" in describe_kept(None)
+    (tmp_path / "a.h5.points").mkdir()
+    (tmp_path / "a.h5.points" / "point-00-0000.npz").touch()
+    assert f"{tmp_path / 'a.h5.points'} keeps 1 points" in describe_kept(tmp_path / "a.h5")
+
+
 def test_a_damaged_point_is_named(tmp_path):
     config = AttributeConfig("demo", 256, sequences=1, out=tmp_path / "a.h5")
-    from ropediag.attribution.points import PointStore
-
     store = PointStore(config, "w", "t")
     (tmp_path / "a.h5.points" / "point-00-0000.npz").write_bytes(b"nothing")
     with pytest.raises(FormatError, match=r"point-00-0000\.npz"):
