@@ -1,6 +1,7 @@
 """``ropediag analyze`` on the shipped capture: a page, JSON, tables, an exit status."""
 
 import json
+import shutil
 
 import pytest
 
@@ -16,8 +17,9 @@ def ropediag(monkeypatch, capsys):
     return lambda *arguments: run(monkeypatch, capsys, *arguments)
 
 
-def test_the_page_names_break_drift_and_the_ten_worst(ropediag):
-    done = ropediag("analyze", EXAMPLE)
+def test_the_page_names_break_drift_and_the_ten_worst(ropediag, tmp_path):
+    shutil.copy(EXAMPLE, tmp_path / "alone.h5")  # without the attribution that lies next to it
+    done = ropediag("analyze", tmp_path / "alone.h5")
     assert done.status == 0, done.err
     said = " ".join(done.out.split())
     assert said.startswith("geometry: Training was 128 tokens (pretraining): 84 rotary pairs")
@@ -28,6 +30,12 @@ def test_the_page_names_break_drift_and_the_ten_worst(ropediag):
     assert all(len(row.split()) >= 10 for row in rows)
     assert "measured against predicted" in done.out
     assert "…" not in done.out
+
+
+def test_what_an_attribution_found_comes_first(ropediag):
+    said = " ".join(ropediag("analyze", EXAMPLE).out.split())
+    assert said.startswith("cause: Of 2.20")
+    assert "a capture cannot tell" not in said
 
 
 def test_json_holds_the_pairs_of_theory_and_measurement(ropediag):
