@@ -52,9 +52,7 @@ def list_columns(table: xr.Dataset) -> list[dict[str, Any]]:
         for axis, name in (("layer", "Layer"), ("query_head", "Head"))
     ]
     columns: list[dict[str, Any]] = [{"headerName": "", "children": place}]
-    for heading, members in GROUPS.items():
-        if all(bool(table[name].isnull().all()) for name in members):  # was not measured
-            continue
+    for heading, members in _list_groups(table).items():
         children = [
             {
                 "field": name,
@@ -75,6 +73,12 @@ def list_columns(table: xr.Dataset) -> list[dict[str, Any]]:
     return [*columns, {"headerName": "Dominant pairs", "children": lists}]
 
 
+def _list_groups(table: xr.Dataset) -> dict[str, dict[str, tuple[str, int, str]]]:
+    """Leave out the cost where it was not measured."""
+    measured = bool(table.cost.notnull().any())
+    return {heading: members for heading, members in GROUPS.items() if heading != "Cost" or measured}
+
+
 def _explain(column: xr.DataArray) -> dict[str, str]:
     units = column.attrs["units"]
     return {"headerTooltip": column.attrs["long_name"] + ("" if units == "1" else f", {units}")}
@@ -82,9 +86,11 @@ def _explain(column: xr.DataArray) -> dict[str, str]:
 
 def list_rows(table: xr.Dataset) -> list[dict[str, Any]]:
     """Write the table as rows of the grid; what is not known is left empty."""
+    left_out = {name for members in GROUPS.values() for name in members}
+    left_out -= {name for members in _list_groups(table).values() for name in members}
     return [
         {
-            **head,
+            **{name: value for name, value in head.items() if name not in left_out},
             **{name: ", ".join(map(str, head[name])) for name in LISTS},
             "id": f"{head['layer']}.{head['query_head']}",
             "pick": {
