@@ -5,7 +5,7 @@
 The bundled model; the same under YaRN 4 and NTK 4, which nobody trained; its versions tuned to bases of 160,000,
 16,000,000 and 500; and two random models, one with grouped queries, one with latent attention, whose training length is
 stated. Held-out text; lags clipped at 0.85 of each pair's trained reach. Files go to ``captures`` for the models whose
-captures are examples, else to ``build/attribution``; a file that is there is read, not made anew (``--force``).
+captures are examples, else to ``build/attribution``; a file that is there is read (``--force`` makes all again).
 
 Results: ``attribution.csv``, a row a model: the difference of the loss, the sum of the parts, points, other causes, and
 the share through the first four keys. ``attribution_pairs.csv``: nats by pair, next to its drift in the example capture.
@@ -51,7 +51,8 @@ SHIPPED = {  # name: model, its example capture, tokens, sequences
 RULES = {"yarn4": ("yarn", 1024, 4), "ntk4": ("ntk", 1024, 4)}
 RANDOM = {"grouped queries": ("llama", {}), "latent attention": ("deepseek_v3", {"first_k_dense_replace": 4})}
 TRAINED, READ = 32, 128  # tokens of the random models
-SINGLE, PARTS = "demo", 10  # whose parts are held against interventions, and how many of each kind
+ENDS = {"": "value", "_low": "low", "_high": "high"}  # of a column -> of an estimate
+SINGLE, PARTS = "demo", 10  # whose parts are compared with interventions, and how many of each kind
 
 
 def attribute(model: str, out: Path, length: int, sequences: int, force: bool) -> tuple[xr.Dataset, dict]:
@@ -156,9 +157,6 @@ def compare_single(table: xr.Dataset, at: float) -> Iterator[dict[str, object]]:
         }
 
 
-ENDS = {"": "value", "_low": "low", "_high": "high"}
-
-
 def write(name: str, rows: list[dict[str, object]]) -> None:
     """Write rows, and print them."""
     RESULTS.mkdir(exist_ok=True)
@@ -174,14 +172,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--force", action="store_true", help="make all files anew")
+    parser.add_argument("--force", action="store_true", help="make all files again")
     options = parser.parse_args()
     found = list(list_attributions(options.force))
     captures = {name: capture for name, (_, capture, _, _) in SHIPPED.items()}
     write("attribution.csv", [describe(*each) for each in found])
     pairs = [row for name, table, _ in found for row in list_pairs(name, table, captures.get(name))]
     write("attribution_pairs.csv", pairs)
-    (table, figures), *_ = [(table, figures) for name, table, figures in found if name == SINGLE]
+    table, figures = next((table, figures) for name, table, figures in found if name == SINGLE)
     write("attribution_single.csv", list(compare_single(table, figures["at"])))
 
 

@@ -8,7 +8,7 @@ The bundled model; the same under YaRN 4, which nobody trained; and its versions
 Shares are of the damage over all positions past the training length, up to twice the predicted limit and up to the
 end: 0 as untouched, 1 as in windows of the training length. Intervals, 95 %, are over sequences.
 
-Two placebos stand beside the models whose pairs have different reaches, each at the multiple that an intervention uses
+Two placebos stand next to the models whose pairs have different reaches, each at the multiple that an intervention uses
 by default: the same reaches permuted among the pairs, and one lag for all pairs, the smallest reach.
 """
 
@@ -93,7 +93,7 @@ def prepare(config: AblateConfig) -> tuple[Subject, PairSet, Loss]:
 
 
 def name_limits(chosen: PairSet, at: list[float], usual: float) -> Iterator[tuple[str, float, PairSet]]:
-    """Give the sets of limits to measure, the name and the multiple of each."""
+    """Iterate over the sets of limits to measure, with the name and the multiple of each."""
     yield from (("own", multiple, chosen) for multiple in at)
     reaches = chosen.reach or {}
     if len(set(chosen.reaches())) > 1:

@@ -22,7 +22,7 @@ NAME = "heads"  # of the table, its store and its CSV
 ORDINARY, SHARE, WHOLE = ",.3~g", ".1%", ",d"  # formats of numbers
 # Heading -> column of the table -> its heading below that, its width in pixels, its format.
 GROUPS: dict[str, dict[str, tuple[str, int, str]]] = {
-    "Cost": {"cost": ("Nats", 70, ORDINARY), "cost_pair": ("In pair", 70, WHOLE)},
+    "Cost": {"cost": ("Nats", 70, ORDINARY)},
     "Drift": {
         "drift": ("Largest", 86, ORDINARY),
         "drift_pair": ("In pair", 70, WHOLE),
@@ -74,7 +74,7 @@ def list_columns(table: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def _list_groups(table: xr.Dataset) -> dict[str, dict[str, tuple[str, int, str]]]:
-    """Leave out the cost where it was not measured."""
+    """Return the groups of columns, without the cost where it was not measured."""
     measured = bool(table.cost.notnull().any())
     return {heading: members for heading, members in GROUPS.items() if heading != "Cost" or measured}
 
@@ -86,11 +86,10 @@ def _explain(column: xr.DataArray) -> dict[str, str]:
 
 def list_rows(table: xr.Dataset) -> list[dict[str, Any]]:
     """Write the table as rows of the grid; what is not known is left empty."""
-    left_out = {name for members in GROUPS.values() for name in members}
-    left_out -= {name for members in _list_groups(table).values() for name in members}
+    shown = ["layer", "query_head", *(name for members in _list_groups(table).values() for name in members)]
     return [
         {
-            **{name: value for name, value in head.items() if name not in left_out},
+            **{name: head[name] for name in shown},
             **{name: ", ".join(map(str, head[name])) for name in LISTS},
             "id": f"{head['layer']}.{head['query_head']}",
             "pick": {

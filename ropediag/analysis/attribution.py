@@ -35,7 +35,7 @@ def measure_attribution(attribution: Capture) -> xr.Dataset:
     kind = str(attribution.attrs.get("kind", "file without a kind"))
     if kind != "attribution":
         raise ConfigError(
-            f"{attribution.path} is no attribution but: {kind}. Give what ropediag attribute --out wrote."
+            f"{attribution.path} is not an attribution but: {kind}. Pass what ropediag attribute --out wrote."
         )
     raw = {name: attribution[f"attribution/{name}"].load() for name in PARTS}
     raw |= {name: attribution[f"loss/{name}"].load() for name in ("nll", "nll_windowed")}
@@ -63,10 +63,7 @@ def find_attribution(capture: Capture) -> tuple[xr.Dataset | None, str | None]:
         with open_capture(path) as found:
             own, other = (each.attrs.get("weight_fingerprint") for each in (capture, found))
             if own != other:
-                return (
-                    None,
-                    f"{path} is an attribution of another model, or of other weights, and is left out.",
-                )
+                return None, f"{path} is an attribution of other weights, and is left out."
             return measure_attribution(found), None
     except RopediagError as error:
         return None, f"{path} cannot be used: {error}"
@@ -230,7 +227,7 @@ def word_attribution(table: xr.Dataset) -> list[str]:
 
 
 def _is_positive(estimate: dict[str, float | None], count: int) -> bool:
-    """Tell whether a cost is above zero: its interval, or with fewer sequences than ``TESTED`` its value."""
+    """Check whether a cost is above zero: its interval, or with fewer sequences than ``TESTED`` its value."""
     value, low = estimate["nats"], estimate["low"]
     return value is not None and value > 0 and (count < TESTED or (low is not None and low > 0))
 

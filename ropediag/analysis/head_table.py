@@ -23,14 +23,8 @@ from ropediag.store import Capture
 
 DOMINANT = 3  # pairs listed of each head
 DIGITS = 4  # of a measured number in a row
-WHOLE = (
-    "cost_pair",
-    "drift_pair",
-    "drifting_pairs",
-    "tested_pairs",
-    "onset",
-    "onset_pair",
-)  # pairs, lags and counts
+# Pairs, lags and counts.
+WHOLE = ("cost_pair", "drift_pair", "drifting_pairs", "tested_pairs", "onset", "onset_pair")
 SOFTMAX = {
     "entropy": ("nats", "entropy of the attention weights"),
     "sink_mass": ("1", "attention weight on the first position"),

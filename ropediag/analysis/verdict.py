@@ -23,7 +23,7 @@ from ropediag.analysis.range_check import measure_range_check
 from ropediag.analysis.window import trained_length
 from ropediag.analysis.wording import find_weaknesses, word_verdict
 from ropediag.store import Capture
-from ropediag.theory.training import ALL_LAGS, PredictedLimit, Training
+from ropediag.theory.training import PredictedLimit
 
 WORST = 10  # offenders listed
 _OFFENDER = ("layer", "query_head", "pair", "period", "drift", "drift_se", "share", "move")
@@ -147,7 +147,7 @@ def judge_capture(capture: Capture) -> Verdict:
             {"label": phase.label, "length": phase.length, "source": phase.source}
             for phase in training.phases
         ],
-        unseen_pairs=_count_unseen(training, int(attrs["length"])),
+        unseen_pairs=int(training.meets_unseen(int(attrs["length"])).sum()),
         drifts=bool(drift.drifts.any()) if tested else None,
         tested_pairs=tested,
         drifting_pairs=int(drift.drifts.sum()),
@@ -187,12 +187,6 @@ def _read_limits(capture: Capture) -> dict[str, Any]:
         "first_reach": seen.first_reach,
         "critical_pair": seen.critical_pair if seen.critical_pair >= 0 else None,
     }
-
-
-def _count_unseen(training: Training, length: int) -> int:
-    """Count the pairs of all layers whose trained reach lies below the length and the layer's window."""
-    sees = np.where(training.window == ALL_LAGS, length, np.minimum(training.window, length))
-    return int((training.reach() < sees[:, None]).sum())
 
 
 def _count_sequences(capture: Capture) -> int:

@@ -41,8 +41,7 @@ class AttributeConfig:
     out : the file to write; None to write none
     resume : go on with an attribution that was interrupted
     revision, text, bos, tokens, device, dtype, attention, seed, train_len, tune_len, pretrain_base, phases,
-    force,
-    allow_pickle : as in ``AblateConfig``
+    force, allow_pickle : as in ``AblateConfig``
     """
 
     model: str
@@ -96,7 +95,7 @@ class AttributeConfig:
         if self.resume and self.out is None:
             raise ConfigError("resume goes on with a file: name it with out.")
         if self.force and self.resume:
-            raise ConfigError("give force (begin anew) or resume (go on), not both.")
+            raise ConfigError("give force (replace) or resume (go on), not both.")
 
     @property
     def multiple(self) -> float:
@@ -112,7 +111,7 @@ class AttributeConfig:
 
 
 def beside_capture(capture: CaptureConfig, length: int, out: Path) -> AttributeConfig:
-    """Make the settings of an attribution of the model that a capture reads, with the same text.
+    """Build the settings of an attribution that reads the model and the text of a capture.
 
     Parameters
     ----------

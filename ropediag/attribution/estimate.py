@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ropediag.attribution import path
 from ropediag.attribution.gates import VALUES, GatedLayer
-from ropediag.attribution.passes import GatedModel
+from ropediag.attribution.passes import GatedModel, layer_bytes
 from ropediag.errors import ConfigError
 from ropediag.models.devices import input_device
-from ropediag.models.memory import available_memory, feed_forward_bytes, held_values, loss_bytes
+from ropediag.models.memory import available_memory, loss_bytes
 
 LONGEST, SHORTEST = 1024, 64  # tokens of the passes that are timed
 BLOCK_ARRAYS = 12  # arrays of (query, key) that a block holds at once
@@ -32,17 +32,22 @@ class Cost:
     seconds: float
     bytes: int
 
-    def describe(self, sequences: int) -> str:
-        """Word the cost: at least so long, at most so long, so much memory."""
+    def describe(self, sequences: int, most: int) -> str:
+        """Write the time of one point and of all, at least and at most, and the memory.
+
+        Parameters
+        ----------
+        sequences : how many are read
+        most : points at most
+        """
         memory = f"about {self.bytes / 2**30:.1f} GiB over the weights"
         if np.isnan(self.seconds):
             return f"{sequences} sequences, {memory}"
-        least, most = (
-            _name_time(self.seconds * sequences * (count + 1)) for count in (path.LEAST, path.MOST)
-        )
+        counts = path.LEAST + 1, most
+        shortest, longest = (_name_time(self.seconds * sequences * count) for count in counts)
         return (
-            f"each of {path.LEAST + 1} to {path.MOST + 1} points takes about "
-            f"{_name_time(self.seconds * sequences)}: {least} to {most} in all; {memory}"
+            f"each of {counts[0]} to {counts[1]} points takes about {_name_time(self.seconds * sequences)}: "
+            f"{shortest} to {longest} in all; {memory}"
         )
 
 
@@ -92,10 +97,9 @@ def pass_bytes(model: GatedModel, length: int, layers: Mapping[int, GatedLayer])
     head_dim = max(layer.head_dim for layer in layers.values())
     part, size = native.config.get_text_config(), next(native.parameters()).element_size()
     kept = part.num_hidden_layers * length * part.hidden_size * size
-    layer = length * (2 * feed_forward_bytes(native) + 4 * held_values(native) * size)
     vectors = 8 * 4 * length * part.num_attention_heads * head_dim
     block = BLOCK_ARRAYS * 4 * VALUES.get(input_device(native).type, VALUES["cpu"])
-    return kept + max(layer + vectors + block, 3 * loss_bytes(native, length))
+    return kept + max(layer_bytes(native, length) + vectors + block, 3 * loss_bytes(native, length))
 
 
 def _name_time(seconds: float) -> str:

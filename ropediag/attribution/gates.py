@@ -78,9 +78,8 @@ class GatedLayer:
         lag = torch.arange(length, dtype=torch.float64)
         counted = torch.stack([LAG_MAPS[kind](lag, limit) for limit in self.limits])
         angle = (counted - lag) * torch.tensor(target.inv_freq[list(limits)])[:, None]
-        change = torch.stack([1 - angle.cos(), -angle.sin()]).flip(
-            -1
-        )  # of dot and of cross, longest lag first
+        # Of dot and of cross, longest lag first.
+        change = torch.stack([1 - angle.cos(), -angle.sin()]).flip(-1)
         self._change = torch.nn.functional.pad(change, (0, ROWS))  # lags below 0
         self._bin_of_lag = torch.tensor(np.searchsorted(edges, np.arange(length), "right") - 1)
 
@@ -109,7 +108,7 @@ class GatedLayer:
         return _Gated.apply(call.query, call.key, call.value, anchor, self, rules, gate, gradient_of), None
 
     def shorten(self, length: int) -> "GatedLayer":
-        """Make gates for fewer tokens, at work over the same share of the lags."""
+        """Build gates for fewer tokens that cover the same share of the lags."""
         share = length / self._length
         limits = {
             head: {pair: share * limit for pair, limit in own.items()}
@@ -118,7 +117,7 @@ class GatedLayer:
         return GatedLayer(replace(self._target, limits=limits), self._kind, length, lag_edges(length))
 
     def empty_gradient(self, device: torch.device) -> GateGradient:
-        """Make a gradient of zero, to add to."""
+        """Build a gradient of zero, to add to."""
         shape = len(self.heads), len(self.pairs)
         options: dict[str, Any] = {"dtype": torch.float64, "device": device}
         return GateGradient(torch.zeros(*shape, self.bins, **options), torch.zeros(*shape, **options))
@@ -192,7 +191,7 @@ class _Block:
 
 
 class _Pass:
-    """One layer in one pass: its vectors in float32 or better, each query head with a key of its own."""
+    """One layer in one pass: vectors in float32 or better, key heads repeated for their query heads."""
 
     def __init__(
         self,
@@ -261,9 +260,8 @@ class _Pass:
     def _changes(self, block: _Block, pair: int, far: int) -> tuple[Tensor, Tensor]:
         """Return what limiting lags changes of dot and of cross, (query, key): the same along diagonals."""
         longest, rows = self.query.shape[1] - 1, block.stop - block.start
-        last = longest - (
-            block.stop - 1 - block.first
-        )  # where the lag of the last query to the first key lies
+        # Where the lag of the block's last query to its first key lies.
+        last = longest - (block.stop - 1 - block.first)
         of_dot, of_cross = (
             table[last:].as_strided((rows, far), (1, 1)).flip(0) for table in self.change[:, pair]
         )

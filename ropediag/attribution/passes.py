@@ -70,7 +70,7 @@ class GatedModel:
         check_attention(model, lambda call: self._attend(call) if call.layer in layers else None)
 
     def shorten(self, length: int) -> "GatedModel":
-        """Make the same of fewer tokens, its gates at work over the same share of the lags."""
+        """Build the same model for fewer tokens; its gates cover the same share of the lags."""
         layers = {number: layer.shorten(length) for number, layer in self._layers.items()}
         return GatedModel(self.model, self._targets, layers, length)
 
@@ -149,9 +149,13 @@ class GatedModel:
 
 def kept_bytes(model: Any, length: int) -> int:
     """Estimate the bytes that a pass keeps for the way back if every layer keeps all it made."""
-    part = model.config.get_text_config()
-    token = 2 * feed_forward_bytes(model) + 4 * held_values(model) * next(model.parameters()).element_size()
-    return int(part.num_hidden_layers * length * token)
+    return int(model.config.get_text_config().num_hidden_layers * layer_bytes(model, length))
+
+
+def layer_bytes(model: Any, length: int) -> int:
+    """Estimate the bytes that one layer keeps for the way back."""
+    size = next(model.parameters()).element_size()
+    return length * (2 * feed_forward_bytes(model) + 4 * held_values(model) * size)
 
 
 def decoder_layers(model: Any) -> list[nn.Module]:

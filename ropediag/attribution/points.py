@@ -70,7 +70,7 @@ class PointStore:
     Raises
     ------
     CaptureError
-        If there is a folder of an interrupted run and the run neither resumes nor begins anew, or it is
+        If there is a folder of an interrupted run and this one neither resumes nor replaces it, or it is
         another run's.
     """
 
@@ -85,17 +85,14 @@ class PointStore:
             shutil.rmtree(folder)
         if folder.exists():
             self._check(folder, recipe, config.resume)
-        else:
-            folder.mkdir(parents=True)
-            publish(folder / RECIPE, recipe.encode())
-        self._folder = folder
+        self._folder, self._recipe = folder, recipe
 
     @staticmethod
     def _check(folder: Path, recipe: str, resume: bool) -> None:
         if not resume:
             raise CaptureError(
-                f"{folder} holds points of an interrupted attribution. Go on with --resume, or begin "
-                "anew with --force."
+                f"{folder} holds points of an interrupted attribution. Go on with --resume, or "
+                "replace them with --force."
             )
         try:
             stated = (folder / RECIPE).read_text(encoding="utf-8")
@@ -103,8 +100,8 @@ class PointStore:
             stated = ""
         if stated != recipe:
             raise CaptureError(
-                f"{folder} was begun with other settings, weights or tokens. Repeat those, or begin "
-                "anew with --force."
+                f"{folder} was begun with other settings, weights or tokens. Repeat those, or "
+                "replace its points with --force."
             )
 
     def get(self, number: int, sequence: int) -> Point | None:
@@ -131,6 +128,9 @@ class PointStore:
         """
         self._held[number, sequence] = point
         if self._folder is not None:
+            if not self._folder.exists():  # not before there is a point: a run that is refused leaves nothing
+                self._folder.mkdir(parents=True)
+                publish(self._folder / RECIPE, self._recipe.encode())
             image = io.BytesIO()
             np.savez(image, **asdict(point))
             publish(self._path(number, sequence), image.getvalue())
@@ -146,7 +146,7 @@ class PointStore:
 
 
 def describe_kept(out: Path | None) -> str:
-    """Word what an interrupted attribution left behind."""
+    """Write what an interrupted attribution left, and how to resume it."""
     if out is None:
         return "nothing was kept; with --out an interrupted attribution can be resumed."
     folder = out.with_name(out.name + SUFFIX)

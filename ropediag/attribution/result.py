@@ -64,7 +64,7 @@ class Attribution:
         return largest_move(self.parts, self.coarser)
 
     def figures(self) -> dict[str, Any]:
-        """Give all but the arrays as plain values, for JSON; what is not finite is None.
+        """Return all but the arrays as plain values, for JSON; what is not finite is None.
 
         Keys: ``model``, ``length``, those of ``Training``; ``kind``, ``at``, ``smallest_reach`` and
         ``largest_reach`` (of the gated pairs, tokens); ``stretches`` (first positions), ``points`` of the

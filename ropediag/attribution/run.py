@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,9 @@ from ropediag.evaluate.readers import check_reader
 from ropediag.intervene.intervention import Intervention
 from ropediag.intervene.pair_set import PairSet
 from ropediag.intervene.selection import choose_pairs, find_targets
-from ropediag.models.bridge import is_bridge, native_model
+from ropediag.models.bridge import borrow_model, model_name
 from ropediag.models.inputs import read_inputs, take_ids
-from ropediag.models.load import LoadedModel, check_finite, load_model
+from ropediag.models.load import LoadedModel, load_model
 from ropediag.models.logits import read_logit_rules
 from ropediag.models.memory import explain_exhaustion
 from ropediag.models.preflight import check_inputs
@@ -38,7 +37,7 @@ from ropediag.models.rotation import Rotation, measure_rotation
 from ropediag.schema import lag_edges
 from ropediag.store import check_name
 from ropediag.text import hash_tokens
-from ropediag.theory.training import ALL_LAGS, Training
+from ropediag.theory.training import Training
 
 Say = Callable[[str], None]
 
@@ -107,19 +106,12 @@ def attribute_model(
         As ``attribute_checkpoint``.
     """
     ids = take_ids(input_ids, attention_mask)
-    known = model.original_model.config if is_bridge(model) else model.config
-    name = name or Path(getattr(known, "name_or_path", "") or known.model_type).name
+    name = name or model_name(model)
     config = AttributeConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)
     if config.out is not None:
         check_name(config.out, config.force)
-    with native_model(model) as native:
-        check_finite(name, native)
-        mode = native.training
-        try:
-            loaded = LoadedModel(native.eval(), tokenizer, Path(name).name, None)
-            return _attribute(loaded, ids, config, say)
-        finally:
-            native.train(mode)
+    with borrow_model(model, tokenizer, name) as loaded:
+        return _attribute(loaded, ids, config, say)
 
 
 def _attribute(loaded: LoadedModel, ids: np.ndarray, config: AttributeConfig, say: Say) -> Attribution | None:
@@ -146,7 +138,7 @@ def _attribute(loaded: LoadedModel, ids: np.ndarray, config: AttributeConfig, sa
     advice = "read fewer tokens, or put gates into fewer layers"
     with explain_exhaustion(f"the gates of {loaded.name} were at work", advice):
         model = GatedModel(loaded.model, targets, layers, config.length)
-        say(estimate_cost(model, input_ids[0], layers).describe(len(ids)))
+        say(estimate_cost(model, input_ids[0], layers).describe(len(ids), config.points))
         with model.ready():
             walk = Walk(model, layout, input_ids, stretches, store, say)
             intervals = walk.refine(config.tolerance, config.points)
@@ -194,17 +186,12 @@ def choose_gates(config: AttributeConfig, rotation: Rotation, training: Training
     ConfigError
         If the model has no such layer or head.
     """
-    longest = (
-        np.where(training.window == ALL_LAGS, config.length, np.minimum(training.window, config.length)) - 1
-    )
-    slow = choose_pairs("all", rotation, training.critical_pair(), config.layers, config.heads)
-    reaches = dict(zip(rotation.layers.tolist(), training.reach(), strict=True))
-    last = dict(zip(rotation.layers.tolist(), longest.tolist(), strict=True))
+    chosen = choose_pairs("all", rotation, training.critical_pair(), config.layers, config.heads)
+    rows = {int(layer): row for row, layer in enumerate(rotation.layers)}
+    reach, unseen = training.reach(), training.meets_unseen(config.length)
     met = {
-        (layer, head): {
-            pair: float(reaches[layer][pair]) for pair in pairs if reaches[layer][pair] <= last[layer]
-        }
-        for (layer, head), pairs in slow.items()
+        (layer, head): {pair: float(reach[rows[layer], pair]) for pair in pairs if unseen[rows[layer], pair]}
+        for (layer, head), pairs in chosen.items()
     }
     met = {place: own for place, own in met.items() if own}
     return PairSet({place: tuple(own) for place, own in met.items()}, met) if met else None

@@ -1,6 +1,7 @@
 """What ``ropediag attribute`` shows on a terminal: the sum, its largest parts, and how exact it is."""
 
 import textwrap
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +12,34 @@ from rich.table import Table
 from ropediag.analysis.attribution import list_top, word_attribution
 
 if TYPE_CHECKING:
+    from ropediag.attribution.config import AttributeConfig
     from ropediag.attribution.result import Attribution
 
 WIDTH = 100  # columns of running text
+NOTHING = "no untrained angle occurs at {length:,} tokens: there is no cost to split, and nothing was written"
 LEAST = 0.005  # nats: pairs that cost less are counted, not listed
+
+
+def run_attribution(config: "AttributeConfig", console: Console, say: Callable[[str], None]) -> bool:
+    """Run an attribution and print what it found; return whether there was anything to split."""
+    found = attribute_noting(config, say)
+    if found is None:
+        console.print(NOTHING.format(length=config.length))
+        return False
+    print_attribution(console, found)
+    return True
+
+
+def attribute_noting(config: "AttributeConfig", say: Callable[[str], None]) -> "Attribution | None":
+    """Run an attribution; an interruption carries a note of what was kept."""
+    from ropediag.attribution.points import describe_kept
+    from ropediag.attribution.run import attribute_checkpoint
+
+    try:
+        return attribute_checkpoint(config, say)
+    except KeyboardInterrupt as error:
+        error.add_note(describe_kept(config.out))
+        raise
 
 
 def print_attribution(console: Console, found: "Attribution") -> None:

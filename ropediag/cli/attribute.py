@@ -29,6 +29,7 @@ from ropediag.cli._options import (
 
 PANEL = "Measure"
 EXAMPLE = "ropediag attribute --model demo --len 512"
+UNKEPT = "nothing was written; --out FILE.h5 keeps it for ropediag report and ropediag dash"
 Option = typer.Option
 
 
@@ -113,31 +114,18 @@ def command(
     check_inputs(config)  # before torch is imported
     from rich.console import Console
 
-    from ropediag.attribution.points import describe_kept
-    from ropediag.attribution.run import attribute_checkpoint
-    from ropediag.cli._attribution import print_attribution
+    from ropediag.cli._attribution import NOTHING, attribute_noting, run_attribution
     from ropediag.cli._next import next_steps
 
     console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
     progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    try:
-        found = attribute_checkpoint(config, progress.print)
-    except KeyboardInterrupt as error:
-        error.add_note(describe_kept(out))
-        raise
-    if found is None:
-        nothing = f"no untrained angle occurs at {length:,} tokens"
-        console.print_json(data={"attribution": None, "reason": nothing}) if as_json else console.print(
-            f"{nothing}: there is no cost to split, and nothing was written"
-        )
-        return
     if as_json:
         import json
 
-        typer.echo(json.dumps(found.figures(), indent=2, allow_nan=False))
-        return
-    print_attribution(console, found)
-    if out is None:
-        console.print("\nnothing was written; --out FILE.h5 keeps it for ropediag report and ropediag dash")
-    else:
-        console.print(f"\nwrote {out}. Next:\n{next_steps(('info', out), ('report', out))}")
+        found = attribute_noting(config, progress.print)
+        nothing = {"attribution": None, "reason": NOTHING.format(length=length)}
+        figures = nothing if found is None else found.figures()
+        typer.echo(json.dumps(figures, indent=2, allow_nan=False))
+    elif run_attribution(config, console, progress.print):
+        kept = f"wrote {out}. Next:\n{next_steps(('info', out), ('report', out))}" if out else UNKEPT
+        console.print(f"\n{kept}")

@@ -154,12 +154,7 @@ def command(
     leave()
     print_glance(reporter.console, path)
     if costs is not None:
-        from ropediag.attribution.run import attribute_checkpoint
-        from ropediag.cli._attribution import print_attribution
+        from ropediag.cli._attribution import run_attribution
 
-        found = attribute_checkpoint(costs, lambda line: typer.echo(line, err=True))
-        if found is None:
-            reporter.console.print(f"\nno untrained angle occurs at {attribute:,} tokens: no cost to split")
-        else:
-            print_attribution(reporter.console, found)
+        run_attribution(costs, reporter.console, lambda line: typer.echo(line, err=True))
     reporter.console.print(f"\nwrote {path}. Next:\n{next_steps(('analyze', path), ('dash', path))}")

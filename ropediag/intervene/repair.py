@@ -21,9 +21,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from ropediag.analysis.attribution import TESTED
 from ropediag.tune.measure import Estimate
 
-TESTED = 4  # sequences from which on the damage must be above zero at 95 %; with fewer, above zero
 TAIL = 4  # the tail of a stretch is its last part of this many
 Loss = Float[np.ndarray, "sequence position"]
 

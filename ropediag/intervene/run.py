@@ -6,7 +6,6 @@ the same steps.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +29,9 @@ from ropediag.intervene.result import Ablation
 from ropediag.intervene.search import search_smallest
 from ropediag.intervene.selection import choose_pairs, draw_random
 from ropediag.intervene.subject import Loss, Subject
-from ropediag.models.bridge import is_bridge, native_model
+from ropediag.models.bridge import borrow_model, model_name
 from ropediag.models.inputs import read_inputs, take_ids
-from ropediag.models.load import LoadedModel, check_finite, load_model
+from ropediag.models.load import LoadedModel, load_model
 from ropediag.models.logits import read_logit_rules
 from ropediag.models.preflight import check_inputs
 from ropediag.models.record import describe_model
@@ -100,20 +99,13 @@ def ablate_model(
         As ``ablate_checkpoint``.
     """
     ids = take_ids(input_ids, attention_mask)
-    known = model.original_model.config if is_bridge(model) else model.config
-    name = name or Path(getattr(known, "name_or_path", "") or known.model_type).name
+    name = name or model_name(model)
     config = AblateConfig(model=name, length=ids.shape[1], sequences=len(ids), **options)
     if config.out is not None:
         check_name(config.out, config.force)
     flagged = read_flagged(config.capture) if config.capture is not None else None
-    with native_model(model) as native:
-        check_finite(name, native)
-        mode = native.training
-        try:
-            loaded = LoadedModel(native.eval(), tokenizer, Path(name).name, None)
-            return _ablate(loaded, ids, config, flagged, say)
-        finally:
-            native.train(mode)
+    with borrow_model(model, tokenizer, name) as loaded:
+        return _ablate(loaded, ids, config, flagged, say)
 
 
 def _ablate(

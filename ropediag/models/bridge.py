@@ -8,6 +8,7 @@ length x length where the model's attention needs none.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from ropediag.errors import ModelError
 from ropediag.models.devices import input_device
 from ropediag.models.kind import vocabulary_size
+from ropediag.models.load import LoadedModel, check_finite
 
 _TOKENS = 16  # of the text on which bridge and model must agree
 _TOLERANCE = 1e-3  # of the largest logit; a bridge adds in another order
@@ -25,6 +27,37 @@ def is_bridge(model: Any) -> bool:
     """Whether this is a TransformerBridge; TransformerLens is not loaded to tell."""
     names = {f"{kind.__module__.split('.')[0]}.{kind.__name__}" for kind in type(model).__mro__}
     return "transformer_lens.TransformerBridge" in names
+
+
+@contextmanager
+def borrow_model(model: Any, tokenizer: Any | None, name: str | None) -> Iterator[LoadedModel]:
+    """Open a model in memory for a run, in evaluation mode; it is left as it was.
+
+    Parameters
+    ----------
+    model : a transformers model, or a TransformerBridge
+    tokenizer : of the model, None if it has none
+    name : what to call it; its config's name or type if None
+
+    Raises
+    ------
+    ModelError
+        If a weight is not finite, or as ``native_model``.
+    """
+    name = name or model_name(model)
+    with native_model(model) as native:
+        check_finite(name, native)
+        mode = native.training
+        try:
+            yield LoadedModel(native.eval(), tokenizer, Path(name).name, None)
+        finally:
+            native.train(mode)
+
+
+def model_name(model: Any) -> str:
+    """Return the name that the config of a model states, or its type."""
+    config = model.original_model.config if is_bridge(model) else model.config
+    return Path(getattr(config, "name_or_path", "") or config.model_type).name
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class CostSection:
 
 
 def describe_costs(attributions: Mapping[str, Capture]) -> tuple[CostSection, ...]:
-    """Word and draw attributions, by the names of their files."""
+    """Describe and draw attributions, by the names of their files."""
     return tuple(
         _describe(file, name, f"cost-{index}") for index, (name, file) in enumerate(attributions.items())
     )

@@ -171,6 +171,11 @@ class Training:
         met = reach[np.isfinite(reach) & (reach < sees)]
         return float(met.min()) if met.size else None
 
+    def meets_unseen(self, length: int, turns: float = 1.0) -> Bool[np.ndarray, "layer pair"]:
+        """Return which pairs meet an unseen angle in ``length`` tokens: at a lag that their layer sees."""
+        sees = np.where(self.window == ALL_LAGS, length, np.minimum(self.window, length))
+        return self.reach(turns) <= sees[:, None] - 1
+
     def is_unseen(
         self, lags: Int[np.ndarray, " lag"], turns: float = 1.0
     ) -> Bool[np.ndarray, "layer pair lag"]:

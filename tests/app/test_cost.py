@@ -44,4 +44,5 @@ def test_a_folder_without_attributions_says_how_to_make_one(folder, tmp_path, ch
     tab.get_by_text("This folder holds no attribution yet").wait_for()
     shutil.copy(folder / "demo-attribution.h5", tmp_path)  # one that is made meanwhile is shown
     wait_drawn(tab, "cost-waterfall")
+    assert tab.get_by_text("This folder holds no attribution yet").count() == 0
     tab.close()

@@ -110,7 +110,7 @@ def test_the_file_holds_what_was_found(tmp_path, found):
 
 def test_other_files_are_no_attribution(tmp_path):
     ablate_checkpoint(AblateConfig("demo", 256, sequences=1, random=0, out=tmp_path / "x.h5"))
-    with open_capture(tmp_path / "x.h5") as file, pytest.raises(ConfigError, match="is no attribution"):
+    with open_capture(tmp_path / "x.h5") as file, pytest.raises(ConfigError, match="is not an attribution"):
         measure_attribution(file)
 
 
@@ -162,6 +162,7 @@ def test_what_is_kept_is_told(tmp_path):
 def test_a_damaged_point_is_named(tmp_path):
     config = AttributeConfig("demo", 256, sequences=1, out=tmp_path / "a.h5")
     store = PointStore(config, "w", "t")
+    (tmp_path / "a.h5.points").mkdir()
     (tmp_path / "a.h5.points" / "point-00-0000.npz").write_bytes(b"nothing")
     with pytest.raises(FormatError, match=r"point-00-0000\.npz"):
         store.get(0, 0)
@@ -199,10 +200,11 @@ def test_too_many_stretches_are_refused():
         attribute_checkpoint(config)
 
 
-def test_too_little_memory_names_the_least(monkeypatch):
+def test_too_little_memory_names_the_least_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("ropediag.attribution.estimate.available_memory", lambda device: 2**20)
     with pytest.raises(ConfigError, match=r"at least 0\.\d GiB"):
-        attribute_checkpoint(AttributeConfig("demo", 256, sequences=1))
+        attribute_checkpoint(AttributeConfig("demo", 256, sequences=1, out=tmp_path / "a.h5"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_loss_that_is_nan_names_position_and_sequence():

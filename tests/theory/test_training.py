@@ -226,3 +226,10 @@ def test_a_model_of_which_no_layer_rotates_has_no_limit():
     assert training.predicted_limit().value is None
     assert training.first_reach() is None
     assert training.critical_pair().tolist() == [-1]
+
+
+@pytest.mark.parametrize("length", [129, 332, 333, 334, 600])
+def test_a_pair_meets_unseen_angles_where_some_lag_turns_it_to_one(length):
+    training = plain_training(64, 160_000.0, pretrain_base=10_000.0, train_len=128, tune_len=128)
+    slow = training.is_unseen(np.arange(length)).any(-1)
+    np.testing.assert_array_equal(training.meets_unseen(length), slow)
