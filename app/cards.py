@@ -93,7 +93,11 @@ def show_message(text: str, colour: str = "orange", title: str | None = None) ->
 
 
 def show_grid(
-    name: str, columns: list[dict[str, Any]], leads_to: str | None = None, height: str = "70vh"
+    name: str,
+    columns: list[dict[str, Any]],
+    leads_to: str | None = None,
+    height: str = "70vh",
+    row_id: str = "params.data.id",
 ) -> Any:
     """Place a table that sorts and filters; a row whose data has ``pick`` puts these fields into the URL.
 
@@ -102,6 +106,7 @@ def show_grid(
     name : its id is ``{"type": "grid", "panel": name}``; fill ``rowData`` by a callback
     columns : as ag-grid takes them
     leads_to : path of the page that a row leads to; None stays
+    row_id : what tells the rows apart, as an expression of ag-grid
     """
     return html.Div(
         [
@@ -116,7 +121,7 @@ def show_grid(
                     "theme": {"function": "themeQuartz"},
                     "suppressColumnVirtualisation": True,
                 },
-                getRowId="params.data.id",
+                getRowId=row_id,
                 style={"height": height},
             ),
         ]

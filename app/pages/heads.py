@@ -22,7 +22,7 @@ NAME = "heads"  # of the table, its store and its CSV
 ORDINARY, SHARE, WHOLE = ",.3~g", ".1%", ",d"  # formats of numbers
 # Heading -> column of the table -> its heading below that, its width in pixels, its format.
 GROUPS: dict[str, dict[str, tuple[str, int, str]]] = {
-    "Cost": {"cost": ("Nats", 70, ORDINARY)},
+    "Cost": {"cost": ("Nats", 70, ORDINARY), "cost_pair": ("In pair", 70, WHOLE)},
     "Drift": {
         "drift": ("Largest", 86, ORDINARY),
         "drift_pair": ("In pair", 70, WHOLE),
@@ -41,6 +41,8 @@ GROUPS: dict[str, dict[str, tuple[str, int, str]]] = {
     },
 }
 LISTS = {"drift_pairs": "Drift most", "norm_pairs": "Longest"}
+# Thousands of rows travel to the browser, and layer and head are in them already.
+ROW_ID = "params.data.layer + '.' + params.data.query_head"
 NARROW = {"cellStyle": {"padding": "0 8px"}, "headerStyle": {"padding": "0 8px"}}
 NARROW_NUMBER = {**NUMBER, **NARROW}
 
@@ -91,7 +93,6 @@ def list_rows(table: xr.Dataset) -> list[dict[str, Any]]:
         {
             **{name: head[name] for name in shown},
             **{name: ", ".join(map(str, head[name])) for name in LISTS},
-            "id": f"{head['layer']}.{head['query_head']}",
             "pick": {
                 field: str(head[name])
                 for field, name in (("layer", "layer"), ("query_head", "query_head"), ("pair", "drift_pair"))
@@ -142,7 +143,7 @@ def _lay_out() -> html.Div:
             show_part(SELECTED),
             html.Div(id="heads-message", role="status"),
             dmc.Group([dmc.Text(note, size="sm", c="dimmed"), export], justify="space-between", mb="xs"),
-            dcc.Loading(show_grid(NAME, []), delay_show=400),
+            dcc.Loading(show_grid(NAME, [], row_id=ROW_ID), delay_show=400),
         ]
     )
 

@@ -49,7 +49,6 @@ def test_a_row_holds_the_numbers_of_its_head(table) -> None:
             assert row[name] == pytest.approx(at[name].item(), rel=10.0 ** (1 - DIGITS)), name
         for name in LISTS:
             assert row[name] == ", ".join(str(int(pair)) for pair in at[name].values)
-        assert row["id"] == f"{layer}.{head}"
         assert row["pick"] == {
             "layer": str(layer), "query_head": str(head), "pair": str(int(at.drift_pair))
         }  # fmt: skip
@@ -82,6 +81,13 @@ def test_the_table_sorts_by_a_column(heads, table) -> None:
     assert len(shown) == 8
     assert shown == sorted(shown)
     assert shown[-1] == pytest.approx(float(table.drift.max()), rel=1e-2)
+
+
+def test_a_row_is_named_by_its_layer_and_head(heads, table) -> None:
+    names = [row.get_attribute("row-id") for row in heads.locator('.ag-row:has([col-id="drift"])').all()]
+    assert sorted(names) == sorted(
+        f"{layer}.{head}" for layer in table.layer.values for head in table.query_head.values
+    )
 
 
 def test_the_table_filters_by_a_column(heads) -> None:
