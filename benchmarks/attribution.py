@@ -11,13 +11,17 @@ Results: ``attribution.csv``, a row a model: the difference of the loss, the sum
 the share through the first four keys. ``attribution_pairs.csv``: nats by pair, next to its drift in the example capture.
 ``attribution_single.csv``: for the ten largest parts and ten random ones what is repaired when only this pair of this
 head is clipped, and what is damaged when only it is not; intervals, 95 %, are over sequences.
+``attribution_nodes.csv``: the parts by head next to the first-order effect of each head's output, by TransformerLens'
+activations and gradients: the output with all lags clipped put in the place of the output as it is.
 """
 
 import argparse
 import csv
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,12 +31,15 @@ from reach_curve import MODELS, prepare
 from ropediag.analysis.attribution import list_top, measure_attribution
 from ropediag.analysis.drift import measure_drift
 from ropediag.attribution import AttributeConfig, attribute_checkpoint, attribute_model
-from ropediag.intervene import AblateConfig
+from ropediag.intervene import AblateConfig, Intervention, intervene
 from ropediag.intervene.pair_set import PairSet
 from ropediag.intervene.repair import mean_interval
+from ropediag.models.inputs import read_inputs
+from ropediag.models.load import load_model
 from ropediag.store import open_capture
 from ropediag.testing.tiny import tiny_model
 from ropediag.theory.phases import PhaseSpec
+from ropediag.tune.tokenizer import byte_tokenizer
 from ropediag.tune.tune import tune_model
 from ropediag.tune.tune_config import TuneConfig
 
@@ -157,6 +164,57 @@ def compare_single(table: xr.Dataset, at: float) -> Iterator[dict[str, object]]:
         }
 
 
+def read_outputs(bridge: Any, row: torch.Tensor, change: Intervention) -> dict[int, torch.Tensor]:
+    """Outputs of all heads of each layer under an intervention, (1, position, head x channel)."""
+    found: dict[int, torch.Tensor] = {}
+    with ExitStack() as stack:
+        stack.enter_context(intervene(bridge, change, length=len(row)))
+        stack.enter_context(torch.no_grad())
+        for layer, block in enumerate(bridge.original_model.model.layers):
+            hook = block.self_attn.o_proj.register_forward_pre_hook(
+                lambda module, given, layer=layer: found.update({layer: given[0].detach()})
+            )
+            stack.callback(hook.remove)
+        bridge.original_model(row[None], use_cache=False)
+    return found
+
+
+def compare_nodes(table: xr.Dataset) -> Iterator[dict[str, object]]:
+    """Rows of ``attribution_nodes.csv``."""
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.tools.analysis.attribution_patching import cache_activation_and_gradient
+
+    name, _, length, sequences = SHIPPED[SINGLE]
+    _, ids = read_inputs(AttributeConfig(name, length, sequences=sequences))
+    model = load_model(name).model.requires_grad_()
+    limits = dict(zip(table.pair.values.tolist(), table.lag_limit[0].values.tolist(), strict=True))
+    clip = Intervention("clip", limits=dict.fromkeys(np.ndindex(*table.by_head.shape), limits))
+    layers, heads = table.by_head.shape
+    bridge = TransformerBridge.boot_transformers(
+        name, hf_model=model, tokenizer=byte_tokenizer()
+    )  # it wraps the model, whose parts stay where they are
+    effects = np.zeros((layers, heads))
+    for row in torch.tensor(ids):
+        clipped = read_outputs(bridge, row, clip)
+        rows = torch.arange(table.attrs["start"], table.attrs["stop"])
+
+        def lose(logits: torch.Tensor, row: torch.Tensor = row, rows: torch.Tensor = rows) -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(logits[0, rows - 1], row[rows])
+
+        kept = cache_activation_and_gradient(bridge, row[None], lose)
+        for layer in range(layers):
+            name = f"blocks.{layer}.attn.hook_z"
+            moved = kept.activations[name] - clipped[layer].view_as(kept.activations[name])
+            effects[layer] += (moved * kept.gradients[name]).sum((0, 1, 3)).numpy() / len(ids)
+    for layer, head in np.ndindex(layers, heads):
+        yield {
+            "layer": layer,
+            "query_head": head,
+            "part": f"{float(table.by_head[layer, head]):.5f}",
+            "node": f"{effects[layer, head]:.5f}",
+        }
+
+
 def write(name: str, rows: list[dict[str, object]]) -> None:
     """Write rows, and print them."""
     RESULTS.mkdir(exist_ok=True)
@@ -181,6 +239,7 @@ def main() -> None:
     write("attribution_pairs.csv", pairs)
     table, figures = next((table, figures) for name, table, figures in found if name == SINGLE)
     write("attribution_single.csv", list(compare_single(table, figures["at"])))
+    write("attribution_nodes.csv", list(compare_nodes(table)))
 
 
 if __name__ == "__main__":

@@ -62,8 +62,8 @@ class Walk:
         """
         intervals = path.LEAST
         while True:
-            for number, gate in zip(path.finest(intervals), path.points(intervals), strict=True):
-                self._measure(int(number), float(gate))
+            for sequence in range(len(self._ids)):
+                self._measure(sequence, intervals)
             (sums, difference), moved = self._sum(intervals), self._moved(intervals)
             missed = sums - difference
             self._say(
@@ -114,9 +114,10 @@ class Walk:
         assert point is not None  # refine has measured it
         return point
 
-    def _measure(self, number: int, gate: float) -> None:
-        """Measure one point of every sequence, unless it is known."""
-        for sequence in range(len(self._ids)):
+    def _measure(self, sequence: int, intervals: int) -> None:
+        """Measure the points of a rule that are not known of a sequence."""
+        for point, gate in zip(path.finest(intervals), path.points(intervals).tolist(), strict=True):
+            number = int(point)
             if self._store.get(number, sequence) is None:
                 whole = gate in (0.0, 1.0)
                 found = self._gated.run(

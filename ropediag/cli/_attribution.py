@@ -20,14 +20,16 @@ NOTHING = "no untrained angle occurs at {length:,} tokens: there is no cost to s
 LEAST = 0.005  # nats: pairs that cost less are counted, not listed
 
 
-def run_attribution(config: "AttributeConfig", console: Console, say: Callable[[str], None]) -> bool:
-    """Run an attribution and print what it found; return whether there was anything to split."""
+def run_attribution(
+    config: "AttributeConfig", console: Console, say: Callable[[str], None]
+) -> "Attribution | None":
+    """Run an attribution and print what it found; return that, None if there was nothing to split."""
     found = attribute_noting(config, say)
     if found is None:
         console.print(NOTHING.format(length=config.length))
-        return False
-    print_attribution(console, found)
-    return True
+    else:
+        print_attribution(console, found)
+    return found
 
 
 def attribute_noting(config: "AttributeConfig", say: Callable[[str], None]) -> "Attribution | None":

@@ -56,6 +56,7 @@ def command(
     ] = 0.02,
     points: Annotated[int, Option(help="Most points of the integral; 3, 5, 9, 17, 33 and 65 are used.")] = 65,
     out: Annotated[Path | None, Option("--out", "-o", help="HDF5 file to write (default: none).")] = None,
+    csv: Annotated[Path | None, Option(help="Folder: write the parts as tables there.")] = None,
     resume: Annotated[
         bool, Option("--resume", help="Go on with an interrupted attribution.", rich_help_panel=FILES)
     ] = False,
@@ -116,7 +117,9 @@ def command(
 
     from ropediag.cli._attribution import NOTHING, attribute_noting, run_attribution
     from ropediag.cli._next import next_steps
+    from ropediag.cli._tables import make_folder, write_tables
 
+    folder = None if csv is None else make_folder(csv)  # before the work
     console = Console(highlight=False, soft_wrap=True, markup=False)  # names may hold brackets
     progress = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     if as_json:
@@ -126,6 +129,11 @@ def command(
         nothing = {"attribution": None, "reason": NOTHING.format(length=length)}
         figures = nothing if found is None else found.figures()
         typer.echo(json.dumps(figures, indent=2, allow_nan=False))
-    elif run_attribution(config, console, progress.print):
-        kept = f"wrote {out}. Next:\n{next_steps(('info', out), ('report', out))}" if out else UNKEPT
-        console.print(f"\n{kept}")
+    else:
+        found = run_attribution(config, console, progress.print)
+        if found is not None:
+            kept = f"wrote {out}. Next:\n{next_steps(('info', out), ('report', out))}" if out else UNKEPT
+            console.print(f"\n{kept}")
+    if found is not None and folder is not None:
+        written = write_tables(found.table, folder, "attribution")
+        progress.print(f"wrote {len(written)} tables to {folder}")

@@ -52,6 +52,21 @@ LAG_MAPS: dict[str, Callable[[Tensor, float], Tensor]] = {"clip": clip_lag, "fol
 BEYOND = {"clip": 0, "fold": -1}  # slope of every second line of the map, from the limit on; of the others 1
 
 
+def lag_line(
+    kind: str, lag: Float[Tensor, " lag"], limit: float
+) -> tuple[Int[Tensor, " lag"], Float[Tensor, " lag"]]:
+    """Return the line of a map on which each lag lies: it counts as slope x lag + offset.
+
+    Returns
+    -------
+    slope, and offset in tokens
+    """
+    longest = torch.full((len(lag), 1), limit, dtype=torch.float64)
+    line = _number_lines(kind, lag.double(), longest[:1])[0, :, None]
+    ends = [_extend_line(kind, line, torch.full_like(line, at), longest, BEYOND[kind] - 1) for at in (0, 1)]
+    return (1 + ends[1] - ends[0]).round().long()[:, 0], ends[0][:, 0]
+
+
 def limit_lags(call: AttentionCall, target: Target, change: Intervention, positions: Tensor) -> Any:
     """Attend with the lags of the chosen pairs limited, each pair at its own limit."""
     last = min(len(positions), call.window or len(positions)) - 1  # the longest lag there is

@@ -30,7 +30,7 @@ def decode(model: Any, input_ids: Int[Tensor, "sequence position"]) -> Any:
 
 
 def nll_by_position(
-    model: Any, input_ids: Int[Tensor, "sequence position"], output: Any
+    model: Any, input_ids: Int[Tensor, "sequence position"], output: Any, first: int = 0
 ) -> Float[np.ndarray, "sequence position"]:
     """Negative log-likelihood of each token given all before it.
 
@@ -38,11 +38,12 @@ def nll_by_position(
     ----------
     model : the language model
     input_ids : (sequence, position)
-    output : what ``decode`` returned for them
+    output : what ``decode`` returned for them, and maybe for tokens after them
+    first : position of the first token, for messages
 
     Returns
     -------
-    (sequence, position) float32, nats; NaN at position 0, which nothing predicts
+    (sequence, position) float32, nats; NaN at the first position, which nothing predicts
 
     Raises
     ------
@@ -63,22 +64,28 @@ def nll_by_position(
             )
         del logits  # before the next ones are computed
     nll[:, 1:] = losses.view(sequences, -1).cpu().numpy()
-    _check_nan(np.isnan(nll[:, 1:]), 0)
+    _check_nan(np.isnan(nll[:, 1:]), first)
     return nll
 
 
 def nll_gradient(
-    model: Any, input_ids: Int[Tensor, " position"], output: Any, positions: range, sequence: int = 0
-) -> tuple[float, Float[Tensor, "1 position channel"]]:
+    model: Any,
+    input_ids: Int[Tensor, " position"],
+    output: Any,
+    positions: range,
+    sequence: int = 0,
+    first: int = 0,
+) -> tuple[float, Float[Tensor, "1 state channel"]]:
     """Mean loss over positions of one sequence, and its gradient by the decoder's last hidden states.
 
     Parameters
     ----------
     model : the language model, whose parameters need no gradient
     input_ids : token ids
-    output : what the decoder returned for them
-    positions : of the tokens predicted, from 1 on
+    output : what the decoder returned for those from ``first`` on
+    positions : of the tokens predicted, from first + 1 on
     sequence : its number, for messages
+    first : position of the first hidden state
 
     Returns
     -------
@@ -97,14 +104,15 @@ def nll_gradient(
     with torch.enable_grad(), _head_only(model, output) as head:
         for start in range(positions.start, positions.stop, step):
             stop = min(start + step, positions.stop)
-            rows = hidden[0, start - 1 : stop - 1].detach().requires_grad_()
+            places = slice(start - 1 - first, stop - 1 - first)
+            rows = hidden[0, places].detach().requires_grad_()
             logits = head(rows)
             wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
             nll = nn.functional.cross_entropy(wide, input_ids[start:stop].to(logits.device), reduction="none")
             _check_nan(torch.isnan(nll)[None].cpu().numpy(), start, sequence)
             mean = nll.sum() / len(positions)
             total += mean.item()
-            gradient[0, start - 1 : stop - 1] = torch.autograd.grad(mean, rows)[0]
+            gradient[0, places] = torch.autograd.grad(mean, rows)[0]
     return total, gradient
 
 

@@ -1,5 +1,6 @@
 """Gates against explicit ones: one for each head, pair, lag and key, whole logits, autograd."""
 
+import math
 from contextlib import contextmanager
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from ropediag.attribution import gates as gates_module
+from ropediag.attribution.far import FIRST_KEYS
 from ropediag.attribution.gates import GatedLayer
 from ropediag.attribution.passes import GatedModel
 from ropediag.errors import ModelError
@@ -50,7 +52,7 @@ def explicit(model, targets, kind, values):
     """Attend with ``values``: layer -> (head, pair, lag bin, first key or not) gates."""
     lag = torch.arange(LENGTH)[:, None] - torch.arange(LENGTH)
     bins = torch.tensor(np.searchsorted(EDGES, lag.clamp(min=0).numpy(), "right") - 1)
-    first = (torch.arange(LENGTH) < gates_module.FIRST_KEYS).long().expand(LENGTH, LENGTH)
+    first = (torch.arange(LENGTH) < FIRST_KEYS).long().expand(LENGTH, LENGTH)
 
     def handle(call):
         if call.layer not in targets:
@@ -117,7 +119,8 @@ FAMILY_KINDS = [
 @pytest.mark.parametrize(("family", "kind"), dict.fromkeys(FAMILY_KINDS))
 @pytest.mark.parametrize("gate", [0.0, 0.4, 1.0])
 def test_the_gradient_is_that_of_explicit_gates(family, kind, gate, monkeypatch):
-    monkeypatch.setitem(gates_module.VALUES, "cpu", 6 * LENGTH * 13)  # several blocks of queries
+    monkeypatch.setitem(gates_module.VALUES, "cpu", 7 * LENGTH)  # a head at once,
+    monkeypatch.setitem(gates_module.ROWS, "cpu", 7)  # and several blocks of queries
     model, ids = build(family), tokens(LENGTH)
     error = 1e-3 if family in SINGLE else 1e-5  # rotations are in float32 in any case
     targets = choose(model, kind)
@@ -185,7 +188,45 @@ def test_attention_that_does_more_is_refused(monkeypatch):
     monkeypatch.setattr(
         gates_module._Pass,
         "weights",
-        lambda self, block: tuple(part if part is None else part * 0.9 for part in original(self, block)),
+        lambda self, *block: tuple(part if part is None else part * 0.9 for part in original(self, *block)),
     )
     with pytest.raises(ModelError, match="llama, layer 0"):
         GatedModel(model, targets, layers, LENGTH)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "deepseek_v3"])
+def test_a_beginning_that_is_read_once_changes_nothing(family):
+    """Against passes over the whole text, each with its gates."""
+    model, ids = build(family), tokens(LENGTH)
+    targets = choose(model, "clip")
+    layers = {layer: GatedLayer(target, "clip", LENGTH, EDGES) for layer, target in targets.items()}
+    found = []
+    for whole in (False, True):
+        gated = GatedModel(model, targets, layers, LENGTH)
+        assert (
+            gated.first == math.floor(min(limit for layer in layers.values() for limit in layer.limits)) + 1
+        )
+        if whole:
+            gated.first = 0
+        with gated.ready():
+            found.append(gated.run(ids[0], 0.4, [range(20, LENGTH)], whole=True))
+    split, other = found
+    np.testing.assert_allclose(split.nll, other.nll, rtol=1e-4)
+    for layer, own in other.gradients[0].items():
+        largest = float(own.by_lag.abs().max())
+        np.testing.assert_allclose(split.gradients[0][layer].by_lag, own.by_lag, atol=1e-3 * largest)
+
+
+def test_a_model_that_does_more_than_attend_is_read_whole():
+    """Its linear attention carries the beginning on in a state."""
+    model, ids = tiny_of_type("qwen3_next").requires_grad_(False).eval(), tokens(LENGTH)
+    targets = choose(model, "clip")
+    layers = {layer: GatedLayer(target, "clip", LENGTH, EDGES) for layer, target in targets.items()}
+    gated = GatedModel(model, targets, layers, LENGTH)
+    assert gated.first == 0
+    with gated.ready():
+        found = gated.run(ids[0], 1.0, [range(20, LENGTH)], whole=True)
+    with torch.no_grad():
+        logits = model(input_ids=ids, use_cache=False).logits[0]
+    plain = torch.nn.functional.cross_entropy(logits[:-1].float(), ids[0, 1:], reduction="none")
+    np.testing.assert_allclose(found.nll[1:], plain, atol=1e-4)
