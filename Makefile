@@ -40,7 +40,7 @@ numeric: .venv/installed-dev
 
 # Those of these that take long are skipped by `make test`.
 LONG := tests/cli/test_fuzz.py tests/study/test_study.py tests/tune/test_resume.py tests/capture/test_ranks.py \
-	tests/analysis/test_bundled_model.py
+	tests/analysis/test_bundled_model.py tests/capture/test_blocks.py tests/study/test_families.py
 long: reliability
 	ROPEDIAG_LONG=1 $(BIN)/python -m pytest $(LONG)
 

@@ -11,7 +11,8 @@ multiple of its trained reach, and everything past the cut counts as unseen. For
 - ``onset``: median onset over all slow pairs, weighted by the excursion in logits, over the measured limit of the loss.
 
 At the cut of 1 also ``strays``: share of (layer, head, pair) whose mean over 8 sequences exceeds, at a lag it has seen, the
-range learned from the other 8 by 0.5 in-range standard deviations; ``strays 4`` the same with 4 and 4.
+range learned from the other 8 by 0.5 in-range standard deviations; ``strays 4`` the same with 4 and 4, ``strays files``
+with ranges from 8 sequences of one file and means from 8 of another, which read other text.
 """
 
 import argparse
@@ -87,13 +88,26 @@ def measure_cut(capture: Capture, cut: float, limit: float | None) -> dict[str, 
     }
 
 
-def count_strays(capture: Capture, sequences: int) -> float:
-    """Share of the pairs that leave their range at a seen lag, with so many sequences in all."""
+def count_strays(capture: Capture, sequences: int, other: Capture | None = None) -> float:
+    """Share of the pairs that leave their range at a seen lag.
+
+    Parameters
+    ----------
+    capture : from whose sequences ranges are learned, and by whose every second one they are tested
+    sequences : so many in all
+    other : the file whose sequences test them instead
+    """
     strays = []
     for row, layer in enumerate(capture.values("layer").tolist()):
         profiles = read_profiles(capture, layer)
         learned, seen = split_lags(capture, row, profiles)
         low, high = profiles.low[:sequences], profiles.high[:sequences]
+        if other is not None:
+            tests, half = read_profiles(other, layer), sequences // 2
+            low, high = (
+                np.stack([own[:half], new[:half]], 1).reshape(sequences, *own.shape[1:])
+                for own, new in ((low, tests.low), (high, tests.high))
+            )
         stray = find_strays(low, high, learned, seen, profiles.scale)
         strays.append(stray[np.isfinite(stray)] > STRAYS)
     return float(np.concatenate(strays).mean())
@@ -105,13 +119,19 @@ def measure(name: str, model: str, folder: Path, options: argparse.Namespace) ->
     capture_checkpoint(
         CaptureConfig(model, LENGTHS[name], path, sequences=options.sequences, device="cpu", rows=4)
     )
-    with open_capture(path) as capture:
+    other = folder / f"{name}-other.h5"
+    half = options.sequences // 2
+    capture_checkpoint(
+        CaptureConfig(model, LENGTHS[name], other, sequences=half, seed=1, device="cpu", rows=4)
+    )
+    with open_capture(path) as capture, open_capture(other) as second:
         measured = glance(capture).measured
         limit = measured.position if measured else None
         rows = [{"model": name, "limit": str(limit), **measure_cut(capture, cut, limit)} for cut in CUTS]
         rows[-1] |= {
             "strays": f"{count_strays(capture, options.sequences):.4f}",
             "strays 4": f"{count_strays(capture, 8):.4f}",
+            "strays files": f"{count_strays(capture, options.sequences, second):.4f}",
         }
     for row in rows:
         print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
@@ -135,7 +155,7 @@ def main() -> None:
     options.out.parent.mkdir(exist_ok=True)
     with options.out.open("w", newline="") as file:
         writer = csv.DictWriter(
-            file, ["model", "limit", "cut", "left", "pairs", "onset", "strays", "strays 4"]
+            file, ["model", "limit", "cut", "left", "pairs", "onset", "strays", "strays 4", "strays files"]
         )
         writer.writeheader()
         writer.writerows(rows)

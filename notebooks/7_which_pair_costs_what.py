@@ -27,9 +27,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ropediag import load_model, open_capture
+from ropediag import AttributeConfig, attribute_model, load_model, open_capture
 from ropediag.analysis.attribution import list_top, measure_attribution, word_attribution
-from ropediag.attribution import AttributeConfig, attribute_model
 from ropediag.intervene import Intervention, intervene
 from ropediag.models.inputs import read_inputs
 from ropediag.plots.attribution import plot_cost_by_head, plot_cost_waterfall

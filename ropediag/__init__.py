@@ -9,6 +9,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ropediag.attribution import AttributeConfig, attribute_checkpoint, attribute_model
     from ropediag.capture import capture_checkpoint, capture_model
     from ropediag.config import CaptureConfig
     from ropediag.evaluate import EvaluateConfig, evaluate_checkpoint, evaluate_model
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AblateConfig": "ropediag.intervene",
+    "AttributeConfig": "ropediag.attribution",
     "Capture": "ropediag.store",
     "CaptureConfig": "ropediag.config",
     "EvaluateConfig": "ropediag.evaluate",
@@ -34,6 +36,8 @@ _HOMES = {
     "TuneConfig": "ropediag.tune.tune_config",
     "ablate_checkpoint": "ropediag.intervene",
     "ablate_model": "ropediag.intervene",
+    "attribute_checkpoint": "ropediag.attribution",
+    "attribute_model": "ropediag.attribution",
     "capture_checkpoint": "ropediag.capture",
     "capture_model": "ropediag.capture",
     "evaluate_checkpoint": "ropediag.evaluate",
@@ -46,6 +50,7 @@ _HOMES = {
 
 __all__ = [
     "AblateConfig",
+    "AttributeConfig",
     "Capture",
     "CaptureConfig",
     "EvaluateConfig",
@@ -56,6 +61,8 @@ __all__ = [
     "__version__",
     "ablate_checkpoint",
     "ablate_model",
+    "attribute_checkpoint",
+    "attribute_model",
     "capture_checkpoint",
     "capture_model",
     "evaluate_checkpoint",

@@ -57,10 +57,19 @@ def write_single(rows):
     ]
 
 
+def write_nodes(rows):
+    """The lines of the table next to attribution patching."""
+    return [
+        f"| {row['layer']}, {row['query_head']} | {float(row['part']):.3f} | {float(row['node']):.3f} |"
+        for row in rows
+    ]
+
+
 LINES = [
     *write_models(read_rows("attribution.csv")),
     *write_pairs(read_rows("attribution_pairs.csv")),
     *write_single(read_rows("attribution_single.csv")),
+    *write_nodes(read_rows("attribution_nodes.csv")),
 ]
 
 
@@ -80,6 +89,6 @@ def test_the_parts_add_up():
 def test_parts_lie_between_their_interventions():
     rows = read_rows("attribution_single.csv")
     outside = [f"{row['layer']}, {row['query_head']}, {row['pair']}" for row in rows if row["within"] == "0"]
-    said = PAGE[PAGE.index("## Against interventions") :].splitlines()[-1]
+    said = PAGE[PAGE.index("## Against interventions") : PAGE.index("## A planted truth")]
     assert all(name in said for name in outside)
     assert f"{len(rows) - len(outside)} of {len(rows)}" in said

@@ -88,7 +88,10 @@ def test_the_cost_of_a_capture_is_that_of_its_results(peers):
     module, found = peers
     time = {way: module.read(found, way, "processor") for way in ("plain", "ropediag")}
     ratio = time["ropediag"][65536] / time["plain"][65536]
-    assert f"{ratio:.2f} times the processor time of a plain pass at 65,536 tokens" in PROSE
+    runs = read_results("capture_overhead.json")["runs"]["65536"]
+    pairs = zip(*([run["processor"] for run in runs[what]] for what in ("plain", "capture")), strict=True)
+    other = statistics.median(capture / plain for plain, capture in pairs)
+    assert f"{ratio:.2f} and {other:.2f} times the processor time of a plain pass at 65,536 tokens" in PROSE
     assert f"A capture costs {time['ropediag'][512] - time['plain'][512]:.1f} s whatever the length" in PROSE
 
 

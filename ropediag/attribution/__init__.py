@@ -1,9 +1,9 @@
 """Attribution: the excess loss of unseen angles in nats, split over layers, heads, rotary pairs and lags.
 
-``gates`` is the attention whose pairs contribute more or less of what lies beyond their limit, ``passes``
-runs a model with it forwards and backwards, ``path`` and ``walk`` integrate from limited lags to the model
-as it is, ``points`` keeps what was measured, ``estimate`` tells the cost, ``layout`` and ``result`` hold
-what came out, ``run`` puts it together. Names load on first use.
+``gates`` is the attention whose pairs contribute more or less of what lies beyond their limit, which ``far``
+computes, ``passes`` runs a model with it forwards and backwards, ``path`` and ``walk`` integrate from limited
+lags to the model as it is, ``points`` keeps what was measured, ``estimate`` tells the cost, ``layout`` and
+``result`` hold what came out, ``run`` puts it together. Names load on first use.
 
 Source: integrated gradients (Sundararajan, Taly and Yan 2017, arXiv:1703.01365), in game theory the
 Aumann-Shapley value.

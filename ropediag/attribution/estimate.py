@@ -15,7 +15,7 @@ from ropediag.errors import ConfigError
 from ropediag.models.devices import input_device
 from ropediag.models.memory import available_memory, loss_bytes
 
-LONGEST, SHORTEST = 1024, 64  # tokens of the passes that are timed
+LONGEST, SHORTEST = 4096, 64  # tokens of the passes that are timed
 BLOCK_ARRAYS = 12  # arrays of (query, key) that a block holds at once
 
 

@@ -11,6 +11,7 @@ from ropediag.models import blocks
 from ropediag.models.blocks import lazy_masks, needs_blocks
 from ropediag.models.tap import AttentionCall, tap_attention
 from ropediag.testing.tiny import random_tokens, tiny_model
+from tests.trials import only_long
 
 LENGTH = 300
 
@@ -67,7 +68,7 @@ def test_a_capture_in_blocks_is_the_capture_of_the_whole(family, tmp_path, monke
                 )
 
 
-@pytest.mark.parametrize("family", ["gemma2", "gpt_oss"])
+@pytest.mark.parametrize("family", [only_long("gemma2"), "gpt_oss"])
 def test_16384_tokens_without_an_array_of_length_by_length(family, tmp_path):
     layers = {"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]}
     model, ids = eager_model(family, **layers), random_tokens(16384)

@@ -19,6 +19,7 @@ from ropediag.study.plan import plan_capture, plan_evaluation
 from ropediag.study.run import run_study
 from ropediag.study.sections import Capturing, Evaluation, Grid, Pretraining, Scaling, Tuning
 from ropediag.tune.metadata import read_metadata
+from tests.trials import LONG
 from tests.tune.tiny import tiny_config
 
 RULES = ("linear", "ntk", "dynamic", "yarn", "llama3")
@@ -213,6 +214,7 @@ def test_a_parent_that_cannot_be_made_is_named_and_not_tried_again_for_each_cell
     assert (tmp_path / "runs/cells/own-b8000-t64-s0/evaluation.h5").exists()
 
 
+@pytest.mark.skipif(not LONG, reason="make long")
 def test_ray_pretrains_a_parent_before_its_cells_need_it(config, tmp_path, monkeypatch, request):
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # by default its tasks wait for whatever else runs
