@@ -51,11 +51,11 @@ plot_cost_by_head(untuned)
 # ## One pair at a time
 #
 # The same question by intervention, without any gradient: what returns when *only this* pair is held at 0.85 of its reach,
-# and what is lost when *only it* is let go while all others are held. The part of the sum should lie between the two. Four
-# sequences of the same text; every slow pair of this model has a reach of 128 tokens, its training length.
+# and what is lost when *only it* is let go while all others are held. The part of the sum should lie between the two. The
+# text is the same; every slow pair of this model has a reach of 128 tokens, its training length.
 
 # %%
-config = AttributeConfig("demo", 512, sequences=4)
+config = AttributeConfig("demo", 512, sequences=8)
 model, tokens = load_model("demo").model, torch.tensor(read_inputs(config)[1])
 LIMIT, START = 0.85 * 128, untuned.attrs["start"]
 slow = untuned.pair.values.tolist()
@@ -73,7 +73,7 @@ with torch.inference_mode():
     logits = model(tokens, use_cache=False).logits[:, START - 1 : -1]
 as_it_is = float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, START:].flatten()))
 held = lose(slow)
-part = attribute_model(model, tokens, tolerance=0.05).table.by_pair.to_series()
+part = untuned.by_pair.to_series()
 single = {
     pair: (
         as_it_is - lose([pair]),
@@ -89,7 +89,8 @@ for pair, numbers in single.items():
 
 # %% [markdown]
 # Repairing pair 14 alone returns less than its part, since pair 15 then still does its own damage; letting it go alone
-# costs about as much or more. The three agree on who matters: 14 first, then 13 and 15, and pair 20 not at all.
+# costs more. The part of pair 13 lies above both of its numbers: it shares the damage of pair 14 in the same head, which
+# neither sees. All three agree on who matters: 14 first, then 15 and 13, and pair 20 not at all.
 #
 # ## Tuned to a larger base
 #
@@ -109,7 +110,7 @@ plot_cost_waterfall(tuned)
 with tempfile.TemporaryDirectory() as folder:
     ruled = Path(folder) / "demo-yarn4"
     tune_model(TuneConfig("demo", out=ruled, scaling="yarn", factor=4.0, steps=0))
-    text = torch.tensor(read_inputs(AttributeConfig("demo", 1024, sequences=2))[1])
+    text = torch.tensor(read_inputs(AttributeConfig("demo", 1024, sequences=4))[1])
     yarn = attribute_model(load_model(str(ruled)).model, text, tolerance=0.05).table
 print(*word_attribution(yarn), sep="\n")
 plot_cost_waterfall(yarn)

@@ -1,25 +1,21 @@
 """Causes: what each ablation of the folder repairs, and the loss under one of them."""
 
-from functools import partial
 from typing import Any
 
 import dash_mantine_components as dmc
 import xarray as xr
 from dash import Dash, Input, Output, dcc, html, no_update
 
-from ropediag.analysis.reach_curves import tabulate_reach_curves
 from ropediag.analysis.repair_curves import measure_repair_curves
-from ropediag.analysis.repair_figures import RepairFigures, read_figures
+from ropediag.analysis.repair_figures import RepairFigures
 from ropediag.analysis.repairs import tabulate_repairs
-from ropediag.errors import RopediagError
-from ropediag.plots.reach_curves import plot_reach_curves
 from ropediag.plots.repair_curves import plot_repair_curves
 from ropediag.plots.repairs import plot_repairs
 
 from ..cards import show_choice, show_grid, show_message, show_panel
-from ..catalog import Entry
 from ..page import Choice, Page, Panel
 from ..view import Desk, View
+from ._ablations import reach_panel, read_ablations, write_together
 from ._code import open_in_python
 from ._grid import NUMBER, ONE_LINE, WRAPPED, fit_height, format_numbers
 
@@ -39,21 +35,6 @@ COLUMNS: list[dict[str, Any]] = [
     {"field": "random_mean", "headerName": "Random pairs", "width": 104, **SHARE, **WRAPPED},
     {"field": "above_random", "headerName": "Above random", "width": 104, **SHARE, **WRAPPED},
 ]  # fmt: skip
-
-
-def read_ablations(desk: Desk) -> tuple[dict[str, RepairFigures], list[str]]:
-    """Read the figures of every ablation in the folder, and say why some cannot be."""
-    read, reasons = {}, []
-    for name, entry in desk.entries("ablation").items():
-        try:
-            read[name] = desk.keep(entry, "repair_figures", partial(_read, desk, entry))
-        except RopediagError as error:
-            reasons.append(str(error).replace(str(entry.path), name))
-    return read, reasons
-
-
-def _read(desk: Desk, entry: Entry) -> RepairFigures:
-    return read_figures(desk.open(entry))
 
 
 def list_rows(repairs: xr.Dataset) -> list[dict[str, Any]]:
@@ -89,19 +70,6 @@ def _measure_curves(view: View) -> xr.Dataset:
     return view.desk.keep(entry, "repair_curves", lambda: measure_repair_curves(view.desk.open(entry)).load())
 
 
-def _write_together(view: View, module: str) -> str:
-    """Write the code of a figure of all ablations, by the module that measures and the one that draws it."""
-    read, _ = read_ablations(view.desk)
-    return (
-        "from ropediag import open_capture\n"
-        f"from ropediag.analysis.{module} import measure_{module}\n"
-        f"from ropediag.plots.{module} import plot_{module}\n"
-        f"folder, names = {str(view.desk.catalog.folder)!r}, {list(read)!r}\n"
-        "files = {name: open_capture(f'{folder}/{name}') for name in names}\n"
-        f"plot_{module}(measure_{module}(files))"
-    )
-
-
 def _write_curves(view: View) -> str:
     opening = open_in_python(
         "from ropediag.analysis.repair_curves import measure_repair_curves\n"
@@ -117,7 +85,7 @@ REPAIRS = Panel(
     uses=(),
     measure=lambda view: tabulate_repairs(read_ablations(view.desk)[0]),
     draw=lambda measured, view: plot_repairs(measured),
-    code=lambda view: _write_together(view, "repairs"),
+    code=lambda view: write_together(view, "repairs"),
     explain=lambda measured: (
         "What share of the damage past the trained length is gone when these pairs do something else. 0 % is "
         "the model as it was, 100 % as good as with no more context than its training length, below 0 % it "
@@ -125,21 +93,7 @@ REPAIRS = Panel(
     ),
     height=560,
 )
-REACH = Panel(
-    name="reach-curves",
-    title="How far the pairs may turn",
-    uses=(),
-    measure=lambda view: tabulate_reach_curves(read_ablations(view.desk)[0]),
-    draw=lambda measured, view: plot_reach_curves(measured),
-    code=lambda view: _write_together(view, "reach_curves"),
-    explain=lambda measured: (
-        "What is repaired when the lags of the pairs are limited earlier or later, in trained reaches of "
-        "each pair: 1 is the first lag at an angle that training never showed it. Where the share falls "
-        "between 1 and 1.4 in all models, and at different tokens, the reach decides, not the length. "
-        "Folded lags go back into the upper half of what the pair saw, clipped ones stay at the limit."
-    ),
-    height=460,
-)
+REACH = reach_panel("reach-curves")
 CURVES = Panel(
     name="repair-curves",
     title="The loss under one ablation",

@@ -17,6 +17,7 @@ from ropediag.plots.seen_lags import plot_seen_lags
 from ..cards import show_choice, show_fact, show_message, show_panel, show_part
 from ..page import Choice, Page, Panel, Part
 from ..view import PLACE, View
+from ._ablations import reach_panel
 
 HEADLINES = {"It breaks": "red.8", "Pairs drift": "#b03a06", "It holds": "green.9"}  # all others are grey
 
@@ -164,6 +165,9 @@ SEEN = Panel(
 )
 
 
+REACH = reach_panel("overview-reach")
+
+
 def _show_offenders(view: View) -> list:
     """List the pairs that drift most, each with a link to its page."""
     offenders = view.measure(judge_capture).offenders
@@ -205,6 +209,7 @@ def _lay_out() -> html.Div:
             show_panel(SEEN),
             show_panel(DRIFT),
             show_part(OFFENDERS),
+            show_panel(REACH),
         ]
     )
 
@@ -215,7 +220,7 @@ PAGE = Page(
     order=1,
     purpose="Does the model break past its training length, where, in which pairs, and what did theory say?",
     layout=_lay_out,
-    panels=(BREAKDOWN, SEEN, DRIFT),
+    panels=(BREAKDOWN, SEEN, DRIFT, REACH),
     parts=(VERDICT, OFFENDERS),
     choices=(HEADS,),
     stays=True,
