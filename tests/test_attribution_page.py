@@ -1,5 +1,7 @@
 """Numbers of docs/attribution.md are those of the committed results."""
 
+import json
+
 import pytest
 
 from tests.test_trained_reach_page import ROOT, read_rows
@@ -65,11 +67,44 @@ def write_nodes(rows):
     ]
 
 
+def write_costs(rows):
+    """The lines of the table of one point over a plain pass."""
+    return [
+        f"| {int(row['length']):,} | {float(row['plain_seconds']):.2f} s | "
+        f"{float(row['point_seconds']):.2f} s | {float(row['ratio']):.1f} |"
+        for row in rows
+    ]
+
+
+def write_real(found, heads):
+    """What the page says of a released model, sentence by sentence, and its tables."""
+    pairs = {int(pair): nats for pair, nats in found["by_pair"].items() if abs(nats) >= COSTS}
+    layers = {int(layer): nats for layer, nats in found["by_layer"].items()}
+    largest = sorted(layers, key=layers.get, reverse=True)[:5]
+    return [
+        f"| one sequence of {found['length']:,} tokens | {found['excess']:.3f} | {found['difference']:.3f} | "
+        f"{found['total']:.3f} | {found['points']} | {found['other']:.3f} | "
+        f"{100 * found['first_keys_share']:.0f} % |",
+        *(f"| {pair} | {nats:.3f} |" for pair, nats in sorted(pairs.items())),
+        *(f"| {layer} | {layers[layer]:.3f} |" for layer in largest),
+        *(f"| {row['layer']}, {row['query_head']} | {float(row['nats']):.3f} |" for row in heads[:8]),
+        f"{found['seconds'] / 60:.0f} minutes",
+        f"{found['processor_seconds'] / 60:.0f} of the processor",
+        f"{found['peak_gib']:.1f} GiB",
+        f"a plain pass takes {found['plain_seconds'] / 60:.1f}",
+    ]
+
+
 LINES = [
     *write_models(read_rows("attribution.csv")),
     *write_pairs(read_rows("attribution_pairs.csv")),
     *write_single(read_rows("attribution_single.csv")),
     *write_nodes(read_rows("attribution_nodes.csv")),
+    *write_costs(read_rows("attribution_cost.csv")),
+    *write_real(
+        json.loads((ROOT / "benchmarks" / "results" / "attribution_real.json").read_text(encoding="utf-8")),
+        read_rows("attribution_real_heads.csv"),
+    ),
 ]
 
 

@@ -1,18 +1,22 @@
 """What makes a function a diagnostic: it says what it asks and what its numbers mean.
 
 A diagnostic is one function in a file of its own in this folder, marked with ``@diagnostic``. It takes a
-``Capture``, or, where no capture is needed, a ``RopeSpec`` and a length, and gives a labelled Dataset.
-``list_diagnostics`` finds them by scanning the folder, so a new one is a new file and nothing else.
+``Capture``, or, where no capture is needed, a ``RopeSpec`` and a length, and returns a labelled Dataset.
+``list_diagnostics`` finds them by scanning the folder, so a new one is a new file and nothing else. One that
+is marked elsewhere, in a notebook or a module, is found from then on; one in another package is found by the
+entry point that the package declares in the group ``ropediag.diagnostics``.
 """
 
 import importlib
 import pkgutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from ropediag.errors import ConfigError
+from ropediag.errors import ConfigError, RopediagError
 from ropediag.rope import RopeSpec
 from ropediag.store import Capture
 from ropediag.theory.training import Training
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 KEPT_ATTRIBUTES = ("model", "base", "pretrain_base", "train_len", "tune_len", "length")
+GROUP = "ropediag.diagnostics"  # of entry points
+
+_marked: dict[str, "Diagnostic"] = {}  # outside this package, by name
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Diagnostic:
 
     Attributes
     ----------
-    name : the file it lies in
+    name : the file it lies in; of one from outside that of its function, without ``measure_``
     question : what it answers
     high : what a high value means
     interval : where its uncertainty comes from, or why it has none
@@ -72,14 +79,15 @@ class Diagnostic:
         Raises
         ------
         ConfigError
-            If something else is given, or no length without a capture.
+            If something else is given, or no length without a capture; if one from outside this package fails
+            or returns no Dataset.
         """
         if not (self.geometry or self.training):
             if not isinstance(subject, Capture):
                 raise ConfigError(f"{self.name} needs a capture: got a {type(subject).__name__}.")
-            found = self.measure(subject, **options)
+            found = self._measure(subject, **options)
         else:
-            found = self.measure(*self._geometry(subject, length), **options)
+            found = self._measure(*self._geometry(subject, length), **options)
             if (
                 isinstance(subject, Capture) and "layer" in found.dims
             ):  # a capture may hold chosen layers only
@@ -88,6 +96,23 @@ class Diagnostic:
         return found.assign_attrs(
             _describe(subject, length) | found.attrs | labels | {"diagnostic": self.name}
         )
+
+    def _measure(self, *subject: Any, **options: Any) -> "xr.Dataset":
+        """Call the function; what one from outside this package does wrong is told with its module."""
+        if _is_ours(self.measure):
+            return self.measure(*subject, **options)
+        import xarray as xr
+
+        where = f"the diagnostic {self.name} of {self.measure.__module__}"
+        try:
+            found = self.measure(*subject, **options)
+        except RopediagError:
+            raise
+        except Exception as error:  # whatever somebody else's code raises
+            raise ConfigError(f"{where} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(found, xr.Dataset):
+            raise ConfigError(f"{where} returned a {type(found).__name__}: it must return an xarray Dataset.")
+        return found
 
     def _geometry(
         self, subject: Capture | RopeSpec | Training, length: int | None
@@ -114,28 +139,89 @@ def diagnostic(
     geometry: bool = False,
     training: bool = False,
     between_sequences: bool = False,
-) -> Callable[[Callable[..., "xr.Dataset"]], Diagnostic]:
-    """Mark a function as a diagnostic; arguments as in ``Diagnostic``."""
+) -> Callable[[Callable[..., "xr.Dataset"]], Callable[..., "xr.Dataset"]]:
+    """Mark a function as a diagnostic; arguments as in ``Diagnostic``.
 
-    def mark(measure: Callable[..., "xr.Dataset"]) -> Diagnostic:
-        name = measure.__module__.rpartition(".")[2]
-        return Diagnostic(
+    Returns
+    -------
+    Callable
+        The function itself as callers see it, with its signature and docstring; its result is labelled. Its
+        attribute ``diagnostic`` is the ``Diagnostic``.
+    """
+
+    def mark(measure: Callable[..., "xr.Dataset"]) -> Callable[..., "xr.Dataset"]:
+        ours = _is_ours(measure)
+        name = measure.__module__.rpartition(".")[2] if ours else measure.__name__.removeprefix("measure_")
+        found = Diagnostic(
             name, question, high, interval, source, shows, measure, geometry, training, between_sequences
         )
+
+        @wraps(measure)
+        def measured(*subject: Any, **options: Any) -> "xr.Dataset":
+            return found(*subject, **options)
+
+        vars(measured)["diagnostic"] = found
+        if not ours:
+            _remember(found)
+        return measured
 
     return mark
 
 
+def _remember(found: Diagnostic) -> None:
+    """Keep a diagnostic from outside this package; a module may define its own one again."""
+    other = _marked.setdefault(found.name, found)
+    if other.measure.__module__ == found.measure.__module__:
+        _marked[found.name] = found
+    else:
+        _warn_taken(found, other.measure.__module__)
+
+
+def _warn_taken(found: Diagnostic, owner: str) -> None:
+    warnings.warn(
+        f"the diagnostic {found.name} of {found.measure.__module__} is left out: {owner} has one of that "
+        "name. Rename its function.",
+        stacklevel=3,
+    )
+
+
 def list_diagnostics() -> dict[str, Diagnostic]:
-    """Find every diagnostic in this folder, by name.
+    """Find every diagnostic by name: in this folder, marked elsewhere, and in other packages.
+
+    One from outside that cannot be loaded, or takes the name of another one, is left out with a warning.
 
     Raises
     ------
     ConfigError
-        If a file holds two of them.
+        If a file of this folder holds two of them.
     """
     package = importlib.import_module(__package__ or "ropediag.analysis")
-    return dict(_find_in(package.__name__, tuple(package.__path__)))
+    found = dict(_find_in(package.__name__, tuple(package.__path__)))
+    _load_others()
+    for name, each in _marked.items():
+        if name in found:
+            _warn_taken(each, "ropediag")
+        else:
+            found[name] = each
+    return found
+
+
+@cache
+def _load_others() -> None:
+    """Import what other packages name in their entry points, which marks it; once."""
+    for point in entry_points(group=GROUP):
+        try:
+            point.load()
+        except Exception as error:  # whatever somebody else's module raises
+            warnings.warn(
+                f"the diagnostic {point.name} = {point.value} is left out, since it cannot be loaded: "
+                f"{type(error).__name__}: {error}",
+                stacklevel=3,
+            )
+
+
+def _is_ours(measure: Callable[..., Any]) -> bool:
+    return measure.__module__.startswith("ropediag.")
 
 
 @cache
@@ -143,7 +229,8 @@ def _find_in(package: str, folders: tuple[str, ...]) -> dict[str, Diagnostic]:
     found: dict[str, Diagnostic] = {}
     for entry in pkgutil.iter_modules(folders):
         module = importlib.import_module(f"{package}.{entry.name}")
-        own = [value for value in vars(module).values() if isinstance(value, Diagnostic)]
+        marks = (getattr(value, "diagnostic", None) for value in vars(module).values())
+        own = [mark for mark in marks if isinstance(mark, Diagnostic)]
         for each in (value for value in own if value.name == entry.name):
             if entry.name in found:
                 raise ConfigError(f"{module.__name__} holds two diagnostics: put each in a file of its own.")
