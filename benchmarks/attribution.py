@@ -12,7 +12,7 @@ the share through the first four keys. ``attribution_pairs.csv``: nats by pair, 
 ``attribution_single.csv``: for the ten largest parts and ten random ones what is repaired when only this pair of this
 head is clipped, and what is damaged when only it is not; intervals, 95 %, are over sequences.
 ``attribution_nodes.csv``: the parts by head next to the first-order effect of each head's output, by TransformerLens'
-activations and gradients: the output with all lags clipped put in the place of the output as it is.
+activations and gradients: the output as it is less the output with all lags clipped, times the gradient.
 """
 
 import argparse

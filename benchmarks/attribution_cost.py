@@ -8,7 +8,8 @@ bundled model, one after the other (A B A B), and writes ``attribution_cost.csv`
 ratio. An attribution takes so many points as it says, most often 5 to 17; each costs the ratio.
 
 The second splits the cost of a released model's unseen angles on one sequence of a text, measures time and memory as it
-goes, and writes ``attribution_real.json`` and ``attribution_real_heads.csv``.
+goes, and writes ``attribution_real.json`` and ``attribution_real_heads.csv``. Seconds are those of the whole command but
+for the plain pass, the peak of memory that of the process, weights included.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def time_points() -> list[dict[str, object]]:
         layers = {
             layer: GatedLayer(target, "clip", length, lag_edges(length)) for layer, target in targets.items()
         }
-        gated = GatedModel(model, targets, layers, length)
+        gated = GatedModel(model, targets, layers, length, REACH)
         plain, point = [], []
         with gated.ready():
             gated.run(ids[0], 0.5, [range(REACH, length)])  # reads the beginning
@@ -83,7 +84,14 @@ def _time(work: Any) -> float:
 def attribute_real(folder: str, text: Path, length: int) -> None:
     """Attribute a released model on one sequence; files as the module says."""
     config = AttributeConfig(
-        folder, length, text=(text,), sequences=1, out=BUILD / "real.h5", force=True, device="cpu"
+        folder,
+        length,
+        text=(text,),
+        sequences=1,
+        out=BUILD / "real.h5",
+        force=True,
+        device="cpu",
+        dtype="float32",
     )
     config.out.parent.mkdir(parents=True, exist_ok=True)
     ids = torch.tensor(read_inputs(config)[1])

@@ -1,5 +1,6 @@
 """The ablations of a folder, read once, and the curve over the trained reach that they draw together."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from ropediag.analysis.reach_curves import tabulate_reach_curves
@@ -27,9 +28,8 @@ def _read(desk: Desk, entry: Entry) -> RepairFigures:
     return read_figures(desk.open(entry))
 
 
-def write_together(view: View, module: str) -> str:
-    """Write the code of a figure of all ablations, by the module that measures and the one that draws it."""
-    read, _ = read_ablations(view.desk)
+def write_together(view: View, module: str, read: Mapping[str, RepairFigures]) -> str:
+    """Write the code of a figure of ablations, by the module that measures and the one that draws it."""
     return (
         "from ropediag import open_capture\n"
         f"from ropediag.analysis.{module} import measure_{module}\n"
@@ -40,20 +40,28 @@ def write_together(view: View, module: str) -> str:
     )
 
 
-def reach_panel(name: str) -> Panel:
-    """Describe the figure of all curves of the folder, which two pages show.
+def reach_panel(name: str, of_capture: bool) -> Panel:
+    """Describe the figure of curves over the trained reach.
 
     Parameters
     ----------
     name : its id, unique in the app
+    of_capture : whether it shows the ablations of the selected capture's model alone
     """
+
+    def choose(view: View) -> dict[str, RepairFigures]:
+        read, _ = read_ablations(view.desk)
+        if not of_capture:
+            return read
+        return {name: each for name, each in read.items() if each.model == view.capture.attrs["model"]}
+
     return Panel(
         name=name,
         title="How far the pairs may turn",
-        uses=(),
-        measure=lambda view: tabulate_reach_curves(read_ablations(view.desk)[0]),
+        uses=("capture",) if of_capture else (),
+        measure=lambda view: tabulate_reach_curves(choose(view)),
         draw=lambda measured, view: plot_reach_curves(measured),
-        code=lambda view: write_together(view, "reach_curves"),
+        code=lambda view: write_together(view, "reach_curves", choose(view)),
         explain=lambda measured: (
             "What is repaired when the lags of the pairs are limited earlier or later, in trained reaches of "
             "each pair: 1 is the first lag at an angle that training never showed it. Where the share falls "

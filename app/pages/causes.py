@@ -85,7 +85,7 @@ REPAIRS = Panel(
     uses=(),
     measure=lambda view: tabulate_repairs(read_ablations(view.desk)[0]),
     draw=lambda measured, view: plot_repairs(measured),
-    code=lambda view: write_together(view, "repairs"),
+    code=lambda view: write_together(view, "repairs", read_ablations(view.desk)[0]),
     explain=lambda measured: (
         "What share of the damage past the trained length is gone when these pairs do something else. 0 % is "
         "the model as it was, 100 % as good as with no more context than its training length, below 0 % it "
@@ -93,7 +93,7 @@ REPAIRS = Panel(
     ),
     height=560,
 )
-REACH = reach_panel("reach-curves")
+REACH = reach_panel("reach-curves", of_capture=False)
 CURVES = Panel(
     name="repair-curves",
     title="The loss under one ablation",

@@ -165,7 +165,7 @@ SEEN = Panel(
 )
 
 
-REACH = reach_panel("overview-reach")
+REACH = reach_panel("overview-reach", of_capture=True)
 
 
 def _show_offenders(view: View) -> list:

@@ -161,21 +161,28 @@ class FarPass:
 
     Parameters
     ----------
-    tables : of the layer
+    tables : of the layer, on the device of the vectors
     query : (head, query, channel) of the gated heads, from position ``begin`` on
     key : (head, position, channel), likewise, from position 0 on
     begin : position of the first query
     """
 
     def __init__(self, tables: FarTables, query: Tensor, key: Tensor, begin: int) -> None:
-        self.tables, self.begin, self.kind = tables.to(query.device), begin, query.dtype
+        self.tables, self.begin, self.kind = tables, begin, query.dtype
         nearest = min((span.start for span in tables.spans), default=key.shape[1])
         self.query, self.key = self._split(query), self._split(key[:, : max(0, key.shape[1] - nearest)])
         steps = torch.arange(self.key.shape[1], dtype=torch.float64, device=query.device)
         self.spin = self._turn(steps[:, None].expand(-1, self.key.shape[2]) * (tables.fall - 1))
         self.spun = self.key * self.spin
         self.falling = _flatten(self.key, self.spun)
-        self.by_query, self.by_key = torch.zeros_like(self.query), torch.zeros_like(self.key[:, begin:])
+        self._inner: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def inner(self) -> tuple[Tensor, Tensor]:
+        """Gradients by query and key, complex, added up; made when first asked for."""
+        if self._inner is None:
+            self._inner = torch.zeros_like(self.query), torch.zeros_like(self.key[:, self.begin :])
+        return self._inner
 
     def parts(self, heads: slice, start: int, stop: int, first: int) -> Iterator[FarPart]:
         """Iterate over the spans that queries start .. stop - 1 reach with keys from ``first`` on."""
@@ -222,16 +229,16 @@ class FarPass:
             gradient.first_keys[part.heads, pairs] += _sum_pairs(part.left * by_few)
         if not wanted or gate == 1:
             return
-        own, turned = _unflatten(by_left)
+        (by_query, by_key), (own, turned) = self.inner, _unflatten(by_left)
         rows = slice(part.start - self.begin, part.start - self.begin + len(part.turn))
-        self.by_query[part.heads, rows, :count] += (gate - 1) * (own - turned * part.turn.conj())
+        by_query[part.heads, rows, :count] += (gate - 1) * (own - turned * part.turn.conj())
         late = max(part.low, self.begin)
         if late < part.high:
             by_right = d_logits[..., late - part.low :].transpose(1, 2) @ part.left
             own, turned = _unflatten(by_right)
             back = torch.where(span.rises, 1, self.spin[late : part.high, :count].conj())
             places = slice(late - self.begin, part.high - self.begin)
-            self.by_key[part.heads, places, :count] += (gate - 1) * (own + turned * back)
+            by_key[part.heads, places, :count] += (gate - 1) * (own + turned * back)
 
     def add_to(self, d_query: Tensor, d_key: Tensor, heads: Tensor) -> None:
         """Add the gradients to those of all channels.
@@ -241,7 +248,7 @@ class FarPass:
         d_query, d_key : (head, query, channel), of all heads; of the keys from position ``begin`` on
         heads : the gated ones
         """
-        for whole, part in ((d_query, self.by_query), (d_key, self.by_key)):
+        for whole, part in ((d_query, self.inner[0]), (d_key, self.inner[1])):
             count = part.shape[1]
             for side, values in zip(self.tables.channels.unbind(-1), (part.real, part.imag), strict=True):
                 place = heads[:, None], slice(0, count), side[None]

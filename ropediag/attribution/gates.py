@@ -15,7 +15,7 @@ gradient. What the pairs contribute beyond their limits is in ``attribution.far`
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,8 +69,14 @@ class GatedLayer:
         self._target, self._kind, self._length = target, kind, length
         self.heads, self.pairs, self.bins = tuple(sorted(target.limits)), tuple(limits), len(edges)
         self.limits = tuple(limits.values())
-        self.head_dim = int(target.channels.max()) + 1  # channels that rotate lie below it
-        self.tables = FarTables.build(target, limits, kind, length, edges)
+        self._tables = FarTables.build(target, limits, kind, length, edges)
+        self._moved: dict[torch.device, FarTables] = {}
+
+    def tables(self, device: torch.device) -> FarTables:
+        """Return the tables of the layer on a device."""
+        if device not in self._moved:
+            self._moved[device] = self._tables.to(device)
+        return self._moved[device]
 
     @property
     def first_query(self) -> int:
@@ -242,7 +248,9 @@ class _Pass:
         self.far: FarPass | None = None
         if layer is not None:
             self.gated = torch.tensor(layer.heads, device=query.device)
-            self.far = FarPass(layer.tables, self.query[self.gated], self.key[self.gated], self.begin)
+            self.far = FarPass(
+                layer.tables(query.device), self.query[self.gated], self.key[self.gated], self.begin
+            )
 
     def blocks(self) -> Iterator[_Block]:
         """Iterate over blocks of heads and queries, each with the keys that these can see."""
@@ -256,11 +264,11 @@ class _Pass:
             for head in range(0, heads, together):
                 yield _Block(slice(head, min(head + together, heads)), self.begin, start, stop, first)
 
-    def weights(self, block: _Block, parts: list[FarPart]) -> tuple[Tensor, Tensor | None]:
+    def weights(self, block: _Block, parts: Iterable[FarPart]) -> tuple[Tensor, Tensor | None]:
         """Attention weights of a block, (query head, query, key), and the slope of the soft cap."""
         query, key = self.query[block.heads, block.rows], self.key[block.heads, block.keys]
         logits = query @ key.transpose(1, 2)
-        if self.gate != 1 and parts:
+        if self.gate != 1:
             heads = self._gated_heads(block)
             for part in parts:
                 keys = slice(part.low - block.first, part.high - block.first)
@@ -275,20 +283,19 @@ class _Pass:
         sinks = self.sinks[block.heads, None, None].expand(-1, logits.shape[1], 1)
         return torch.cat([logits, sinks], -1).softmax(-1)[..., :-1], slope
 
-    def parts(self, block: _Block) -> list[FarPart]:
-        """Spans of far lags of a block's gated heads."""
+    def parts(self, block: _Block) -> Iterator[FarPart]:
+        """Iterate over the spans of far lags of a block's gated heads."""
         if self.far is None or self.layer is None:
-            return []
-        inside = [block.heads.start <= head < block.heads.stop for head in self.layer.heads]
-        if not any(inside):
-            return []
-        places = slice(inside.index(True), inside.index(True) + sum(inside))
-        return list(self.far.parts(places, block.start, block.stop, block.first))
+            return
+        inside = [head in range(*block.span) for head in self.layer.heads]
+        if any(inside):
+            places = slice(inside.index(True), inside.index(True) + sum(inside))
+            yield from self.far.parts(places, block.start, block.stop, block.first)
 
     def _gated_heads(self, block: _Block) -> Any:
         """Return which heads of a block have gates, as an index."""
-        assert self.layer is not None  # it has spans
-        heads = [head - block.heads.start for head in self.layer.heads if head in range(*block.span)]
+        gated = () if self.layer is None else self.layer.heads
+        heads = [head - block.heads.start for head in gated if head in range(*block.span)]
         every = len(heads) == block.span[1] - block.span[0]
         return slice(None) if every else torch.tensor(heads, device=self.query.device)
 
@@ -313,7 +320,7 @@ class _Pass:
     ) -> None:
         """Add the gradients of a block: by query, key and value where wanted, and by the gates."""
         d_query, d_key, d_value = inner
-        parts = self.parts(block)
+        parts = list(self.parts(block))
         weights, slope = self.weights(block, parts)
         outer = outer.to(weights.dtype)
         d_logits = outer @ self.value[block.heads, block.keys].transpose(1, 2)

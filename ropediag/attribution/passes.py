@@ -1,8 +1,9 @@
 """One pass of a model forwards and backwards, its gates at one value.
 
-No gate is at work on a token that comes before every limit. These tokens are read once, without gates;
-a pass takes their keys and values from there and runs the other tokens alone, if the model lets tokens see
-each other by attention and in no other way.
+No gate is at work on a token that comes before every limit. These tokens are read once a sequence, without
+gates; a pass takes their keys and values from there and runs the other tokens alone, if the model lets tokens
+see each other by attention and in no other way. Whether it does is checked on a short text and on the first
+sequence; where it does not, each pass runs all tokens.
 
 The parameters need no gradient. A decoder layer keeps no more than what it was given where a pass over the
 text would otherwise fill the memory (``torch.utils.checkpoint``), and is run again on the way back.
@@ -22,15 +23,20 @@ from torch.utils.checkpoint import checkpoint
 
 from ropediag.attribution.far import FarGradient
 from ropediag.attribution.gates import Before, GatedLayer, attend_gated
-from ropediag.intervene.apply import PREFIX, TOLERANCE, check_attention, check_frequencies, read_positions
+from ropediag.errors import ModelError
+from ropediag.intervene.apply import PREFIX, check_attention, check_frequencies, read_positions
 from ropediag.intervene.selection import Target
-from ropediag.models.blocks import lazy_masks, needs_blocks
+from ropediag.models.blocks import LazyMask, lazy_masks, needs_blocks
 from ropediag.models.devices import input_device
 from ropediag.models.kind import vocabulary_size
 from ropediag.models.loss import decode, nll_by_position, nll_gradient
 from ropediag.models.memory import available_memory, feed_forward_bytes, held_values
 from ropediag.models.tap import AttentionCall, attention_modules, find_decoder, tap_attention
+from ropediag.models.visible import visible_keys
 
+SAME = 1e-3  # of the largest output: two ways to read a text that differ by less are the same
+NLL_TOLERANCE = {torch.bfloat16: 3e-2, torch.float16: 1e-2}  # nats, mean over tokens; 1e-3 for all others
+MASK_ROWS = 32  # queries whose keys are looked at
 SHARE = 4  # of the memory that is free, this part may hold what a pass keeps for the way back
 
 
@@ -77,6 +83,13 @@ class GatedModel:
     targets : layer -> frequencies and channels
     layers : layer -> its gates; the others have none
     length : tokens of a pass
+    start : position of the first token whose loss is taken, 1 or more
+
+    Attributes
+    ----------
+    start : as given
+    head_dim : channels of a head, of queries or values
+    first : position of the first token that passes run; those before it are read once a sequence
 
     Raises
     ------
@@ -85,21 +98,31 @@ class GatedModel:
     """
 
     def __init__(
-        self, model: Any, targets: Mapping[int, Target], layers: Mapping[int, GatedLayer], length: int
+        self,
+        model: Any,
+        targets: Mapping[int, Target],
+        layers: Mapping[int, GatedLayer],
+        length: int,
+        start: int,
     ) -> None:
         self.model, self._targets, self._layers, self._length = model, targets, layers, length
         self._gate, self._found = 1.0, dict[int, FarGradient]()
         self._anchor = torch.zeros((), device=input_device(model), requires_grad=True)
         self._beginning: _Beginning | None = None
+        self._reading: tuple[int, dict[int, Before]] | None = None
+        self._verified, self.head_dim = False, 0
         check_attention(model, lambda call: self._attend(call) if call.layer in layers else None)
-        self.first = min(layer.first_query for layer in layers.values()) if self._splits() else 0
-        kept = kept_bytes(model, length - self.first)
+        self.start = start
+        first = min(start - 1, *(layer.first_query for layer in layers.values()))
+        self.first = first if first > 0 and self._splits() else 0
+        kept = kept_bytes(model, length - self.first, self.head_dim)
         self._saves = kept > available_memory(input_device(model)) // SHARE
 
     def shorten(self, length: int) -> "GatedModel":
         """Build the same model for fewer tokens; its gates cover the same share of the lags."""
         layers = {number: layer.shorten(length) for number, layer in self._layers.items()}
-        return GatedModel(self.model, self._targets, layers, length)
+        start = max(1, self.start * length // self._length)
+        return GatedModel(self.model, self._targets, layers, length, start)
 
     @contextmanager
     def ready(self) -> Iterator[None]:
@@ -115,7 +138,11 @@ class GatedModel:
                 for part in decoder_layers(self.model):
                     stack.enter_context(_saving(part))
             stack.enter_context(tap_attention(self.model, self._handle))
+            stack.callback(self._forget)
             yield
+
+    def _forget(self) -> None:
+        self._beginning = None
 
     def run(
         self,
@@ -143,38 +170,55 @@ class GatedModel:
         ModelError
             If an attention call asks for something that is not honoured here.
         """
-        first = min(self.first, stretches[0].start - 1)
-        self._begin(ids, first)
+        self.begin(ids)
         self._gate, self._found = gate, {}
         with torch.enable_grad():
             output = self._decode(ids)
         hidden, losses, gradients = output.last_hidden_state, [], []
         for number, positions in enumerate(stretches):
-            loss, gradient = nll_gradient(self.model, ids, output, positions, sequence, first)
+            loss, gradient = nll_gradient(self.model, ids, output, positions, sequence, self.first)
             self._found.clear()
             hidden.backward(gradient, retain_graph=number + 1 < len(stretches))
             losses.append(loss)
             gradients.append(dict(self._found))
-        nll = self._nll(ids, output, first) if whole else None
+        nll = self._nll(ids, output) if whole else None
         return GatePass(np.array(losses), gradients, nll)
 
-    def _begin(self, ids: Tensor, length: int) -> None:
-        """Read the first tokens of a sequence without gates, unless they are known."""
+    def begin(self, ids: Int[Tensor, " position"]) -> None:
+        """Read the first tokens of a sequence without gates, unless they are known; within ``ready``."""
         known = self._beginning
-        if known is not None and known.length == length and torch.equal(known.ids, ids):
+        if known is not None and torch.equal(known.ids, ids):
             return
         self._beginning = None
-        if length:
-            layers: dict[int, Before] = {}
+        if self.first:
+            self._beginning = self._read(ids, self.first)
+            if not self._verified:
+                self._verify(ids)
 
-            def keep(call: AttentionCall) -> Any:
-                key, value = (part[:, :, :length].clone() for part in (call.key, call.value))
-                layers[call.layer] = Before(key, value, call.mask)
-                return call.attend()
+    def _read(self, ids: Tensor, length: int) -> "_Beginning":
+        """Read a text without gates and keep what its first tokens are to later ones."""
+        layers: dict[int, Before] = {}
+        self._reading = length, layers
+        try:
+            output = decode(self.model, ids[None])
+        finally:
+            self._reading = None
+        return _Beginning(ids, length, layers, output)
 
-            with tap_attention(self.model, keep):
-                output = decode(self.model, ids[None])
-            self._beginning = _Beginning(ids, length, layers, output)
+    def _verify(self, ids: Tensor) -> None:
+        """Go on without a beginning unless the later tokens alone, no gate at work, give the same loss."""
+        beginning = self._beginning
+        assert beginning is not None
+        self._verified = True
+        if all(_is_plain(before.mask, len(ids)) for before in beginning.layers.values()):
+            self._gate = 1.0
+            with torch.no_grad():
+                late = self._nll(ids, self._decode(ids))
+            own = nll_by_position(self.model, ids[None], beginning.output)[0]
+            error = np.abs(late - own)[beginning.length + 1 :].mean()
+            if error <= NLL_TOLERANCE.get(beginning.output.last_hidden_state.dtype, 1e-3):
+                return
+        self.first, self._beginning = 0, None
 
     def _decode(self, ids: Tensor) -> Any:
         """Run the decoder, on the tokens after the beginning alone where there is one."""
@@ -186,40 +230,51 @@ class GatedModel:
             input_ids=ids[None, self._beginning.length :], position_ids=positions[None], use_cache=False
         )
 
-    def _nll(self, ids: Tensor, output: Any, first: int) -> Float[np.ndarray, " position"]:
+    def _nll(self, ids: Tensor, output: Any) -> Float[np.ndarray, " position"]:
         """Loss by position; of the tokens before the first gate as they were read."""
-        nll = nll_by_position(self.model, ids[None, first:], output, first)[0]
         if self._beginning is None:
-            return nll
+            return nll_by_position(self.model, ids[None], output)[0]
+        first = self._beginning.length
+        nll = nll_by_position(self.model, ids[None, first:], output, first)[0]
         early = nll_by_position(self.model, ids[None, : first + 1], self._beginning.output)[0]
         return np.concatenate([early, nll[1:]])
 
     def _splits(self) -> bool:
-        """Whether the model gives the same when it reads a text in two parts, on a short text."""
+        """Whether a short text that is read in two parts gives what it gives in one."""
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(vocabulary_size(self.model), (PREFIX,), generator=generator)
         ids = ids.to(input_device(self.model))
-        whole = decode(self.model, ids[None]).last_hidden_state
         try:
-            self._begin(ids, PREFIX // 2)
-            with torch.no_grad(), tap_attention(self.model, self._attend):
+            with torch.no_grad(), tap_attention(self.model, self._attend_or_keep):
+                whole = self._decode(ids).last_hidden_state
+                self._beginning = self._read(ids, PREFIX // 2)
                 late = self._decode(ids).last_hidden_state
-        except (RuntimeError, ValueError, IndexError, TypeError):
+        except torch.OutOfMemoryError:
+            raise
+        except (ModelError, RuntimeError, ValueError, IndexError, TypeError):
             return False
         finally:
             self._beginning = None
-        error = (late - whole[:, PREFIX // 2 :]).abs().max() / whole.abs().max()
-        return bool(error <= TOLERANCE.get(whole.dtype, 1e-3))
+        return bool((late - whole[:, PREFIX // 2 :]).abs().max() <= SAME * whole.abs().max())
+
+    def _attend_or_keep(self, call: AttentionCall) -> Any:
+        if self._reading is None:
+            return self._attend(call)
+        length, layers = self._reading
+        key, value = (part[:, :, :length].clone() for part in (call.key, call.value))
+        layers[call.layer] = Before(key, value, call.mask)
+        return call.attend()
 
     def _handle(self, call: AttentionCall) -> Any:
-        if call.layer in self._layers:
+        if self._reading is None and call.layer in self._layers:
             read_positions(call)
             check_frequencies(self.model, self._targets[call.layer])
-        elif self._beginning is None:
+        elif self._reading is None and self._beginning is None:
             return call.attend()
-        return self._attend(call)
+        return self._attend_or_keep(call)
 
     def _attend(self, call: AttentionCall) -> Any:
+        self.head_dim = max(self.head_dim, call.query.shape[-1], call.value.shape[-1])
         before = None if self._beginning is None else self._beginning.layers[call.layer]
         layer = self._layers.get(call.layer)
         return attend_gated(call, layer, self._gate, self._anchor, self._gradient_of, before)
@@ -231,15 +286,32 @@ class GatedModel:
         return self._found[layer]
 
 
-def kept_bytes(model: Any, length: int) -> int:
+def _is_plain(mask: Any, length: int) -> bool:
+    """Whether each query sees keys without a gap, so that the mask cannot have been made from the text."""
+    if mask is None:
+        return True
+    lazy = isinstance(mask, LazyMask)
+    device = mask.arguments.get("device", "cpu") if lazy else getattr(mask, "device", "cpu")
+    rows = torch.linspace(length // 2, length - 1, MASK_ROWS, device=device).long()
+    try:
+        seen = visible_keys(mask, rows, length)
+    except ModelError:
+        return False
+    if seen is None:
+        return True
+    starts = seen.int().diff(dim=-1).clamp(min=0).sum(-1) + seen[..., 0]
+    return bool((starts <= 1).all())
+
+
+def kept_bytes(model: Any, length: int, head_dim: int) -> int:
     """Estimate the bytes that a pass keeps for the way back if every layer keeps all it made."""
-    return int(model.config.get_text_config().num_hidden_layers * layer_bytes(model, length))
+    return int(model.config.get_text_config().num_hidden_layers * layer_bytes(model, length, head_dim))
 
 
-def layer_bytes(model: Any, length: int) -> int:
+def layer_bytes(model: Any, length: int, head_dim: int) -> int:
     """Estimate the bytes that one layer keeps for the way back."""
     size = next(model.parameters()).element_size()
-    return length * (2 * feed_forward_bytes(model) + 4 * held_values(model) * size)
+    return length * (2 * feed_forward_bytes(model, head_dim) + 4 * held_values(model, head_dim) * size)
 
 
 def decoder_layers(model: Any) -> list[nn.Module]:

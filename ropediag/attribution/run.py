@@ -137,8 +137,8 @@ def _attribute(loaded: LoadedModel, ids: np.ndarray, config: AttributeConfig, sa
     store = PointStore(config, loaded.fingerprint(), hash_tokens(ids))
     advice = "read fewer tokens, or put gates into fewer layers"
     with explain_exhaustion(f"the gates of {loaded.name} were at work", advice):
-        model = GatedModel(loaded.model, targets, layers, config.length)
-        say(estimate_cost(model, input_ids[0], layers).describe(len(ids), config.points))
+        model = GatedModel(loaded.model, targets, layers, config.length, stretches[0].start)
+        say(estimate_cost(model, input_ids[0]).describe(len(ids), config.points))
         with model.ready():
             walk = Walk(model, layout, input_ids, stretches, store, say)
             intervals = walk.refine(config.tolerance, config.points)

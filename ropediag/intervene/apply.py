@@ -32,7 +32,7 @@ from ropediag.models.tap import AttentionCall, tap_attention
 
 _LAST = 1000  # position up to which the rotation is measured if no length is given
 PREFIX = 64  # tokens on which the streamed attention is compared with the model's own
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the largest output
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the largest output
 
 _changed: WeakSet[nn.Module] = WeakSet()
 
@@ -155,7 +155,7 @@ def check_attention(model: Any, attend: Callable[[AttentionCall], Any]) -> None:
         mine = attend(call)
         if mine is not None:
             difference = (mine[0] - own[0]).abs().max() / own[0].abs().max()
-            if not difference <= TOLERANCE.get(own[0].dtype, 1e-3):
+            if not difference <= _TOLERANCE.get(own[0].dtype, 1e-3):
                 raise ModelError(
                     f"{model.config.model_type}, layer {call.layer}: the lag cannot be limited exactly, "
                     f"since its attention does more than ropediag knows (off by {float(difference):.1%}). "

@@ -55,14 +55,20 @@ def visible_keys(mask: Any, queries: Int[Tensor, " row"], keys: int) -> Bool[Ten
 
 
 def shown_window(mask: Any) -> int | None:
-    """Length of the window that a mask tensor shows to the last query, None where that sees every key."""
+    """Length of the window that a mask tensor shows to the last queries, None where it shows none.
+
+    Chunks, which a query sees from their beginning on, are no window: the last query sees one key more than
+    the one before it.
+    """
     if isinstance(mask, LazyMask):
         length, device = mask.queries, mask.arguments.get("device", "cpu")
     elif isinstance(mask, Tensor) and mask.ndim == 4:
         length, device = mask.shape[-2], mask.device
     else:
         return None
-    seen = visible_keys(mask, torch.tensor([length - 1], device=device), length)
-    count = int(seen[0, 0].sum()) if seen is not None else length
-    together = seen is None or bool(seen[:, :, length - count :].all())
-    return count if together and count < length else None
+    seen = visible_keys(mask, torch.tensor([length - 1, max(0, length - 2)], device=device), length)
+    if seen is None:
+        return None
+    count, before = seen[0].sum(-1).tolist()
+    together = bool(seen[:, 0, length - count :].all())
+    return count if together and count == before and count < length else None

@@ -11,7 +11,8 @@ from ropediag import open_capture
 from ropediag.analysis.reach_curves import measure_reach_curves
 from ropediag.analysis.repair_curves import measure_repair_curves
 from ropediag.analysis.repairs import measure_repairs
-from ropediag.app.pages.causes import COLUMNS, list_rows, read_ablations
+from ropediag.app.pages._ablations import read_ablations
+from ropediag.app.pages.causes import COLUMNS, list_rows
 from ropediag.app.view import Desk
 from tests.analysis.test_repairs import make_figures, write_ablation
 from tests.app.browsing import click_cell, read_fields, read_trace, wait_drawn, wait_until
@@ -57,6 +58,16 @@ def test_the_curves_over_the_reach_are_those_of_the_files(page) -> None:
     shown = read_trace(page, "reach-curves", 0)
     np.testing.assert_allclose(shown["x"], curves.at)
     np.testing.assert_allclose(shown["y"], curves.repaired[0], rtol=1e-6)
+
+
+def test_the_overview_shows_the_curves_of_its_model_alone(page) -> None:
+    page.goto("/?capture=example-8192.h5")
+    wait_drawn(page, "overview-reach")
+    with open_capture(CAPTURES / "example-ablation-fold-curve.h5") as file:
+        curves = measure_reach_curves({"fold": file})
+    np.testing.assert_allclose(read_trace(page, "overview-reach", 0)["y"], curves.repaired[0], rtol=1e-6)
+    page.goto("/?capture=example-tuned-b500-8192.h5")
+    page.get_by_text("there is no curve over the trained reach").wait_for()
 
 
 def test_a_click_on_a_row_shows_its_loss(page, repairs) -> None:

@@ -25,6 +25,8 @@ from ropediag.intervene.selection import find_targets
 from ropediag.models.rotation import measure_rotation
 from ropediag.schema import lag_edges
 from ropediag.store import open_capture
+from ropediag.testing.tiny import random_tokens
+from ropediag.testing.tiny import tiny_model as tiny_of_type
 from ropediag.theory.phases import PhaseSpec
 from tests.families import tiny_model, tokens
 
@@ -68,7 +70,7 @@ def test_a_model_in_memory_gives_the_integral_of_single_points():
     rotation = measure_rotation(model, np.array([39]))
     targets = find_targets(Intervention("clip", limits=found.gates.limits(0.85)), rotation)
     layers = {layer: GatedLayer(each, "clip", 40, lag_edges(40)) for layer, each in targets.items()}
-    gated = GatedModel(model, targets, layers, 40)
+    gated = GatedModel(model, targets, layers, 40, 12)
     slow = [0.0] * len(layers)
     nodes, weights = roots_legendre(64)
     with gated.ready():
@@ -88,6 +90,15 @@ def test_angles_that_training_showed_cost_nothing():
     assert float(found.table.total_low) < 0 < float(found.table.total_high) + 0.01
     assert abs(float(found.table.total)) < 0.03
     assert word_attribution(found.table)[0].startswith("Unseen angles cost nothing")
+
+
+def test_frequencies_that_depend_on_the_length_cannot_be_timed_on_a_shorter_one():
+    rule = {"rope_type": "dynamic", "factor": 1.5, "rope_theta": 1e4}
+    model, said = tiny_of_type("llama", rope_parameters=rule, max_position_embeddings=256), []
+    found = attribute_model(model, random_tokens(600), phases=PHASES, points=3, say=said.append)
+    assert "points takes" not in said[0]
+    assert "1 sequence, about" in said[0]
+    assert np.isfinite(found.table.cost).any()
 
 
 def test_a_length_without_unseen_angles_gives_nothing(tmp_path):
