@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ropediag.attribution.far import FarGradient
 from ropediag.attribution.gates import Before, GatedLayer, attend_gated
+from ropediag.capture.check import check_blocks
 from ropediag.errors import ModelError
 from ropediag.intervene.apply import PREFIX, check_attention, check_frequencies, read_positions
 from ropediag.intervene.selection import Target
@@ -111,6 +112,7 @@ class GatedModel:
         self._beginning: _Beginning | None = None
         self._reading: tuple[int, dict[int, Before]] | None = None
         self._verified, self.head_dim = False, 0
+        self._lazy = needs_blocks(model, length) and check_blocks(model, self._some_ids()[None])
         check_attention(model, lambda call: self._attend(call) if call.layer in layers else None)
         self.start = start
         first = min(start - 1, *(layer.first_query for layer in layers.values()))
@@ -132,7 +134,7 @@ class GatedModel:
             for parameter in needing:
                 parameter.requires_grad_(False)
                 stack.callback(parameter.requires_grad_, True)
-            if needs_blocks(self.model, self._length):
+            if self._lazy:
                 stack.enter_context(lazy_masks())
             if self._saves:
                 for part in decoder_layers(self.model):
@@ -241,9 +243,7 @@ class GatedModel:
 
     def _splits(self) -> bool:
         """Whether a short text that is read in two parts gives what it gives in one."""
-        generator = torch.Generator().manual_seed(0)
-        ids = torch.randint(vocabulary_size(self.model), (PREFIX,), generator=generator)
-        ids = ids.to(input_device(self.model))
+        ids = self._some_ids()
         try:
             with torch.no_grad(), tap_attention(self.model, self._attend_or_keep):
                 whole = self._decode(ids).last_hidden_state
@@ -256,6 +256,12 @@ class GatedModel:
         finally:
             self._beginning = None
         return bool((late - whole[:, PREFIX // 2 :]).abs().max() <= SAME * whole.abs().max())
+
+    def _some_ids(self) -> Int[Tensor, " position"]:
+        """Make a short text for checks."""
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(vocabulary_size(self.model), (PREFIX,), generator=generator)
+        return ids.to(input_device(self.model))
 
     def _attend_or_keep(self, call: AttentionCall) -> Any:
         if self._reading is None:
