@@ -110,8 +110,8 @@ plot_cost_waterfall(tuned)
 with tempfile.TemporaryDirectory() as folder:
     ruled = Path(folder) / "demo-yarn4"
     tune_model(TuneConfig("demo", out=ruled, scaling="yarn", factor=4.0, steps=0))
-    text = torch.tensor(read_inputs(AttributeConfig("demo", 1024, sequences=4))[1])
-    yarn = attribute_model(load_model(str(ruled)).model, text, tolerance=0.05).table
+    text = torch.tensor(read_inputs(AttributeConfig("demo", 768, sequences=4))[1])
+    yarn = attribute_model(load_model(str(ruled)).model, text, tolerance=0.05, points=17).table
 print(*word_attribution(yarn), sep="\n")
 plot_cost_waterfall(yarn)
 
