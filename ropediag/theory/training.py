@@ -24,6 +24,7 @@ from ropediag.errors import ConfigError
 from ropediag.rope import check_base, inv_freq
 
 ALL_LAGS = -1  # as a window
+MOST_TURNS = 20_000  # of a pair, listed
 SAME = 1e-5  # relative: frequencies that agree so well are equal but for the rounding of float32
 WHOLE = 1e-6  # relative: a reach as near to a whole number of tokens is that number
 
@@ -299,8 +300,18 @@ def unseen_intervals(reach: float, period: float, length: int) -> list[tuple[flo
     ----------
     reach : trained reach, tokens; infinite or NaN for none
     period : tokens of a turn
+
+    Raises
+    ------
+    ConfigError
+        If there are more than ``MOST_TURNS``.
     """
-    found = []
+    found: list[tuple[float, float]] = []
+    if reach < length and (length - reach) / period > MOST_TURNS:
+        raise ConfigError(
+            f"a pair turns over {MOST_TURNS:,} times within {length:,} tokens after training showed it "
+            f"{reach:,.0f}: too many to list. State a longer training, or read less."
+        )
     start = reach
     while start < length:  # false for NaN and for infinity
         found.append((start, min(start - reach + period, float(length))))

@@ -9,7 +9,7 @@ from ropediag import limits
 from ropediag.errors import ConfigError
 from ropediag.rope import inv_freq
 from ropediag.scaling import ntk_base, yarn_inv_freq
-from ropediag.theory.training import ALL_LAGS, Phase, Training, find_base, plain_training
+from ropediag.theory.training import ALL_LAGS, Phase, Training, find_base, plain_training, unseen_intervals
 
 SIZE = 64  # rotary dimensions of the bundled model
 
@@ -233,3 +233,8 @@ def test_a_pair_meets_unseen_angles_where_some_lag_turns_it_to_one(length):
     training = plain_training(64, 160_000.0, pretrain_base=10_000.0, train_len=128, tune_len=128)
     slow = training.is_unseen(np.arange(length)).any(-1)
     np.testing.assert_array_equal(training.meets_unseen(length), slow)
+
+
+def test_stretches_without_end_are_refused():
+    with pytest.raises(ConfigError, match="turns over 20,000 times within 1,000,000,000,000 tokens"):
+        unseen_intervals(4.0, 7.0, 10**12)
