@@ -88,7 +88,7 @@ def show_fact(label: str, value: Any, unit: str, form: str = "{:,.0f}") -> html.
 
 
 def show_message(text: str, colour: str = "orange", title: str | None = None) -> dmc.Alert:
-    """Say what is missing and what to do."""
+    """Build a notice of what is missing and what to do."""
     return dmc.Alert(text, title=title, color=colour, variant="light", my="xs")
 
 

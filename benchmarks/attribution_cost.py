@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ropediag.analysis.attribution import list_estimate
 from ropediag.attribution import AttributeConfig, attribute_checkpoint
 from ropediag.attribution.gates import GatedLayer
 from ropediag.attribution.passes import GatedModel
@@ -117,14 +116,7 @@ def attribute_real(folder: str, text: Path, length: int) -> None:
         "nll_limited": float(table.nll_limited),
         "nll_windowed": float(table.nll_windowed),
         "first_keys_share": float(table.first_keys.sum() / table.total),
-        "by_pair": {
-            int(pair): list_estimate(table, "by_pair", {"pair": place})["nats"]
-            for place, pair in enumerate(table.pair.values)
-        },
-        "by_layer": {
-            int(layer): list_estimate(table, "by_layer", {"layer": place})["nats"]
-            for place, layer in enumerate(table.layer.values)
-        },
+        **{f"by_{axis}": table[f"by_{axis}"].to_series().to_dict() for axis in ("pair", "layer")},
     }
     (RESULTS / f"{REAL}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

@@ -14,7 +14,7 @@ from ..view import Desk, View
 
 
 def read_ablations(desk: Desk) -> tuple[dict[str, RepairFigures], list[str]]:
-    """Read the figures of every ablation in the folder, and say why some cannot be."""
+    """Read the figures of every ablation in the folder; also return why some cannot be read."""
     read, reasons = {}, []
     for name, entry in desk.entries("ablation").items():
         try:

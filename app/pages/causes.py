@@ -128,7 +128,7 @@ def _lay_out() -> html.Div:
 
 
 def show_state(read: dict[str, RepairFigures], reasons: list[str]) -> list[Any]:
-    """Say that there is no ablation and how to make one, and which files cannot be used."""
+    """Build the notices of a folder: no ablation yet, and files that cannot be used."""
     advice = [
         "This folder holds no ablation yet. Make one with ",
         dmc.Code(COMMAND),

@@ -109,7 +109,7 @@ def measure_table(view: View) -> xr.Dataset:
 
 
 def _show_selected(view: View) -> Any:
-    """Say what the selected head does, with a link to its pairs."""
+    """Build a summary of the selected head, with a link to its pairs."""
     table = measure_table(view).sel(layer=view.layer, query_head=view.query_head)
     place = {"capture": view.entry.name, **view.place}
     facts = [
@@ -182,7 +182,7 @@ def _register(app: Dash, desk: Desk) -> None:
 
 
 def export_table(view: View) -> dict[str, Any]:
-    """Give the whole table as CSV: names, units and digits are those of the analysis."""
+    """Return the whole table as CSV: names, units and digits are those of the analysis."""
     (table,) = list_tables(spread_ranks(measure_table(view))).values()
     return dcc.send_string(table.to_csv(index=False), f"{NAME}.csv")
 

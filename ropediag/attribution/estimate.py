@@ -88,7 +88,7 @@ def estimate_cost(model: GatedModel, ids: Int[Tensor, " position"]) -> Cost:
 def _time(model: GatedModel, ids: Tensor, length: int) -> float:
     short = model.shorten(length)
     with short.ready():
-        short.begin(ids[:length])
+        short.read_prefix(ids[:length])
         begun = time.perf_counter()
         short.run(ids[:length], 0.5, [range(short.start, length)])
         return time.perf_counter() - begun
@@ -100,10 +100,8 @@ def pass_bytes(model: GatedModel, length: int) -> int:
     part, size = native.config.get_text_config(), next(native.parameters()).element_size()
     channels = part.num_attention_heads * model.head_dim
     key_heads = getattr(part, "num_key_value_heads", None) or part.num_attention_heads
-    beginning = (
-        part.num_hidden_layers * model.first * 2 * key_heads * model.head_dim + length * part.hidden_size
-    )
-    kept = (part.num_hidden_layers * length * part.hidden_size + beginning) * size
+    prefix = part.num_hidden_layers * model.first * 2 * key_heads * model.head_dim + length * part.hidden_size
+    kept = (part.num_hidden_layers * length * part.hidden_size + prefix) * size
     vectors = VECTORS * 4 * length * channels
     block = BLOCK_ARRAYS * 4 * VALUES.get(input_device(native).type, VALUES["cpu"])
     return kept + max(

@@ -143,7 +143,7 @@ class FarPart:
 
 
 @dataclass(frozen=True, eq=False)
-class FarGradient:
+class GateGradient:
     """Gradient of the loss by the gates of one layer, nats.
 
     Attributes
@@ -206,7 +206,7 @@ class FarPass:
         part: FarPart,
         d_logits: Float[Tensor, "head query key"],
         gate: float,
-        gradient: FarGradient,
+        gradient: GateGradient,
         wanted: bool,
     ) -> None:
         """Add the gradients of a part: by its gates, and by query and key where wanted.

@@ -9,9 +9,9 @@ c is the pair's contribution at the lag as it is, c_limited that at the lag whic
 have one value here; the gradient is by each gate, in float64 sums over (query, key): by pair and lag bin,
 and for the first keys alone.
 
-Queries are taken in blocks, forwards and backwards, so that nothing of size length x length is kept. Tokens
-that come before every limit have no gate at work on them: their keys and values are given, and get no
-gradient. What the pairs contribute beyond their limits is in ``attribution.far``. Exact.
+Queries are taken in blocks, forwards and backwards, so that nothing of size length x length is kept. No gate
+affects the tokens up to the smallest limit, the prefix: their keys and values are given, and get no gradient.
+What the pairs contribute beyond their limits is in ``attribution.far``. Exact.
 """
 
 import math
@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ropediag.attribution.far import FarGradient, FarPart, FarPass, FarTables
+from ropediag.attribution.far import FarPart, FarPass, FarTables, GateGradient
 from ropediag.intervene.selection import Target
 from ropediag.intervene.streaming import check_options, mask_logits
 from ropediag.models.tap import AttentionCall
@@ -33,12 +33,12 @@ VALUES = {"cpu": 2**21, "cuda": 2**26}  # logits of one block of queries, over a
 ROWS = {"cpu": 128, "cuda": 256}  # queries of a block; fewer heads at once rather than fewer queries
 
 
-GradientOf = Callable[[int, torch.device], FarGradient]
+GradientOf = Callable[[int, torch.device], GateGradient]
 
 
 @dataclass(frozen=True, eq=False)
-class Before:
-    """What one layer made of the tokens that no gate is at work on.
+class Prefix:
+    """Keys and values of the prefix, the tokens that no gate affects, in one layer.
 
     Attributes
     ----------
@@ -92,11 +92,11 @@ class GatedLayer:
         }
         return GatedLayer(replace(self._target, limits=limits), self._kind, length, lag_edges(length))
 
-    def empty_gradient(self, device: torch.device) -> FarGradient:
+    def empty_gradient(self, device: torch.device) -> GateGradient:
         """Build a gradient of zero, to add to."""
         shape = len(self.heads), len(self.pairs)
         options: dict[str, Any] = {"dtype": torch.float64, "device": device}
-        return FarGradient(torch.zeros(*shape, self.bins, **options), torch.zeros(*shape, **options))
+        return GateGradient(torch.zeros(*shape, self.bins, **options), torch.zeros(*shape, **options))
 
 
 def attend_gated(
@@ -105,7 +105,7 @@ def attend_gated(
     gate: float,
     anchor: Tensor,
     gradient_of: GradientOf,
-    before: Before | None = None,
+    prefix: Prefix | None = None,
 ) -> Any:
     """Attend with gates as the model's attention function would.
 
@@ -116,7 +116,7 @@ def attend_gated(
     gate : value of all gates
     anchor : a scalar that requires a gradient; its own stays None
     gradient_of : (layer, device) -> where a backward pass adds the gradient by the gates
-    before : of the tokens that come before those of the call
+    prefix : of the tokens that come before those of the call
 
     Returns
     -------
@@ -129,13 +129,13 @@ def attend_gated(
         If the call asks for something that is not honoured here.
     """
     rules = replace(call, query=call.query.detach(), key=call.key.detach(), value=call.value.detach())
-    if before is None:
+    if prefix is None:
         empty = rules.key[:, :, :0], rules.value[:, :, :0]
-        before = Before(*empty, call.mask)
-    rules = replace(rules, mask=before.mask)
+        prefix = Prefix(*empty, call.mask)
+    rules = replace(rules, mask=prefix.mask)
     check_options(rules)
     tensors = call.query, call.key, call.value
-    return _Gated.apply(*tensors, anchor, layer, rules, gate, gradient_of, before), None
+    return _Gated.apply(*tensors, anchor, layer, rules, gate, gradient_of, prefix), None
 
 
 class _Gated(torch.autograd.Function):
@@ -152,11 +152,11 @@ class _Gated(torch.autograd.Function):
         call: AttentionCall,
         gate: float,
         gradient_of: GradientOf,
-        before: Before,
+        prefix: Prefix,
     ) -> Tensor:
         ctx.save_for_backward(query, key, value)
-        ctx.layer, ctx.call, ctx.gate, ctx.gradient_of, ctx.before = layer, call, gate, gradient_of, before
-        passed = _Pass(layer, call, gate, before, query, key, value)
+        ctx.layer, ctx.call, ctx.gate, ctx.gradient_of, ctx.prefix = layer, call, gate, gradient_of, prefix
+        passed = _Pass(layer, call, gate, prefix, query, key, value)
         output = value.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
         for block in passed.blocks():
             found = passed.weights(block, passed.parts(block))[0] @ passed.value[block.heads, block.keys]
@@ -166,7 +166,7 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Any, ...]:
         query, key, value = ctx.saved_tensors
-        passed = _Pass(ctx.layer, ctx.call, ctx.gate, ctx.before, query, key, value)
+        passed = _Pass(ctx.layer, ctx.call, ctx.gate, ctx.prefix, query, key, value)
         wanted = any(ctx.needs_input_grad[:3])
         gradient = None if ctx.layer is None else ctx.gradient_of(ctx.call.layer, query.device)
         inner = [torch.zeros_like(passed.query)]
@@ -231,18 +231,18 @@ class _Pass:
         layer: GatedLayer | None,
         call: AttentionCall,
         gate: float,
-        before: Before,
+        prefix: Prefix,
         query: Float[Tensor, "1 query_head position channel"],
         key: Float[Tensor, "1 kv_head position channel"],
         value: Float[Tensor, "1 kv_head position value_channel"],
     ) -> None:
         kind = torch.promote_types(query.dtype, torch.float32)
         group = query.shape[1] // key.shape[1]
-        self.layer, self.call, self.gate, self.begin = layer, call, gate, before.key.shape[2]
+        self.layer, self.call, self.gate, self.begin = layer, call, gate, prefix.key.shape[2]
         self.query = query[0].to(kind) * call.scaling
         self.key, self.value = (
             torch.cat([early[0], late[0]], 1).to(kind).repeat_interleave(group, 0)
-            for early, late in ((before.key, key), (before.value, value))
+            for early, late in ((prefix.key, key), (prefix.value, value))
         )
         self.sinks = None if call.sinks is None else call.sinks.to(kind)
         self.far: FarPass | None = None
@@ -315,7 +315,7 @@ class _Pass:
         block: _Block,
         outer: Float[Tensor, "query_head query value_channel"],
         inner: list[Tensor],
-        gradient: FarGradient | None,
+        gradient: GateGradient | None,
         wanted: bool,
     ) -> None:
         """Add the gradients of a block: by query, key and value where wanted, and by the gates."""

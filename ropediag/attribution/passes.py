@@ -1,9 +1,9 @@
 """One pass of a model forwards and backwards, its gates at one value.
 
-No gate is at work on a token that comes before every limit. These tokens are read once a sequence, without
-gates; a pass takes their keys and values from there and runs the other tokens alone, if the model lets tokens
-see each other by attention and in no other way. Whether it does is checked on a short text and on the first
-sequence; where it does not, each pass runs all tokens.
+No gate affects the tokens up to the smallest lag limit, the prefix. It is read without gates; a pass takes
+its keys and values from there and runs the later tokens alone. That is exact if attention is the only way in
+which tokens see each other, which is checked on a short text and on the first sequence. Otherwise each pass
+runs all tokens.
 
 The parameters need no gradient. A decoder layer keeps no more than what it was given where a pass over the
 text would otherwise fill the memory (``torch.utils.checkpoint``), and is run again on the way back.
@@ -21,8 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ropediag.attribution.far import FarGradient
-from ropediag.attribution.gates import Before, GatedLayer, attend_gated
+from ropediag.attribution.far import GateGradient
+from ropediag.attribution.gates import GatedLayer, Prefix, attend_gated
 from ropediag.capture.check import check_blocks
 from ropediag.errors import ModelError
 from ropediag.intervene.apply import PREFIX, check_attention, check_frequencies, read_positions
@@ -53,25 +53,25 @@ class GatePass:
     """
 
     loss: Float[np.ndarray, " stretch"]
-    gradients: list[dict[int, FarGradient]]
+    gradients: list[dict[int, GateGradient]]
     nll: Float[np.ndarray, " position"] | None
 
 
 @dataclass(frozen=True, eq=False)
-class _Beginning:
-    """The tokens of a sequence that come before every limit, read without gates.
+class _ReadPrefix:
+    """The prefix of a sequence: the tokens that no gate affects, read without gates.
 
     Attributes
     ----------
     ids : of the whole sequence
-    length : tokens of the beginning
-    layers : what each attention layer made of them
+    length : tokens of the prefix
+    layers : its keys and values, by attention layer
     output : of the decoder, for the whole sequence
     """
 
     ids: Tensor
     length: int
-    layers: dict[int, Before]
+    layers: dict[int, Prefix]
     output: Any
 
 
@@ -90,7 +90,7 @@ class GatedModel:
     ----------
     start : as given
     head_dim : channels of a head, of queries or values
-    first : position of the first token that passes run; those before it are read once a sequence
+    first : position of the first token that passes run; the prefix lies before it
 
     Raises
     ------
@@ -107,10 +107,10 @@ class GatedModel:
         start: int,
     ) -> None:
         self.model, self._targets, self._layers, self._length = model, targets, layers, length
-        self._gate, self._found = 1.0, dict[int, FarGradient]()
+        self._gate, self._found = 1.0, dict[int, GateGradient]()
         self._anchor = torch.zeros((), device=input_device(model), requires_grad=True)
-        self._beginning: _Beginning | None = None
-        self._reading: tuple[int, dict[int, Before]] | None = None
+        self._prefix: _ReadPrefix | None = None
+        self._reading: tuple[int, dict[int, Prefix]] | None = None
         self._verified, self.head_dim = False, 0
         self._lazy = needs_blocks(model, length) and check_blocks(model, self._some_ids()[None])
         check_attention(model, lambda call: self._attend(call) if call.layer in layers else None)
@@ -144,7 +144,7 @@ class GatedModel:
             yield
 
     def _forget(self) -> None:
-        self._beginning = None
+        self._prefix = None
 
     def run(
         self,
@@ -172,7 +172,7 @@ class GatedModel:
         ModelError
             If an attention call asks for something that is not honoured here.
         """
-        self.begin(ids)
+        self.read_prefix(ids)
         self._gate, self._found = gate, {}
         with torch.enable_grad():
             output = self._decode(ids)
@@ -186,75 +186,75 @@ class GatedModel:
         nll = self._nll(ids, output) if whole else None
         return GatePass(np.array(losses), gradients, nll)
 
-    def begin(self, ids: Int[Tensor, " position"]) -> None:
-        """Read the first tokens of a sequence without gates, unless they are known; within ``ready``."""
-        known = self._beginning
+    def read_prefix(self, ids: Int[Tensor, " position"]) -> None:
+        """Read the prefix of a sequence without gates, unless it is known; call within ``ready``."""
+        known = self._prefix
         if known is not None and torch.equal(known.ids, ids):
             return
-        self._beginning = None
+        self._prefix = None
         if self.first:
-            self._beginning = self._read(ids, self.first)
+            self._prefix = self._read(ids, self.first)
             if not self._verified:
                 self._verify(ids)
 
-    def _read(self, ids: Tensor, length: int) -> "_Beginning":
-        """Read a text without gates and keep what its first tokens are to later ones."""
-        layers: dict[int, Before] = {}
+    def _read(self, ids: Tensor, length: int) -> "_ReadPrefix":
+        """Read a text without gates and keep the keys and values of its first tokens."""
+        layers: dict[int, Prefix] = {}
         self._reading = length, layers
         try:
             output = decode(self.model, ids[None])
         finally:
             self._reading = None
-        return _Beginning(ids, length, layers, output)
+        return _ReadPrefix(ids, length, layers, output)
 
     def _verify(self, ids: Tensor) -> None:
-        """Go on without a beginning unless the later tokens alone, no gate at work, give the same loss."""
-        beginning = self._beginning
-        assert beginning is not None
+        """Do without the prefix if the later tokens alone, all gates at 1, have another loss."""
+        prefix = self._prefix
+        assert prefix is not None
         self._verified = True
-        if all(_is_plain(before.mask, len(ids)) for before in beginning.layers.values()):
+        if all(_is_plain(layer.mask, len(ids)) for layer in prefix.layers.values()):
             self._gate = 1.0
             with torch.no_grad():
                 late = self._nll(ids, self._decode(ids))
-            own = nll_by_position(self.model, ids[None], beginning.output)[0]
-            error = np.abs(late - own)[beginning.length + 1 :].mean()
-            if error <= NLL_TOLERANCE.get(beginning.output.last_hidden_state.dtype, 1e-3):
+            own = nll_by_position(self.model, ids[None], prefix.output)[0]
+            error = np.abs(late - own)[prefix.length + 1 :].mean()
+            if error <= NLL_TOLERANCE.get(prefix.output.last_hidden_state.dtype, 1e-3):
                 return
-        self.first, self._beginning = 0, None
+        self.first, self._prefix = 0, None
 
     def _decode(self, ids: Tensor) -> Any:
-        """Run the decoder, on the tokens after the beginning alone where there is one."""
+        """Run the decoder, on the tokens after the prefix alone where there is one."""
         decoder = find_decoder(self.model)
-        if self._beginning is None:
+        if self._prefix is None:
             return decoder(input_ids=ids[None], use_cache=False)
-        positions = torch.arange(self._beginning.length, len(ids), device=ids.device)
+        positions = torch.arange(self._prefix.length, len(ids), device=ids.device)
         return decoder(
-            input_ids=ids[None, self._beginning.length :], position_ids=positions[None], use_cache=False
+            input_ids=ids[None, self._prefix.length :], position_ids=positions[None], use_cache=False
         )
 
     def _nll(self, ids: Tensor, output: Any) -> Float[np.ndarray, " position"]:
-        """Loss by position; of the tokens before the first gate as they were read."""
-        if self._beginning is None:
+        """Compute the loss by position; that of the prefix is from when it was read."""
+        if self._prefix is None:
             return nll_by_position(self.model, ids[None], output)[0]
-        first = self._beginning.length
+        first = self._prefix.length
         nll = nll_by_position(self.model, ids[None, first:], output, first)[0]
-        early = nll_by_position(self.model, ids[None, : first + 1], self._beginning.output)[0]
+        early = nll_by_position(self.model, ids[None, : first + 1], self._prefix.output)[0]
         return np.concatenate([early, nll[1:]])
 
     def _splits(self) -> bool:
-        """Whether a short text that is read in two parts gives what it gives in one."""
+        """Check that a short text gives the same read in two parts and in one."""
         ids = self._some_ids()
         try:
             with torch.no_grad(), tap_attention(self.model, self._attend_or_keep):
                 whole = self._decode(ids).last_hidden_state
-                self._beginning = self._read(ids, PREFIX // 2)
+                self._prefix = self._read(ids, PREFIX // 2)
                 late = self._decode(ids).last_hidden_state
         except torch.OutOfMemoryError:
             raise
         except (ModelError, RuntimeError, ValueError, IndexError, TypeError):
             return False
         finally:
-            self._beginning = None
+            self._prefix = None
         return bool((late - whole[:, PREFIX // 2 :]).abs().max() <= SAME * whole.abs().max())
 
     def _some_ids(self) -> Int[Tensor, " position"]:
@@ -268,24 +268,27 @@ class GatedModel:
             return self._attend(call)
         length, layers = self._reading
         key, value = (part[:, :, :length].clone() for part in (call.key, call.value))
-        layers[call.layer] = Before(key, value, call.mask)
+        layers[call.layer] = Prefix(key, value, call.mask)
         return call.attend()
 
     def _handle(self, call: AttentionCall) -> Any:
-        if self._reading is None and call.layer in self._layers:
+        """Keep the prefix while it is read; attend with gates afterwards."""
+        if self._reading is not None:
+            return self._attend_or_keep(call)
+        if call.layer in self._layers:
             read_positions(call)
             check_frequencies(self.model, self._targets[call.layer])
-        elif self._reading is None and self._beginning is None:
+        elif self._prefix is None:
             return call.attend()
-        return self._attend_or_keep(call)
+        return self._attend(call)
 
     def _attend(self, call: AttentionCall) -> Any:
         self.head_dim = max(self.head_dim, call.query.shape[-1], call.value.shape[-1])
-        before = None if self._beginning is None else self._beginning.layers[call.layer]
+        prefix = None if self._prefix is None else self._prefix.layers[call.layer]
         layer = self._layers.get(call.layer)
-        return attend_gated(call, layer, self._gate, self._anchor, self._gradient_of, before)
+        return attend_gated(call, layer, self._gate, self._anchor, self._gradient_of, prefix)
 
-    def _gradient_of(self, layer: int, device: torch.device) -> FarGradient:
+    def _gradient_of(self, layer: int, device: torch.device) -> GateGradient:
         """Return where the gradient of a layer is added up in the present backward pass."""
         if layer not in self._found:
             self._found[layer] = self._layers[layer].empty_gradient(device)
@@ -293,7 +296,7 @@ class GatedModel:
 
 
 def _is_plain(mask: Any, length: int) -> bool:
-    """Whether each query sees keys without a gap, so that the mask cannot have been made from the text."""
+    """Check that each query sees keys without a gap, so that the mask does not depend on the text."""
     if mask is None:
         return True
     lazy = isinstance(mask, LazyMask)

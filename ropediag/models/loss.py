@@ -165,7 +165,7 @@ def nll_windowed(
 
 
 def rank_first(model: Any, output: Any, start: int) -> Int[np.ndarray, "sequence position"]:
-    """Tell which token the model ranks first to come after each position from ``start`` on.
+    """Return which token the model ranks first to come after each position from ``start`` on.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ HIDDEN = -1e4  # a number this low on a logit hides the key; the lowest of float
 
 
 def visible_keys(mask: Any, queries: Int[Tensor, " row"], keys: int) -> Bool[Tensor, "head row key"] | None:
-    """Tell which keys the queries at these positions see in the first sequence, of each head or of all.
+    """Return which keys the queries at these positions see in the first sequence, of each head or of all.
 
     Returns
     -------
@@ -55,10 +55,9 @@ def visible_keys(mask: Any, queries: Int[Tensor, " row"], keys: int) -> Bool[Ten
 
 
 def shown_window(mask: Any) -> int | None:
-    """Length of the window that a mask tensor shows to the last queries, None where it shows none.
+    """Return the length of the window that a mask tensor shows to its last queries, None if it shows none.
 
-    Chunks, which a query sees from their beginning on, are no window: the last query sees one key more than
-    the one before it.
+    Chunks are no window: a query sees its chunk from the beginning, one key more than the query before it.
     """
     if isinstance(mask, LazyMask):
         length, device = mask.queries, mask.arguments.get("device", "cpu")

@@ -309,8 +309,8 @@ def unseen_intervals(reach: float, period: float, length: int) -> list[tuple[flo
     found: list[tuple[float, float]] = []
     if reach < length and (length - reach) / period > MOST_TURNS:
         raise ConfigError(
-            f"a pair turns over {MOST_TURNS:,} times within {length:,} tokens after training showed it "
-            f"{reach:,.0f}: too many to list. State a longer training, or read less."
+            f"{length:,} tokens hold over {MOST_TURNS:,} turns of a pair whose trained reach is {reach:,.0f} "
+            "tokens: too many to list. State a longer training, or read fewer tokens."
         )
     start = reach
     while start < length:  # false for NaN and for infinity

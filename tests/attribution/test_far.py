@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ropediag.attribution.far import FarPass, FarTables
+from ropediag.attribution.far import FIRST_KEYS, FarPass, FarTables, GateGradient
 from ropediag.intervene.lag_limits import LAG_MAPS, lag_line
 from ropediag.intervene.selection import Target
 from ropediag.schema import lag_edges
@@ -58,15 +58,17 @@ def test_spans_hold_what_single_pairs_do(kind, seed, begin):
     far = FarPass(tables, query[:, begin:], key, begin)
     weight = torch.from_numpy(np.random.default_rng(9).normal(size=(HEADS, LENGTH, LENGTH)))
     found = torch.zeros(HEADS, LENGTH, LENGTH, dtype=torch.float64)
-    gradient = torch.zeros(HEADS, len(limits), len(edges), dtype=torch.float64)
+    shape = HEADS, len(limits)
+    gradient = GateGradient(
+        *(torch.zeros(*each, dtype=torch.float64) for each in ((*shape, len(edges)), shape))
+    )
     slow = hold_back(target, limits, kind, query, key)
     for start in range(begin, LENGTH, 17):
         stop = min(start + 17, LENGTH)
         for part in far.parts(slice(0, HEADS), start, stop, 0):
             found[:, start:stop, part.low : part.high] += part.product()
             own = part.keep(weight[:, start:stop, part.low : part.high].clone())
-            sums = (part.left * (own @ part.right)).sum(1).unflatten(-1, (-1, 4)).sum(-1)
-            gradient[:, tables.order[: sums.shape[1]], part.span.bin] += sums
+            far.backward(part, own, 1.0, gradient, False)
     torch.testing.assert_close(found[:, begin:], sum(slow.values())[:, begin:])
     lag = torch.arange(LENGTH)[:, None] - torch.arange(LENGTH)
     bins = torch.from_numpy(np.searchsorted(edges, lag.clamp(min=0).numpy(), "right") - 1)
@@ -74,4 +76,5 @@ def test_spans_hold_what_single_pairs_do(kind, seed, begin):
         own = (weight * slow[pair])[:, begin:]
         for number in range(len(edges)):
             expected = own[:, bins[begin:] == number].sum(-1)
-            torch.testing.assert_close(gradient[:, place, number], expected)
+            torch.testing.assert_close(gradient.by_lag[:, place, number], expected)
+        torch.testing.assert_close(gradient.first_keys[:, place], own[..., :FIRST_KEYS].sum((1, 2)))

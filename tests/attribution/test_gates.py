@@ -214,7 +214,7 @@ def compare_split(model, ids, gate):
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "deepseek_v3", "gptj", "falcon", "llama4_text"])
-def test_a_beginning_that_is_read_once_changes_nothing(family):
+def test_a_prefix_that_is_read_once_changes_nothing(family):
     first = compare_split(build(family), tokens(LENGTH), 0.4)
     assert first == 10  # the smallest limit is 9.9
 
@@ -222,7 +222,7 @@ def test_a_beginning_that_is_read_once_changes_nothing(family):
 @pytest.mark.parametrize(
     ("family", "options"),
     [
-        ("qwen3_next", {}),  # linear attention carries the beginning on in a state
+        ("qwen3_next", {}),  # linear attention carries the prefix on in a state
         ("zaya", {}),  # its attention has a convolution
         ("deepseek_v32", {"index_topk": 16}),  # each layer chooses keys by the text
         ("llama4_text", {"attn_temperature_tuning": True, "floor_scale": 4}),  # by positions of its own
@@ -233,7 +233,7 @@ def test_a_model_that_does_more_than_attend_is_read_whole(family, options):
     assert compare_split(model, tokens(LENGTH), 0.4) == 0
 
 
-def test_the_beginning_is_read_without_gates(monkeypatch):
+def test_the_prefix_is_read_without_gates(monkeypatch):
     seen = []
     original = passes_module.attend_gated
 

@@ -14,7 +14,7 @@ SMALL = ("attribute", "--model", "demo", "--len", LENGTH, "--sequences", 2, "--p
 
 @pytest.fixture
 def ropediag(monkeypatch, capsys):
-    """Give a function that runs the command line."""
+    """Return a function that runs the command line."""
     return lambda *arguments: run(monkeypatch, capsys, *arguments)
 
 

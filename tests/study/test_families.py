@@ -26,7 +26,7 @@ RULES = ("linear", "ntk", "dynamic", "yarn", "llama3")
 
 
 def quiet(line):
-    """Say nothing."""
+    """Print nothing."""
 
 
 @pytest.fixture(scope="module")

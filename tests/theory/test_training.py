@@ -236,5 +236,5 @@ def test_a_pair_meets_unseen_angles_where_some_lag_turns_it_to_one(length):
 
 
 def test_stretches_without_end_are_refused():
-    with pytest.raises(ConfigError, match="turns over 20,000 times within 1,000,000,000,000 tokens"):
+    with pytest.raises(ConfigError, match="1,000,000,000,000 tokens hold over 20,000 turns"):
         unseen_intervals(4.0, 7.0, 10**12)
